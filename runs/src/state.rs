@@ -1,0 +1,581 @@
+//! The state of a run and of a partition, as folded from the log. Data only: what changes it is in `fold`.
+//!
+//! Everything here is stored; nothing is inferred from anything but events, so two folds of one
+//! log are equal byte for byte.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use spine_schemas::{
+    Claim, Digest, Driver, Output, RecordClass, RunCreated, RunKey, StepError, StepKey, StepSpec,
+    Usage, time::Micros,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+/// Rules by which this version folds. Carried in every claim.
+pub const FOLD_VERSION: u32 = 1;
+
+/// What is known about a partition as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionState {
+    /// The current claim.
+    pub claim: Option<ClaimState>,
+    /// Records that a claimed owner decided to set aside and that the fold has not passed yet.
+    pub set_aside: BTreeMap<u64, RecordClass>,
+    /// Letters of records that are still open: offset of the record and id of its letter.
+    pub open_records: BTreeMap<u64, Digest>,
+}
+
+/// A claim and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimState {
+    /// Its offset; decisions carry it.
+    pub offset: u64,
+    /// Its log time; leases of earlier attempts count again from here.
+    pub at: Micros,
+    /// What was claimed.
+    #[serde(with = "claim_form")]
+    pub claim: Claim,
+}
+
+/// The state of one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunState {
+    /// Its identity.
+    pub key: RunKey,
+    /// How it began; never changes.
+    pub created: Arc<RunCreated>,
+    /// Digest of all that `created` holds, for telling a repeat from a conflict.
+    pub created_digest: Digest,
+    /// Offset of its first event.
+    pub created_offset: u64,
+    /// Log time of its first event.
+    pub created_at: Micros,
+    /// What became of it.
+    pub status: RunStatus,
+    /// Log time of its end.
+    pub ended_at: Option<Micros>,
+    /// What it produced.
+    pub output: Option<Output>,
+    /// Why it failed or was cancelled.
+    pub error: Option<StepError>,
+    /// The step that it failed with.
+    pub failed_step: Option<StepKey>,
+    /// Its steps. A plan step is here from its scheduling on.
+    pub steps: BTreeMap<StepKey, Arc<StepState>>,
+    /// Recent batches, newest last, at most [`spine_schemas::limits::RUN_BATCHES`].
+    pub batches: VecDeque<BatchProgress>,
+    /// Sessions of a journal run, at most [`spine_schemas::limits::RUN_SESSIONS`].
+    pub sessions: BTreeMap<String, Session>,
+    /// Hashes of the ids of decisions that were counted.
+    pub seen: BTreeSet<u64>,
+    /// Recorded decisions.
+    pub decisions: u32,
+    /// What its attempts used.
+    pub totals: Totals,
+    /// Offset of the newest event that was applied to it.
+    pub last_offset: u64,
+    /// Log time of that event.
+    pub last_at: Micros,
+}
+
+/// What became of a run. `waiting` is not a state of its own: see [`RunState::waits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Open.
+    Running,
+    /// All went well.
+    Completed,
+    /// It ended well with something left out or of lower quality.
+    Degraded,
+    /// It failed.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// The state of one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepState {
+    /// Its identity inside the run.
+    pub key: StepKey,
+    /// What it was asked to do; replaced only by an operator's edit.
+    pub spec: Arc<StepSpec>,
+    /// Where it is in its life.
+    pub status: StepStatus,
+    /// Offset of the event that scheduled it (or first started it).
+    pub scheduled_offset: u64,
+    /// Log time of that event.
+    pub scheduled_at: Micros,
+    /// Log time from which budgets and deadlines count: its scheduling, or the last redrive.
+    pub budget_from: Micros,
+    /// Log time of the first start since `budget_from`.
+    pub first_started_at: Option<Micros>,
+    /// Number of the newest attempt; 0 before the first.
+    pub attempt: u32,
+    /// Charged attempts since the last redrive.
+    pub charged: u32,
+    /// Attempts lost in a row.
+    pub lost_in_row: u32,
+    /// Attempts in a row that were free of charge; the back-off of deferrals grows with it.
+    pub free_in_row: u32,
+    /// How often it was redriven.
+    pub generation: u32,
+    /// How often its input was edited.
+    pub edit: u32,
+    /// The attempt that runs now.
+    pub live: Option<Live>,
+    /// When it may be tried again, while it waits for that.
+    pub due_at: Option<Micros>,
+    /// The error of the newest attempt that failed.
+    pub error: Option<StepError>,
+    /// What it produced.
+    pub output: Option<Output>,
+    /// Attempts, oldest first; the middle is left out beyond
+    /// [`spine_schemas::limits::ATTEMPT_HISTORY`].
+    pub attempts: Vec<AttemptState>,
+    /// How many attempts were left out.
+    pub attempts_omitted: u32,
+    /// The open letter.
+    pub letter: Option<LetterRef>,
+    /// Set when nobody will try again and the run is to fail: policy `fail`, or a discard.
+    pub given_up: bool,
+    /// Set when an older attempt turned out to have succeeded after a newer one had started.
+    pub late_success: bool,
+    /// Log time of its end.
+    pub ended_at: Option<Micros>,
+    /// Offset of the newest event that was applied to it.
+    pub last_offset: u64,
+}
+
+/// Where a step is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepStatus {
+    /// May start now.
+    Scheduled,
+    /// An attempt runs.
+    Running,
+    /// Waits for its next attempt after a charged failure.
+    RetryWaiting,
+    /// Waits for its next attempt after one that was free of charge.
+    Deferred,
+    /// An attempt may or may not have taken effect; somebody must find out.
+    Unknown,
+    /// Done.
+    Completed,
+    /// Its newest attempt failed: what follows is being decided, or it is given up.
+    Failed,
+    /// Its letter waits for an operator.
+    DeadLettered,
+    /// Left out.
+    Skipped,
+    /// Cancelled.
+    Cancelled,
+}
+
+/// A running attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    /// Its number.
+    pub attempt: u32,
+    /// Its lease: the offset of its start.
+    pub lease: u64,
+    /// Who runs it.
+    pub holder: Holder,
+    /// Log time of its start.
+    pub started_at: Micros,
+    /// How long it is held without a heartbeat.
+    pub lease_ms: u64,
+    /// Offset of its last heartbeat; the lease if none.
+    pub heartbeat: u64,
+    /// Log time of its last heartbeat, or of its start.
+    pub heartbeat_at: Micros,
+}
+
+/// Who runs an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    /// The owner under the claim at this offset.
+    Owner(u64),
+    /// An agent's session.
+    Session(String),
+    /// An outside system, in a record run.
+    Outside,
+}
+
+/// An attempt in a step's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptState {
+    /// Its number.
+    pub attempt: u32,
+    /// Its lease.
+    pub lease: u64,
+    /// Log time of its start.
+    pub started_at: Micros,
+    /// Log time of its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Micros>,
+    /// How it ended.
+    pub end: AttemptEnd,
+    /// Whether it spent budget.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub charged: bool,
+    /// The fault that was injected instead of a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injected: Option<spine_schemas::Fault>,
+    /// What it used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_micros: Option<u64>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptEnd {
+    /// Not yet.
+    Running,
+    /// Well.
+    Completed,
+    /// With an error.
+    Failed(StepError),
+    /// Its worker is gone.
+    Lost(String),
+    /// It was never sent.
+    Released(Option<StepError>),
+    /// Found out not to have happened.
+    DidNotHappen,
+}
+
+/// A step's open letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LetterRef {
+    /// Its id.
+    pub letter_id: Digest,
+    /// Offset of the event that decided it.
+    pub offset: u64,
+    /// Log time of that event.
+    pub at: Micros,
+}
+
+/// How far a batch was applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchProgress {
+    /// Identity of the batch.
+    pub id: String,
+    /// Index of its newest item.
+    pub index: u32,
+    /// Whether every item up to there was applied.
+    pub whole: bool,
+}
+
+/// What is remembered of an agent's session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Answers by operation number; the oldest go beyond [`spine_schemas::limits::SESSION_OPS`].
+    pub ops: BTreeMap<u64, OpAnswer>,
+    /// Highest operation number whose answer was dropped.
+    pub forgotten: Option<u64>,
+    /// The session that replaced this one.
+    pub replaced_by: Option<String>,
+    /// Log time of its newest operation.
+    pub last_at: Micros,
+}
+
+/// The answer to an operation, for giving it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpAnswer {
+    /// Hash of what was asked, so that another question under the same number is noticed.
+    pub asked: u64,
+    /// What was answered.
+    pub answer: Answer,
+}
+
+/// The answer to a request, from the fold's verdict at the request's own position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Answer {
+    /// Done.
+    Ok,
+    /// The caller holds the attempt and may act.
+    Execute {
+        /// The attempt.
+        attempt: u32,
+        /// Its lease.
+        lease: u64,
+        /// When the lease ends unless a heartbeat comes.
+        lease_until: Micros,
+        /// How often the input was edited; part of the idempotency key.
+        edit: u32,
+    },
+    /// The step is done; its stored output is the answer.
+    Replay,
+    /// Not now.
+    Wait {
+        /// What for.
+        wait_for: WaitKind,
+        /// Until when, if that is known.
+        until: Option<Micros>,
+    },
+    /// An earlier attempt may have taken effect.
+    Unknown {
+        /// That attempt.
+        attempt: u32,
+    },
+    /// Not allowed.
+    Denied {
+        /// Why, as a code.
+        code: Reason,
+    },
+    /// The step's letter waits for an operator.
+    DeadLettered {
+        /// The letter.
+        letter_id: Digest,
+    },
+    /// The same identity came with another input.
+    Conflict {
+        /// Digest of the stored input.
+        stored: Digest,
+        /// Digest of the given input.
+        given: Digest,
+    },
+    /// An earlier operation of the same request was refused.
+    NotTried,
+}
+
+/// A named wait of an open run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// What for.
+    pub wait_for: WaitKind,
+    /// Of which step, if one.
+    pub step: Option<StepKey>,
+    /// Until when, if a timer runs.
+    pub until: Option<Micros>,
+}
+
+/// What an open run or step waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitKind {
+    /// The owner will start or decide at once.
+    Owner,
+    /// A running attempt.
+    Attempt,
+    /// The next attempt's time.
+    Retry,
+    /// The end of a free deferral.
+    Deferral,
+    /// Somebody who finds out whether an attempt took effect.
+    Resolution,
+    /// An operator who redrives or discards a letter.
+    DeadLetter,
+    /// The agent that drives the run.
+    Client,
+    /// The outside system that reports the run.
+    Reporter,
+}
+
+/// Sums over a run's attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Attempts that were started.
+    pub attempts: u64,
+    /// Integer micro-units of money.
+    pub cost_micros: u64,
+    /// Tokens read at full price.
+    pub input_uncached: u64,
+    /// Tokens read from a cache.
+    pub cache_read: u64,
+    /// Tokens written to a cache.
+    pub cache_write: u64,
+    /// Tokens of answers.
+    pub output_text: u64,
+    /// Tokens of reasoning.
+    pub output_reasoning: u64,
+}
+
+impl Totals {
+    /// Adds what one attempt used; saturates.
+    pub fn add(&mut self, usage: &Usage) {
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.cost_micros, usage.cost_micros);
+        add(&mut self.input_uncached, usage.input_uncached);
+        add(&mut self.cache_read, usage.cache_read);
+        add(&mut self.cache_write, usage.cache_write);
+        add(&mut self.output_text, usage.output_text);
+        add(&mut self.output_reasoning, usage.output_reasoning);
+    }
+}
+
+/// Why the fold did not apply an event. A closed set; each has a numbered code at the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// It was applied before.
+    Duplicate,
+    /// It carries a claim that is no longer current.
+    OlderClaim,
+    /// The state had moved on before it was read.
+    LostRace,
+    /// An outcome that came after the step or run had moved on; kept as evidence.
+    Late,
+    /// An earlier item of its batch was absent or not applied.
+    BrokenBatch,
+    /// There is no such run.
+    RunAbsent,
+    /// The run exists, with other content.
+    RunExists,
+    /// The run has ended.
+    RunEnded,
+    /// The run's driver does not take this from this author.
+    WrongDriver,
+    /// There is no such step.
+    StepAbsent,
+    /// The step exists, with other input.
+    StepConflict,
+    /// The step's state does not allow it.
+    StepState,
+    /// The attempt is not the one in question.
+    WrongAttempt,
+    /// The lease is not the one in question.
+    WrongLease,
+    /// A decision without a claim, or with one that was never made.
+    NoClaim,
+    /// A claim over another claim than the current one.
+    ClaimLost,
+    /// There is no such letter, or it is closed.
+    LetterClosed,
+    /// An effect may repeat; it needs an override.
+    NeedsForce,
+    /// An edit while an earlier attempt may have taken effect.
+    EditUnresolved,
+    /// The operation's number was used for another question.
+    OpReused,
+    /// The session was replaced, or forgot the operation.
+    SessionGone,
+    /// A limit of the run is reached.
+    LimitReached,
+    /// The step was given up.
+    GivenUp,
+}
+
+impl RunState {
+    /// Whether the run has not ended.
+    pub fn is_open(&self) -> bool {
+        match self.status {
+            RunStatus::Running => true,
+            RunStatus::Completed
+            | RunStatus::Degraded
+            | RunStatus::Failed
+            | RunStatus::Cancelled => false,
+        }
+    }
+
+    /// Who drives the run.
+    pub fn driver(&self) -> Driver {
+        self.created.driver
+    }
+}
+
+impl StepState {
+    /// The bytes of the step's input as text for a tool.
+    pub fn input_bytes(&self) -> &Bytes {
+        &self.spec.input.data
+    }
+}
+
+impl StepStatus {
+    /// Whether the step cannot move any more.
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Completed | Self::Skipped | Self::Cancelled => true,
+            Self::Scheduled
+            | Self::Running
+            | Self::RetryWaiting
+            | Self::Deferred
+            | Self::Unknown
+            | Self::Failed
+            | Self::DeadLettered => false,
+        }
+    }
+
+    /// The public name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Running => "running",
+            Self::RetryWaiting => "retry_waiting",
+            Self::Deferred => "deferred",
+            Self::Unknown => "unknown",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::DeadLettered => "dead_lettered",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl RunStatus {
+    /// The public name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// `Claim` as JSON; `schemas` keeps it free of serde because Avro has its own wire form.
+mod claim_form {
+    use super::Claim;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Form {
+        worker: String,
+        address: String,
+        store_id: String,
+        log_id: String,
+        fold_version: u32,
+        partitions: u32,
+        over: Option<u64>,
+        restored: bool,
+    }
+
+    pub(super) fn serialize<S: Serializer>(claim: &Claim, to: S) -> Result<S::Ok, S::Error> {
+        Form {
+            worker: claim.worker.clone(),
+            address: claim.address.clone(),
+            store_id: claim.store_id.clone(),
+            log_id: claim.log_id.clone(),
+            fold_version: claim.fold_version,
+            partitions: claim.partitions,
+            over: claim.over,
+            restored: claim.restored,
+        }
+        .serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Claim, D::Error> {
+        let form = Form::deserialize(from)?;
+        Ok(Claim {
+            worker: form.worker,
+            address: form.address,
+            store_id: form.store_id,
+            log_id: form.log_id,
+            fold_version: form.fold_version,
+            partitions: form.partitions,
+            over: form.over,
+            restored: form.restored,
+        })
+    }
+}

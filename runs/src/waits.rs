@@ -1,0 +1,177 @@
+//! What an open run waits for, when its next timer is due, and how its state reads from outside.
+
+use crate::{RunState, RunStatus, StepState, StepStatus, Wait, WaitKind};
+use spine_schemas::{Driver, time::Micros};
+
+/// Steps of a run by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepCounts {
+    /// All: of a plan the planned ones, else those that were seen.
+    pub total: u32,
+    /// Completed.
+    pub completed: u32,
+    /// Failed or given up.
+    pub failed: u32,
+    /// With an open letter.
+    pub dead_lettered: u32,
+}
+
+impl RunState {
+    /// The public status: `waiting` when only a person can move the run.
+    pub fn public_status(&self) -> &'static str {
+        if self.status == RunStatus::Running && self.needs_a_person() {
+            return "waiting";
+        }
+        self.status.as_str()
+    }
+
+    fn needs_a_person(&self) -> bool {
+        let mut waits = self
+            .steps
+            .values()
+            .filter_map(|step| self.step_wait(step))
+            .peekable();
+        waits.peek().is_some()
+            && waits.all(|wait| match wait.wait_for {
+                WaitKind::Resolution | WaitKind::DeadLetter => true,
+                WaitKind::Owner
+                | WaitKind::Attempt
+                | WaitKind::Retry
+                | WaitKind::Deferral
+                | WaitKind::Client
+                | WaitKind::Reporter => false,
+            })
+    }
+
+    /// Everything that an open run waits for; empty once it has ended. An open run always waits
+    /// for something that can be named.
+    pub fn waits(&self) -> Vec<Wait> {
+        if !self.is_open() {
+            return Vec::new();
+        }
+        let waits: Vec<Wait> = self
+            .steps
+            .values()
+            .filter_map(|step| self.step_wait(step))
+            .collect();
+        if waits.is_empty() {
+            return vec![Wait {
+                wait_for: self.idle_wait(),
+                step: None,
+                until: None,
+            }];
+        }
+        waits
+    }
+
+    /// What a step that has not ended waits for.
+    pub fn step_wait(&self, step: &StepState) -> Option<Wait> {
+        let (wait_for, until) = match step.status {
+            StepStatus::Scheduled => (self.idle_wait(), None),
+            StepStatus::Running => (WaitKind::Attempt, step.lease_until()),
+            StepStatus::RetryWaiting => (WaitKind::Retry, step.due_at),
+            StepStatus::Deferred => (WaitKind::Deferral, step.due_at),
+            StepStatus::Unknown => (WaitKind::Resolution, None),
+            StepStatus::Failed => match self.driver() {
+                Driver::Plan => (WaitKind::Owner, None),
+                Driver::Journal if step.given_up => (WaitKind::Client, None),
+                Driver::Journal => (WaitKind::Owner, None),
+                Driver::Record => (WaitKind::Reporter, None),
+            },
+            StepStatus::DeadLettered => (WaitKind::DeadLetter, None),
+            StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => return None,
+        };
+        Some(Wait {
+            wait_for,
+            step: Some(step.key.clone()),
+            until,
+        })
+    }
+
+    fn idle_wait(&self) -> WaitKind {
+        match self.driver() {
+            Driver::Plan => WaitKind::Owner,
+            Driver::Journal => WaitKind::Client,
+            Driver::Record => WaitKind::Reporter,
+        }
+    }
+
+    /// The earliest time at which the owner has something to decide for this run without any new
+    /// event. `None` when only an event can move it.
+    pub fn next_due(&self) -> Option<Micros> {
+        if !self.is_open() || self.driver() == Driver::Record {
+            return None;
+        }
+        self.steps.values().filter_map(|step| step.next_due()).min()
+    }
+
+    /// Steps by what became of them.
+    pub fn step_counts(&self) -> StepCounts {
+        let planned = self
+            .created
+            .plan
+            .as_ref()
+            .map_or(0, |plan| plan.steps.len());
+        let mut counts = StepCounts::default();
+        counts.total = u32::try_from(planned.max(self.steps.len())).unwrap_or(u32::MAX);
+        for step in self.steps.values() {
+            match step.status {
+                StepStatus::Completed => counts.completed += 1,
+                StepStatus::Failed => counts.failed += 1,
+                StepStatus::DeadLettered => counts.dead_lettered += 1,
+                StepStatus::Scheduled
+                | StepStatus::Running
+                | StepStatus::RetryWaiting
+                | StepStatus::Deferred
+                | StepStatus::Unknown
+                | StepStatus::Skipped
+                | StepStatus::Cancelled => {}
+            }
+        }
+        counts
+    }
+}
+
+impl StepState {
+    /// When the running attempt's lease ends unless a heartbeat comes.
+    pub fn lease_until(&self) -> Option<Micros> {
+        self.live
+            .as_ref()
+            .map(|live| live.heartbeat_at.plus_ms(live.lease_ms))
+    }
+
+    /// When the step as a whole must have ended.
+    pub fn deadline(&self) -> Option<Micros> {
+        (self.spec.deadline_ms > 0).then(|| self.budget_from.plus_ms(self.spec.deadline_ms))
+    }
+
+    /// When the step must have started.
+    pub fn start_deadline(&self) -> Option<Micros> {
+        let limited = self.spec.schedule_to_start_ms > 0 && self.first_started_at.is_none();
+        limited.then(|| self.budget_from.plus_ms(self.spec.schedule_to_start_ms))
+    }
+
+    /// When the owner next has something to decide for this step without any new event.
+    pub fn next_due(&self) -> Option<Micros> {
+        match self.status {
+            StepStatus::Scheduled => earliest(self.start_deadline(), self.deadline()),
+            StepStatus::Running => self.lease_until(),
+            StepStatus::RetryWaiting | StepStatus::Deferred => {
+                earliest(self.due_at, self.deadline())
+            }
+            StepStatus::Unknown
+            | StepStatus::Completed
+            | StepStatus::Failed
+            | StepStatus::DeadLettered
+            | StepStatus::Skipped
+            | StepStatus::Cancelled => None,
+        }
+    }
+}
+
+fn earliest(a: Option<Micros>, b: Option<Micros>) -> Option<Micros> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}

@@ -1,0 +1,234 @@
+//! JSON as text: nesting limit, sorted-key digests, `$ref` look-up. Numbers are never parsed, so that
+//! 64-bit integers and `1.0` against `1` survive.
+
+use crate::{Digest, Error, Result, StepKey, limits};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// A `$ref` inside an input: `run#/pointer` or `step#/pointer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The step whose output is meant; `None` is the run's input.
+    pub step: Option<StepKey>,
+    /// JSON pointer into it (RFC 6901).
+    pub pointer: String,
+}
+
+impl Reference {
+    /// Reads the text of a `$ref`. The step may carry its occurrence, as in `poll#2#/x`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming `$ref`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let wrong = || Error::invalid("$ref", format!("'{text}' is not step#/json/pointer"));
+        let (source, pointer) = match text.find("#/") {
+            Some(at) => (&text[..at], &text[at + 1..]),
+            None => (text.strip_suffix('#').ok_or_else(wrong)?, ""),
+        };
+        let step = if source == "run" { None } else { Some(source.parse().map_err(|_| wrong())?) };
+        Ok(Self { step, pointer: pointer.to_owned() })
+    }
+}
+
+/// SHA-256 of the sorted-key form of a JSON text.
+///
+/// # Errors
+/// [`Error::Invalid`] naming `field`, when it is not JSON, nested too deeply, or repeats a key.
+pub fn digest(field: &str, text: &[u8]) -> Result<Digest> {
+    check_depth(field, text)?;
+    let mut out = Vec::with_capacity(text.len());
+    let raw: &RawValue = parse(field, text)?;
+    write_sorted(field, raw, &mut out)?;
+    Ok(Digest::of_bytes(&out))
+}
+
+/// Refuses nesting beyond [`limits::JSON_DEPTH`] before any recursive reader sees the text.
+///
+/// # Errors
+/// [`Error::Invalid`] naming `field`.
+pub fn check_depth(field: &str, text: &[u8]) -> Result<()> {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for &byte in text {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > limits::JSON_DEPTH {
+            let message = format!("is nested deeper than {}", limits::JSON_DEPTH);
+            return Err(Error::invalid(field, message));
+        }
+    }
+    Ok(())
+}
+
+fn parse<'a, T: serde::Deserialize<'a>>(field: &str, text: &'a [u8]) -> Result<T> {
+    serde_json::from_slice(text).map_err(|error| Error::invalid(field, error.to_string()))
+}
+
+fn write_sorted(field: &str, raw: &RawValue, out: &mut Vec<u8>) -> Result<()> {
+    let text = raw.get().as_bytes();
+    match text.first() {
+        Some(b'{') => {
+            out.push(b'{');
+            for (at, (key, value)) in object(field, text)?.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write_string(&key, out);
+                out.push(b':');
+                write_sorted(field, value, out)?;
+            }
+            out.push(b'}');
+        }
+        Some(b'[') => {
+            out.push(b'[');
+            for (at, value) in parse::<Vec<&RawValue>>(field, text)?.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write_sorted(field, value, out)?;
+            }
+            out.push(b']');
+        }
+        Some(b'"') => write_string(&parse::<String>(field, text)?, out),
+        _ => out.extend_from_slice(text),
+    }
+    Ok(())
+}
+
+fn write_string(text: &str, out: &mut Vec<u8>) {
+    let quoted = serde_json::to_string(text).expect("a string is always JSON");
+    out.extend_from_slice(quoted.as_bytes());
+}
+
+/// The members of an object, sorted; a repeated key is refused, since readers differ on it.
+fn object<'a>(field: &str, text: &'a [u8]) -> Result<BTreeMap<String, &'a RawValue>> {
+    struct Members<'a>(BTreeMap<String, &'a RawValue>);
+    impl<'de> serde::Deserialize<'de> for Members<'de> {
+        fn deserialize<D: serde::Deserializer<'de>>(
+            from: D,
+        ) -> std::result::Result<Self, D::Error> {
+            from.deserialize_map(MembersVisitor)
+        }
+    }
+    struct MembersVisitor;
+    impl<'de> serde::de::Visitor<'de> for MembersVisitor {
+        type Value = Members<'de>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: serde::de::MapAccess<'de>>(
+            self,
+            mut access: A,
+        ) -> std::result::Result<Self::Value, A::Error> {
+            let mut members = BTreeMap::new();
+            while let Some((key, value)) = access.next_entry::<String, &'de RawValue>()? {
+                if let Some(_before) = members.insert(key.clone(), value) {
+                    return Err(serde::de::Error::custom(format!("key '{key}' is there twice")));
+                }
+            }
+            Ok(Members(members))
+        }
+    }
+    parse::<Members<'a>>(field, text).map(|members| members.0)
+}
+
+/// All `$ref` objects in a JSON text, in order.
+///
+/// # Errors
+/// [`Error::Invalid`] for a malformed reference.
+pub fn references(text: &[u8]) -> Result<Vec<Reference>> {
+    let mut found = Vec::new();
+    substitute(text, &mut |reference| {
+        found.push(reference.clone());
+        Ok(b"null".to_vec())
+    })?;
+    Ok(found)
+}
+
+/// The JSON text with every `{"$ref":"…"}` replaced by what `resolve` gives for it.
+///
+/// # Errors
+/// Those of `resolve`, and [`Error::Invalid`] for a malformed reference.
+pub fn substitute(
+    text: &[u8],
+    resolve: &mut dyn FnMut(&Reference) -> Result<Vec<u8>>,
+) -> Result<Vec<u8>> {
+    let raw: &RawValue = parse("input", text)?;
+    let mut out = Vec::with_capacity(text.len());
+    substitute_into(raw, resolve, &mut out)?;
+    Ok(out)
+}
+
+fn substitute_into(
+    raw: &RawValue,
+    resolve: &mut dyn FnMut(&Reference) -> Result<Vec<u8>>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let text = raw.get().as_bytes();
+    match text.first() {
+        Some(b'{') => {
+            let members = object("input", text)?;
+            if let (1, Some(target)) = (members.len(), members.get("$ref")) {
+                let reference = Reference::parse(&parse::<String>("$ref", target.get().as_bytes())?)?;
+                out.extend_from_slice(&resolve(&reference)?);
+                return Ok(());
+            }
+            out.push(b'{');
+            for (at, (key, value)) in members.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write_string(&key, out);
+                out.push(b':');
+                substitute_into(value, resolve, out)?;
+            }
+            out.push(b'}');
+        }
+        Some(b'[') => {
+            out.push(b'[');
+            for (at, value) in parse::<Vec<&RawValue>>("input", text)?.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                substitute_into(value, resolve, out)?;
+            }
+            out.push(b']');
+        }
+        _ => out.extend_from_slice(text),
+    }
+    Ok(())
+}
+
+/// The text that a JSON pointer (RFC 6901) finds.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the pointer, when nothing is there.
+pub fn pointer<'a>(text: &'a [u8], path: &str) -> Result<&'a [u8]> {
+    let missing = || Error::invalid("$ref", format!("nothing at '{path}'"));
+    let mut raw: &'a RawValue = parse("$ref", text)?;
+    for part in path.split('/').skip(1) {
+        let name = part.replace("~1", "/").replace("~0", "~");
+        let inner: &'a [u8] = raw.get().as_bytes();
+        raw = match inner.first() {
+            Some(b'{') => object("$ref", inner)?.get(&name).copied().ok_or_else(missing)?,
+            Some(b'[') => {
+                let index: usize = name.parse().map_err(|_| missing())?;
+                parse::<Vec<&'a RawValue>>("$ref", inner)?.get(index).copied().ok_or_else(missing)?
+            }
+            _ => return Err(missing()),
+        };
+    }
+    Ok(raw.get().as_bytes())
+}

@@ -1,0 +1,67 @@
+//! Derived identities: idempotency keys, letter ids, partitions. None is ever derived from time.
+
+use crate::{Digest, RunKey, StepKey};
+
+/// The key that a tool sees: the same across attempts, owners and redrives, new after an edit.
+pub fn idempotency_key(installation: &str, run: &RunKey, step: &StepKey, edit: u32) -> Digest {
+    Digest::of_parts(&[
+        installation.as_bytes(),
+        run.tenant.as_bytes(),
+        run.run_id.as_bytes(),
+        step.scope.as_bytes(),
+        step.name.as_bytes(),
+        &step.occurrence.to_be_bytes(),
+        &edit.to_be_bytes(),
+    ])
+}
+
+/// The identity of a step's letter.
+pub fn step_letter_id(run: &RunKey, step: &StepKey, generation: u32) -> Digest {
+    Digest::of_parts(&[
+        b"step",
+        run.tenant.as_bytes(),
+        run.run_id.as_bytes(),
+        step.to_string().as_bytes(),
+        &generation.to_be_bytes(),
+    ])
+}
+
+/// The identity of a record's letter.
+pub fn record_letter_id(log_id: &str, topic: &str, partition: u32, offset: u64) -> Digest {
+    Digest::of_parts(&[
+        b"record",
+        log_id.as_bytes(),
+        topic.as_bytes(),
+        &partition.to_be_bytes(),
+        &offset.to_be_bytes(),
+    ])
+}
+
+/// The partition of a record key, by the murmur2 rule of Kafka's Java producer.
+pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
+    assert!(partitions > 0, "a topic has at least one partition");
+    (murmur2(key) & 0x7fff_ffff) % partitions
+}
+
+/// Murmur2 as in `org.apache.kafka.common.utils.Utils.murmur2`, seed 0x9747b28c.
+fn murmur2(data: &[u8]) -> u32 {
+    const M: u32 = 0x5bd1_e995;
+    let mut hash = 0x9747_b28c_u32 ^ (data.len() as u32);
+    let mut chunks = data.chunks_exact(4);
+    for chunk in &mut chunks {
+        let mut word = u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+        word = word.wrapping_mul(M);
+        word ^= word >> 24;
+        hash = hash.wrapping_mul(M) ^ word.wrapping_mul(M);
+    }
+    let rest = chunks.remainder();
+    if !rest.is_empty() {
+        for (at, &byte) in rest.iter().enumerate() {
+            hash ^= u32::from(byte) << (8 * at);
+        }
+        hash = hash.wrapping_mul(M);
+    }
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(M);
+    hash ^ (hash >> 15)
+}

@@ -1,0 +1,31 @@
+//! What an event is: typed events, their Avro and JSON forms, identities and limits.
+//!
+//! What events *mean* is decided in `runs`; where they are kept, in `log`. This crate knows neither.
+
+pub mod canonical;
+pub mod codec;
+mod error;
+mod event;
+mod failure;
+mod ids;
+pub mod json;
+pub mod keys;
+mod letter;
+pub mod limits;
+pub mod payload;
+mod plan;
+pub mod spec;
+pub mod time;
+mod wire;
+
+pub use error::{Error, Result};
+pub use event::{
+    BatchItem, Body, Claim, Decision, Event, InputEdit, Op, PartitionEvent, Resolution, RunCreated,
+    RunEvent, StepEvent, StepStarted, Then, Trace, Usage,
+};
+pub use failure::{ErrorClass, Fault, RecordClass, StepError};
+pub use ids::{Digest, RunKey, StepKey, check_id, check_tenant};
+pub use letter::{DeadLetter, LetterAttempt, LetterSource};
+pub use payload::{Output, Payload};
+pub use plan::{Plan, PlanFault, PlanStep};
+pub use spec::{Driver, Effect, OnExhausted, RetryPolicy, StepSpec};

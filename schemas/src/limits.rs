@@ -1,0 +1,58 @@
+//! Every limit of Spine, in one place. Over a limit: a numbered error at the door, nothing appended.
+
+/// Bytes of a tenant name.
+pub const TENANT_BYTES: usize = 63;
+/// Bytes of any other identity: run, event, session, letter.
+pub const ID_BYTES: usize = 128;
+/// Bytes of a step's name, and of its scope.
+pub const STEP_NAME_BYTES: usize = 128;
+/// Bytes of a workflow name, version, tool, actor or queue name.
+pub const NAME_BYTES: usize = 512;
+/// Bytes of a payload that is stored inline.
+pub const PAYLOAD_BYTES: usize = 256 * 1024;
+/// Bytes of one encoded event.
+pub const EVENT_BYTES: usize = 1024 * 1024;
+/// Bytes of one encoded dead letter: the original and its history beside it.
+pub const LETTER_BYTES: usize = 2 * EVENT_BYTES;
+/// Entries of an attribute or tag map.
+pub const ATTRIBUTES: usize = 64;
+/// Bytes of one attribute or tag value.
+pub const ATTRIBUTE_BYTES: usize = 1024;
+/// Bytes of an error message or of a reason; longer ones are cut and marked.
+pub const MESSAGE_BYTES: usize = 4096;
+/// Nesting depth of JSON payloads.
+pub const JSON_DEPTH: usize = 64;
+/// Steps in one plan.
+pub const PLAN_STEPS: usize = 1000;
+/// Steps in one run.
+pub const RUN_STEPS: usize = 10_000;
+/// Predecessors of one plan step.
+pub const PLAN_AFTER: usize = 100;
+/// Attempts that a retry policy may allow.
+pub const MAX_ATTEMPTS: u32 = 1000;
+/// Attempts whose history is kept per step: the first and the newest; the rest are counted.
+pub const ATTEMPT_HISTORY: usize = 100;
+/// Attempts lost in a row before a step counts as one that kills its workers.
+pub const LOST_IN_ROW: u32 = 10;
+/// Longest wait between two attempts, in milliseconds.
+pub const BACKOFF_MS: u64 = 24 * 3600 * 1000;
+/// Longest time-out of an attempt, in milliseconds.
+pub const TIMEOUT_MS: u64 = 24 * 3600 * 1000;
+/// Longest deadline of a step, in milliseconds.
+pub const DEADLINE_MS: u64 = 366 * 24 * 3600 * 1000;
+/// Operations remembered per session.
+pub const SESSION_OPS: usize = 1024;
+/// Sessions remembered per run.
+pub const RUN_SESSIONS: usize = 16;
+/// Operations in one journal request.
+pub const JOURNAL_OPS: usize = 100;
+/// Batches remembered per run, so that a later item finds its predecessor.
+pub const RUN_BATCHES: usize = 8;
+/// Event ids remembered per run, so that decisions are counted once.
+pub const RUN_EVENT_IDS: usize = 10_000;
+/// Events in one `POST /v1/events`.
+pub const BATCH_EVENTS: usize = 50_000;
+/// Bytes of any request body.
+pub const BODY_BYTES: usize = 32 * 1024 * 1024;
+/// Most bytes that decoding one record may allocate for a single length prefix.
+pub const DECODE_BYTES: usize = 16 * 1024 * 1024;

@@ -1,0 +1,145 @@
+//! What a step is asked to do: tool, effect class, retry policy and time limits.
+
+use crate::Payload;
+use serde::{Deserialize, Serialize};
+
+/// Who decides what a run does next. Fixed when the run is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// The run carries its steps; Spine runs them.
+    Plan,
+    /// An agent process owns the loop and calls the journal.
+    Journal,
+    /// An outside system reports facts; Spine executes nothing.
+    Record,
+}
+
+/// What repeating a step may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Reads or computes only.
+    Pure,
+    /// The remote honours our idempotency key.
+    Idempotent,
+    /// The remote can be asked whether it happened.
+    Probe,
+    /// Repeating may hurt.
+    #[default]
+    AtMostOnce,
+}
+
+impl Effect {
+    /// Whether an attempt without a known outcome must not be repeated by itself.
+    pub fn is_careful(self) -> bool {
+        match self {
+            Self::Pure | Self::Idempotent => false,
+            Self::Probe | Self::AtMostOnce => true,
+        }
+    }
+
+    /// The name in plans and events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pure => "pure",
+            Self::Idempotent => "idempotent",
+            Self::Probe => "probe",
+            Self::AtMostOnce => "at_most_once",
+        }
+    }
+}
+
+/// What happens when the retry policy is exhausted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExhausted {
+    /// The step goes to the dead-letter topic and its run waits.
+    #[default]
+    DeadLetter,
+    /// The run fails.
+    Fail,
+}
+
+/// When a failed step is tried again. Data, copied into the step when it is scheduled.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryPolicy {
+    /// Charged attempts in all, the first one included.
+    pub max_attempts: u32,
+    /// Wait after the first failure.
+    pub initial_ms: u64,
+    /// Growth of the wait from one failure to the next.
+    pub multiplier: f64,
+    /// Longest wait.
+    pub max_ms: u64,
+    /// Part of the wait, 0 to 1, that varies by step and attempt.
+    pub jitter: f64,
+    /// No further attempt begins later than this after the first one; 0 is no limit.
+    pub max_elapsed_ms: u64,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            max_attempts: 4,
+            initial_ms: 200,
+            multiplier: 2.0,
+            max_ms: 60_000,
+            jitter: 0.2,
+            max_elapsed_ms: 0,
+        }
+    }
+}
+
+/// Default time-out of one attempt.
+pub const TIMEOUT_MS: u64 = 30_000;
+/// Default deadline of a whole step, from its scheduling.
+pub const DEADLINE_MS: u64 = 24 * 3600 * 1000;
+/// Default time for which remotes are trusted to remember our key.
+pub const KEY_TTL_MS: u64 = 23 * 3600 * 1000;
+/// Default lease of a journal attempt.
+pub const LEASE_MS: u64 = 30_000;
+
+/// A step as it was scheduled: everything that later decisions need, so that none is inferred.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepSpec {
+    /// `http(s)://…`, or the caller's own name for the tool where Spine does not call it.
+    pub tool: String,
+    /// What the tool is given.
+    pub input: Payload,
+    /// What repeating may do.
+    pub effect: Effect,
+    /// When to try again.
+    pub retry: RetryPolicy,
+    /// Start-to-close limit of one attempt, or the lease of a journal attempt.
+    pub timeout_ms: u64,
+    /// Schedule-to-start limit; 0 is none.
+    pub schedule_to_start_ms: u64,
+    /// Limit of the whole step from its scheduling; 0 is none.
+    pub deadline_ms: u64,
+    /// How long the remote remembers our idempotency key.
+    pub key_ttl_ms: u64,
+    /// What happens when retrying is over.
+    pub on_exhausted: OnExhausted,
+    /// HTTP statuses by which this tool says that nothing was applied.
+    pub not_applied: Vec<u16>,
+}
+
+impl StepSpec {
+    /// A spec with the defaults, for a tool and its input.
+    pub fn new(tool: impl Into<String>, effect: Effect, input: Payload) -> Self {
+        Self {
+            tool: tool.into(),
+            input,
+            effect,
+            retry: RetryPolicy::default(),
+            timeout_ms: TIMEOUT_MS,
+            schedule_to_start_ms: 0,
+            deadline_ms: DEADLINE_MS,
+            key_ttl_ms: KEY_TTL_MS,
+            on_exhausted: OnExhausted::default(),
+            not_applied: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Where runs are looked up: the store contract and its adapters.
+//!
+//! The store is a fold of the log and can be thrown away. What its rows mean is decided in `runs`.
+
+pub mod contract;
+mod error;
+mod rows;
+pub mod sqlite;
+mod traits;
+
+pub use error::{Error, Result};
+pub use rows::{
+    DecisionRow, EventRow, LetterKind, LetterRow, LetterStatus, Page, Progress, RefusalRow,
+    RunChange, RunFilter, RunRow, StoreBatch, VerdictKind,
+};
+pub use traits::RunStore;
