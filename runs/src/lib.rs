@@ -3,12 +3,22 @@
 //! No I/O, no clock, no tokio. Time and identity come in as values, so that any history can be
 //! folded again with the same result.
 
+mod ahead;
+mod decide;
+pub mod fold;
+mod input;
+pub mod retry;
 mod state;
 mod waits;
+mod why;
 
+pub use ahead::{Batch, Stamp, ahead, is_outcome};
+pub use decide::{Decided, Owner, Slots, decide};
+pub use fold::{Place, Verdict, fold};
 pub use state::{
     Answer, AttemptEnd, AttemptState, BatchProgress, ClaimState, FOLD_VERSION, Holder, LetterRef,
     Live, OpAnswer, PartitionState, Reason, RunState, RunStatus, Session, StepState, StepStatus,
     Totals, Wait, WaitKind,
 };
 pub use waits::StepCounts;
+pub use why::{Why, why};

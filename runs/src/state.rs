@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spine_schemas::{
-    Claim, Digest, Driver, Output, RecordClass, RunCreated, RunKey, StepError, StepKey, StepSpec,
-    Usage, time::Micros,
+    Claim, Digest, Driver, Output, RunCreated, RunKey, StepError, StepKey, StepSpec, Usage,
+    time::Micros,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -22,10 +22,14 @@ pub const FOLD_VERSION: u32 = 1;
 pub struct PartitionState {
     /// The current claim.
     pub claim: Option<ClaimState>,
-    /// Records that a claimed owner decided to set aside and that the fold has not passed yet.
-    pub set_aside: BTreeMap<u64, RecordClass>,
-    /// Letters of records that are still open: offset of the record and id of its letter.
-    pub open_records: BTreeMap<u64, Digest>,
+    /// Offset of the newest claim over a restored log; careful steps not touched since are unknown.
+    pub restored_at: Option<u64>,
+    /// Offsets of records that owners decided to set aside, the newest
+    /// [`spine_schemas::limits::DISPOSED_RECORDS`] of them, so that each has one letter.
+    pub set_aside: BTreeSet<u64>,
+    /// Letters of records that were closed, newest last, at most
+    /// [`spine_schemas::limits::DISPOSED_RECORDS`], so that none is put back twice.
+    pub disposed: VecDeque<Digest>,
 }
 
 /// A claim and where it lies.

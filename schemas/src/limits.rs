@@ -18,6 +18,8 @@ pub const LETTER_BYTES: usize = 2 * EVENT_BYTES;
 pub const ATTRIBUTES: usize = 64;
 /// Bytes of one attribute or tag value.
 pub const ATTRIBUTE_BYTES: usize = 1024;
+/// HTTP statuses by which a tool says that nothing was applied.
+pub const STATUSES: usize = 100;
 /// Bytes of an error message or of a reason; longer ones are cut and marked.
 pub const MESSAGE_BYTES: usize = 4096;
 /// Nesting depth of JSON payloads.
@@ -50,9 +52,17 @@ pub const JOURNAL_OPS: usize = 100;
 pub const RUN_BATCHES: usize = 8;
 /// Event ids remembered per run, so that decisions are counted once.
 pub const RUN_EVENT_IDS: usize = 10_000;
+/// Closed letters of records that a partition remembers.
+pub const DISPOSED_RECORDS: usize = 1000;
 /// Events in one `POST /v1/events`.
 pub const BATCH_EVENTS: usize = 50_000;
 /// Bytes of any request body.
 pub const BODY_BYTES: usize = 32 * 1024 * 1024;
 /// Most bytes that decoding one record may allocate for a single length prefix.
 pub const DECODE_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of the JSON text of one schema.
+pub const SCHEMA_BYTES: usize = 256 * 1024;
+/// Schemas that a process keeps beside the compiled-in ones.
+pub const SCHEMAS: usize = 1000;
+/// Fields and types of one schema, counted as often as they are used.
+pub const SCHEMA_NODES: usize = 10_000;

@@ -10,7 +10,7 @@ mod traits;
 
 pub use error::{Error, Result};
 pub use rows::{
-    DecisionRow, EventRow, LetterKind, LetterRow, LetterStatus, Page, Progress, RefusalRow,
+    DecisionRow, EventRow, LetterClosing, LetterKind, LetterRow, LetterStatus, Page, Progress, RefusalRow,
     RunChange, RunFilter, RunRow, StoreBatch, VerdictKind,
 };
 pub use traits::RunStore;

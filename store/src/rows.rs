@@ -37,8 +37,11 @@ pub struct StoreBatch {
     pub events: Vec<EventRow>,
     /// Recorded decisions.
     pub decisions: Vec<DecisionRow>,
-    /// Letters that were opened or whose status changed; the newest row of each letter.
+    /// Letters that were opened.
     pub letters: Vec<LetterRow>,
+    /// Letters that were closed, each after its opening (in this batch or an earlier one). A
+    /// closing of a letter that is not there or not open changes nothing.
+    pub closings: Vec<LetterClosing>,
     /// Requests that the fold refused.
     pub refusals: Vec<RefusalRow>,
 }
@@ -153,6 +156,23 @@ pub struct LetterRow {
     pub closed_by: Option<String>,
     /// Why it was closed.
     pub closed_reason: Option<String>,
+}
+
+/// The end of an open letter: sets its status and the `closed_*` fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LetterClosing {
+    /// The letter.
+    pub letter_id: Digest,
+    /// What became of it; never `Open`.
+    pub status: LetterStatus,
+    /// Offset of the event that closed it.
+    pub offset: u64,
+    /// Log time of that event.
+    pub at: Micros,
+    /// Who closed it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What a letter is about.

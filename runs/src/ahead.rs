@@ -1,0 +1,136 @@
+//! Folding ahead: outcomes and everything that follows from them, as one batch for one append.
+//!
+//! Pure like the fold itself. The state that comes out is thrown away: it becomes true when the
+//! batch has been read back.
+
+use crate::{Owner, PartitionState, Place, RunState, Slots, Verdict, decide, fold};
+use spine_schemas::{BatchItem, Body, Event, StepEvent, time::Micros};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What the events of a batch have in common.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    /// Identity of the batch; the events' ids derive from it.
+    pub batch_id: String,
+    /// Who appends.
+    pub actor: String,
+    /// When, by the owner's clock.
+    pub now: Micros,
+}
+
+/// A batch to append.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Outcomes first, then decisions, in the order in which they fold.
+    pub events: Vec<Event>,
+    /// Whether a start had to wait for a slot.
+    pub starved: bool,
+}
+
+/// Rounds of decisions that one batch may take; more would mean that decisions never settle.
+const ROUNDS: usize = 16;
+
+/// Folds outcomes onto a copy of the run, and decisions onto that until none is left.
+///
+/// An outcome that changes nothing (it came late) is appended all the same, as evidence, outside
+/// the batch, so that it does not break what rests on it.
+pub fn ahead(
+    partition: &PartitionState,
+    run: &Arc<RunState>,
+    outcomes: Vec<Body>,
+    owner: &Owner<'_>,
+    slots: &mut Slots,
+    stamp: &Stamp,
+) -> Batch {
+    let mut scratch = Scratch {
+        partition: partition.clone(),
+        run: Some(run.clone()),
+        batch: Batch::default(),
+        items: 0,
+        owner,
+        stamp,
+    };
+    for body in outcomes {
+        scratch.add(body);
+    }
+    for _ in 0..ROUNDS {
+        let Some(state) = &scratch.run else { break };
+        let decided = decide::decide(state, owner, slots);
+        scratch.batch.starved |= decided.starved;
+        if decided.bodies.is_empty() {
+            return scratch.batch;
+        }
+        for body in decided.bodies {
+            scratch.add(body);
+        }
+    }
+    debug_assert!(false, "decisions for {} do not settle", run.key);
+    scratch.batch
+}
+
+struct Scratch<'a> {
+    partition: PartitionState,
+    run: Option<Arc<RunState>>,
+    batch: Batch,
+    items: u32,
+    owner: &'a Owner<'a>,
+    stamp: &'a Stamp,
+}
+
+impl Scratch<'_> {
+    fn add(&mut self, body: Body) {
+        let outcome = is_outcome(&body);
+        let place = Place {
+            partition: 0,
+            offset: u64::MAX / 2 + u64::from(self.items),
+            at: self.stamp.now,
+        };
+        let mut event = self.event(body, (!outcome).then_some(self.owner.claim));
+        event.batch = Some(BatchItem {
+            id: self.stamp.batch_id.clone(),
+            index: self.items,
+        });
+        let verdict = fold(&mut self.partition, &mut self.run, &event, place);
+        if let Verdict::Applied(_) = verdict {
+            self.items += 1;
+            self.batch.events.push(event);
+        } else if outcome {
+            event.batch = None;
+            self.batch.events.push(event);
+        } else {
+            debug_assert!(
+                false,
+                "the fold does not take {:?}: {verdict:?}",
+                event.body
+            );
+        }
+    }
+
+    fn event(&self, body: Body, claim: Option<u64>) -> Event {
+        let run = self.run.as_ref().expect("the run is there from the start");
+        Event {
+            event_id: format!("{}.{}", self.stamp.batch_id, self.batch.events.len()),
+            tenant: run.key.tenant.clone(),
+            occurred_at: self.stamp.now,
+            actor: self.stamp.actor.clone(),
+            claim,
+            trace: None,
+            attributes: BTreeMap::new(),
+            key_id: None,
+            batch: None,
+            op: None,
+            body,
+        }
+    }
+}
+
+/// Outcomes are never fenced and carry no claim; everything else that an owner appends does.
+pub fn is_outcome(body: &Body) -> bool {
+    match body {
+        Body::Step(_, _, event) => matches!(
+            event,
+            StepEvent::Completed { .. } | StepEvent::Failed { .. } | StepEvent::Released { .. }
+        ),
+        Body::Run(..) | Body::Partition(_) => false,
+    }
+}

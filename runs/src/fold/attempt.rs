@@ -1,0 +1,361 @@
+//! The life of an attempt up to its outcome: scheduled, started, alive, lost, waiting again.
+
+use super::{Place, Verdict, gate::Author, outcome::Which};
+use crate::{
+    Answer, AttemptEnd, AttemptState, Holder, Live, Reason, RunState, StepState, StepStatus,
+};
+use spine_schemas::{
+    Driver, ErrorClass, Fault, StepError, StepKey, StepSpec, StepStarted, limits, time::Micros,
+};
+use std::sync::Arc;
+
+/// A step as it looks when it is first heard of.
+pub(super) fn fresh(key: &StepKey, spec: &Arc<StepSpec>, place: Place) -> StepState {
+    StepState {
+        key: key.clone(),
+        spec: spec.clone(),
+        status: StepStatus::Scheduled,
+        scheduled_offset: place.offset,
+        scheduled_at: place.at,
+        budget_from: place.at,
+        first_started_at: None,
+        attempt: 0,
+        charged: 0,
+        lost_in_row: 0,
+        free_in_row: 0,
+        generation: 0,
+        edit: 0,
+        live: None,
+        due_at: None,
+        error: None,
+        output: None,
+        attempts: Vec::new(),
+        attempts_omitted: 0,
+        letter: None,
+        given_up: false,
+        late_success: false,
+        ended_at: None,
+        last_offset: place.offset,
+    }
+}
+
+pub(super) fn scheduled(
+    state: &mut RunState,
+    key: &StepKey,
+    spec: &Arc<StepSpec>,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    if state.driver() == Driver::Journal {
+        return author.reject(Reason::WrongDriver);
+    }
+    if let Some(step) = state.steps.get(key) {
+        return if step.spec.input.digest == spec.input.digest {
+            author.duplicate()
+        } else {
+            author.reject(Reason::StepConflict)
+        };
+    }
+    if state.steps.len() >= limits::RUN_STEPS {
+        return author.reject(Reason::LimitReached);
+    }
+    state
+        .steps
+        .insert(key.clone(), Arc::new(fresh(key, spec, place)));
+    Verdict::Applied(Answer::Ok)
+}
+
+/// `step_started` with a number: the owner's decision in a plan run, a report in a record run.
+pub(super) fn started(
+    state: &mut RunState,
+    key: &StepKey,
+    number: u32,
+    start: &StepStarted,
+    claim: Option<u64>,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    match state.driver() {
+        Driver::Plan => started_by_owner(state, key, number, claim, place, author),
+        Driver::Record => started_outside(state, key, number, start, place, author),
+        Driver::Journal => author.reject(Reason::WrongDriver),
+    }
+}
+
+fn started_by_owner(
+    state: &mut RunState,
+    key: &StepKey,
+    number: u32,
+    claim: Option<u64>,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    let Some(step) = state.steps.get_mut(key) else {
+        return author.reject(Reason::StepAbsent);
+    };
+    let may_start = matches!(
+        step.status,
+        StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred
+    );
+    if !may_start || number != step.attempt + 1 {
+        return author.reject(Reason::LostRace);
+    }
+    let holder = Holder::Owner(claim.unwrap_or_default());
+    let step = Arc::make_mut(step);
+    let lease_ms = step.spec.timeout_ms;
+    start_attempt(step, number, holder, lease_ms, place);
+    state.totals.attempts += 1;
+    Verdict::Applied(Answer::Ok)
+}
+
+fn started_outside(
+    state: &mut RunState,
+    key: &StepKey,
+    number: u32,
+    start: &StepStarted,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    if number == 0 {
+        return author.reject(Reason::WrongAttempt);
+    }
+    if !state.steps.contains_key(key) {
+        let Some(spec) = &start.spec else {
+            return author.reject(Reason::StepAbsent);
+        };
+        let verdict = scheduled(state, key, spec, place, author);
+        if !matches!(verdict, Verdict::Applied(_)) {
+            return verdict;
+        }
+    }
+    let step = state
+        .steps
+        .get_mut(key)
+        .expect("the step is there: checked or made above");
+    let given = start.spec.as_ref().map(|spec| spec.input.digest);
+    if given.is_some_and(|given| given != step.spec.input.digest) {
+        return author.reject(Reason::StepConflict);
+    }
+    if number <= step.attempt {
+        return author.duplicate();
+    }
+    if step.status.is_terminal() {
+        return author.reject(Reason::StepState);
+    }
+    let step = Arc::make_mut(step);
+    if step.live.is_some() {
+        end_attempt(
+            step,
+            AttemptEnd::Lost("a newer attempt was reported".into()),
+            false,
+            place,
+        );
+    }
+    let lease_ms = step.spec.timeout_ms;
+    start_attempt(step, number, Holder::Outside, lease_ms, place);
+    state.totals.attempts += 1;
+    Verdict::Applied(Answer::Ok)
+}
+
+/// Puts a step into its next attempt. The lease of the attempt is the offset of its start.
+pub(super) fn start_attempt(
+    step: &mut StepState,
+    number: u32,
+    holder: Holder,
+    lease_ms: u64,
+    place: Place,
+) {
+    step.status = StepStatus::Running;
+    step.attempt = number;
+    step.due_at = None;
+    step.ended_at = None;
+    step.first_started_at.get_or_insert(place.at);
+    step.last_offset = place.offset;
+    step.live = Some(Live {
+        attempt: number,
+        lease: place.offset,
+        holder,
+        started_at: place.at,
+        lease_ms,
+        heartbeat: place.offset,
+        heartbeat_at: place.at,
+    });
+    step.attempts.push(AttemptState {
+        attempt: number,
+        lease: place.offset,
+        started_at: place.at,
+        ended_at: None,
+        end: AttemptEnd::Running,
+        charged: false,
+        injected: None,
+        cost_micros: None,
+    });
+    if step.attempts.len() > limits::ATTEMPT_HISTORY {
+        // The first attempt and the newest ones tell the story; the middle is counted.
+        step.attempts.remove(1);
+        step.attempts_omitted += 1;
+    }
+}
+
+/// Ends the running attempt in the history and takes its lease away.
+pub(super) fn end_attempt(step: &mut StepState, end: AttemptEnd, charged: bool, place: Place) {
+    step.live = None;
+    step.last_offset = place.offset;
+    step.charged += u32::from(charged);
+    if let Some(last) = step.attempts.last_mut() {
+        last.ended_at = Some(place.at);
+        last.end = end;
+        last.charged = charged;
+    }
+}
+
+pub(super) fn heartbeat(
+    state: &mut RunState,
+    key: &StepKey,
+    attempt: u32,
+    lease: Option<u64>,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    let needs_lease = state.driver() != Driver::Record;
+    let Some(step) = state.steps.get_mut(key) else {
+        return author.reject(Reason::StepAbsent);
+    };
+    let step = Arc::make_mut(step);
+    let Some(live) = step.live.as_mut() else {
+        return author.reject(Reason::StepState);
+    };
+    if live.attempt != attempt {
+        return author.reject(Reason::WrongAttempt);
+    }
+    if needs_lease && lease != Some(live.lease) {
+        return author.reject(Reason::WrongLease);
+    }
+    live.heartbeat = place.offset;
+    live.heartbeat_at = place.at;
+    step.lost_in_row = 0;
+    step.last_offset = place.offset;
+    Verdict::Applied(Answer::Ok)
+}
+
+/// The owner's decision that an attempt's worker is gone, unless it has been heard of since.
+pub(super) fn lost(
+    state: &mut RunState,
+    which: Which<'_>,
+    heartbeat: u64,
+    reason: &str,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    let Some(step) = state.steps.get_mut(which.key) else {
+        return author.reject(Reason::StepAbsent);
+    };
+    let current = step.live.as_ref().is_some_and(|live| {
+        live.attempt == which.attempt
+            && Some(live.lease) == which.lease
+            && live.heartbeat == heartbeat
+    });
+    if !current {
+        return author.reject(Reason::LostRace);
+    }
+    lose(Arc::make_mut(step), reason, place);
+    Verdict::Applied(Answer::Ok)
+}
+
+/// What a lost attempt leads to is decided by the effect class: go again, or find out first.
+pub(super) fn lose(step: &mut StepState, reason: &str, place: Place) {
+    step.lost_in_row += 1;
+    step.error = Some(StepError::new(ErrorClass::Lost, "worker_lost", reason));
+    end_attempt(step, AttemptEnd::Lost(reason.to_owned()), false, place);
+    step.status = if step.spec.effect.is_careful() {
+        StepStatus::Unknown
+    } else if step.lost_in_row >= limits::LOST_IN_ROW {
+        StepStatus::Failed
+    } else {
+        StepStatus::Scheduled
+    };
+}
+
+/// The owner's decision that a failed step waits for its next attempt.
+pub(super) fn waits(
+    state: &mut RunState,
+    key: &StepKey,
+    attempt: u32,
+    due_at: Micros,
+    status: StepStatus,
+    place: Place,
+) -> Verdict {
+    let Some(step) = state.steps.get_mut(key) else {
+        return Author::Owner.reject(Reason::StepAbsent);
+    };
+    if step.status != StepStatus::Failed || step.given_up || step.attempt != attempt {
+        return Author::Owner.reject(Reason::LostRace);
+    }
+    let step = Arc::make_mut(step);
+    step.status = status;
+    step.due_at = Some(due_at);
+    step.last_offset = place.offset;
+    Verdict::Applied(Answer::Ok)
+}
+
+/// `step_unknown`: reported by an outside system, or decided after a restore for a careful step
+/// whose history may have been cut.
+pub(super) fn unknown(
+    state: &mut RunState,
+    key: &StepKey,
+    attempt: u32,
+    reason: &str,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    let Some(step) = state.steps.get_mut(key) else {
+        return author.reject(Reason::StepAbsent);
+    };
+    if attempt != step.attempt {
+        return author.reject(Reason::WrongAttempt);
+    }
+    if step.status == StepStatus::Unknown {
+        return author.duplicate();
+    }
+    if step.status.is_terminal() || step.status == StepStatus::DeadLettered {
+        return author.reject(Reason::StepState);
+    }
+    let step = Arc::make_mut(step);
+    if step.live.is_some() {
+        end_attempt(step, AttemptEnd::Lost(reason.to_owned()), false, place);
+    }
+    step.error = Some(StepError::new(
+        ErrorClass::UnknownOutcome,
+        "unknown",
+        reason,
+    ));
+    step.status = StepStatus::Unknown;
+    step.due_at = None;
+    step.last_offset = place.offset;
+    Verdict::Applied(Answer::Ok)
+}
+
+pub(super) fn fault_injected(
+    state: &mut RunState,
+    key: &StepKey,
+    attempt: u32,
+    fault: Fault,
+    place: Place,
+) -> Verdict {
+    let Some(step) = state.steps.get_mut(key) else {
+        return Author::Owner.reject(Reason::StepAbsent);
+    };
+    if step
+        .live
+        .as_ref()
+        .is_none_or(|live| live.attempt != attempt)
+    {
+        return Author::Owner.reject(Reason::LostRace);
+    }
+    let step = Arc::make_mut(step);
+    if let Some(last) = step.attempts.last_mut() {
+        last.injected = Some(fault);
+    }
+    step.last_offset = place.offset;
+    Verdict::Applied(Answer::Ok)
+}

@@ -1,0 +1,107 @@
+//! `begin`: an agent asks to run a step, and the state answers.
+
+use super::{Place, Verdict, attempt};
+use crate::{Answer, Holder, Reason, RunState, StepState, StepStatus, WaitKind};
+use spine_schemas::{Driver, Event, StepKey, StepSpec, StepStarted, limits, spec};
+use std::sync::Arc;
+
+pub(super) fn begin(
+    state: &mut RunState,
+    event: &Event,
+    key: &StepKey,
+    start: &StepStarted,
+    place: Place,
+) -> Verdict {
+    let denied = |code| Verdict::Refused(code, Answer::Denied { code });
+    if state.driver() != Driver::Journal {
+        return denied(Reason::WrongDriver);
+    }
+    let (Some(op), Some(spec)) = (&event.op, &start.spec) else {
+        return Verdict::Illegal(Reason::StepState);
+    };
+    if let Some(answer) = state
+        .steps
+        .get(key)
+        .and_then(|step| answer_without_start(step, spec, place))
+    {
+        return Verdict::Refused(Reason::StepState, answer);
+    }
+    if !state.is_open() {
+        return denied(Reason::RunEnded);
+    }
+    if !state.steps.contains_key(key) {
+        if state.steps.len() >= limits::RUN_STEPS {
+            return denied(Reason::LimitReached);
+        }
+        state
+            .steps
+            .insert(key.clone(), Arc::new(attempt::fresh(key, spec, place)));
+    }
+    let step = Arc::make_mut(
+        state
+            .steps
+            .get_mut(key)
+            .expect("the step is there: made above"),
+    );
+    let lease_ms = start.lease_ms.unwrap_or(spec::LEASE_MS);
+    let number = step.attempt + 1;
+    attempt::start_attempt(
+        step,
+        number,
+        Holder::Session(op.session.clone()),
+        lease_ms,
+        place,
+    );
+    let edit = step.edit;
+    state.totals.attempts += 1;
+    let lease_until = place.at.plus_ms(lease_ms);
+    Verdict::Applied(Answer::Execute {
+        attempt: number,
+        lease: place.offset,
+        lease_until,
+        edit,
+    })
+}
+
+/// The answer where no attempt may start now; `None` where one may.
+fn answer_without_start(step: &StepState, spec: &StepSpec, place: Place) -> Option<Answer> {
+    // After an operator's edit the stored input is the operator's; the agent still sends its own.
+    if step.edit == 0 && step.spec.input.digest != spec.input.digest {
+        let (stored, given) = (step.spec.input.digest, spec.input.digest);
+        return Some(Answer::Conflict { stored, given });
+    }
+    let wait = |wait_for, until| Some(Answer::Wait { wait_for, until });
+    match step.status {
+        StepStatus::Scheduled => None,
+        StepStatus::RetryWaiting | StepStatus::Deferred => {
+            let due = step.due_at.filter(|due| place.at < *due)?;
+            let deferred = step.status == StepStatus::Deferred;
+            wait(
+                if deferred {
+                    WaitKind::Deferral
+                } else {
+                    WaitKind::Retry
+                },
+                Some(due),
+            )
+        }
+        StepStatus::Running => wait(WaitKind::Attempt, step.lease_until()),
+        StepStatus::Failed if step.given_up => Some(Answer::Denied {
+            code: Reason::GivenUp,
+        }),
+        StepStatus::Failed => wait(WaitKind::Owner, None),
+        StepStatus::Unknown => Some(Answer::Unknown {
+            attempt: step.attempt,
+        }),
+        StepStatus::Completed | StepStatus::Skipped => Some(Answer::Replay),
+        StepStatus::DeadLettered => match &step.letter {
+            Some(letter) => Some(Answer::DeadLettered {
+                letter_id: letter.letter_id,
+            }),
+            None => wait(WaitKind::DeadLetter, None),
+        },
+        StepStatus::Cancelled => Some(Answer::Denied {
+            code: Reason::StepState,
+        }),
+    }
+}

@@ -1,0 +1,149 @@
+//! Who may append what: claims for decisions, drivers for requests, whole predecessors for batches.
+
+use super::Verdict;
+use crate::{Answer, BatchProgress, PartitionState, Reason, RunState};
+use spine_schemas::{BatchItem, Body, Driver, Event, RunEvent, StepEvent};
+use std::collections::VecDeque;
+
+/// In which role an event was appended. The role decides what a refusal is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Author {
+    /// The owner of the partition, under a claim.
+    Owner,
+    /// Whoever ran an attempt: matched by attempt and lease, never fenced.
+    Runner,
+    /// Somebody who asks and is answered.
+    Requester,
+    /// An outside system that reports facts.
+    Reporter,
+}
+
+impl Author {
+    /// The verdict on an event of this author that the state does not allow.
+    pub(super) fn reject(self, reason: Reason) -> Verdict {
+        match self {
+            Self::Owner => Verdict::Stale(Reason::LostRace, None),
+            Self::Runner => match reason {
+                Reason::RunEnded | Reason::StepState | Reason::WrongAttempt => {
+                    Verdict::Stale(Reason::Late, Some(Answer::Denied { code: reason }))
+                }
+                _ => Verdict::Illegal(reason),
+            },
+            Self::Requester => Verdict::Refused(reason, Answer::Denied { code: reason }),
+            Self::Reporter => Verdict::Illegal(reason),
+        }
+    }
+
+    /// The verdict on an event that was applied before.
+    pub(super) fn duplicate(self) -> Verdict {
+        Verdict::Stale(Reason::Duplicate, Some(Answer::Ok))
+    }
+}
+
+/// The role of an event's author, from its kind, the driver of its run, and its operation.
+pub(super) fn author(event: &Event, driver: Option<Driver>) -> Author {
+    if event.op.is_some() {
+        return Author::Requester;
+    }
+    match &event.body {
+        Body::Partition(_) => Author::Owner,
+        Body::Run(_, body) => run_author(body, driver),
+        Body::Step(_, _, body) => step_author(body, driver),
+    }
+}
+
+fn run_author(body: &RunEvent, driver: Option<Driver>) -> Author {
+    match body {
+        RunEvent::Created(created) => match created.driver {
+            Driver::Record => Author::Reporter,
+            Driver::Plan | Driver::Journal => Author::Requester,
+        },
+        RunEvent::Completed { .. } | RunEvent::Failed { .. } => match driver {
+            Some(Driver::Plan) => Author::Owner,
+            Some(Driver::Journal) => Author::Requester,
+            Some(Driver::Record) | None => Author::Reporter,
+        },
+        RunEvent::Cancelled { .. } | RunEvent::DecisionRecorded(_) => match driver {
+            Some(Driver::Plan | Driver::Journal) => Author::Requester,
+            Some(Driver::Record) | None => Author::Reporter,
+        },
+    }
+}
+
+fn step_author(body: &StepEvent, driver: Option<Driver>) -> Author {
+    let record = matches!(driver, Some(Driver::Record) | None);
+    let or = |other: Author| if record { Author::Reporter } else { other };
+    match body {
+        StepEvent::Started(start) if start.attempt.is_none() => Author::Requester,
+        StepEvent::Scheduled(_)
+        | StepEvent::Started(_)
+        | StepEvent::Unknown { .. }
+        | StepEvent::Skipped { .. }
+        | StepEvent::Cancelled { .. } => or(Author::Owner),
+        StepEvent::Completed { .. } | StepEvent::Failed { .. } => or(Author::Runner),
+        StepEvent::Heartbeat { .. } => or(Author::Requester),
+        StepEvent::Released { .. } => Author::Runner,
+        StepEvent::Resolved(_) | StepEvent::Redriven { .. } | StepEvent::Discarded { .. } => {
+            Author::Requester
+        }
+        StepEvent::Lost { .. }
+        | StepEvent::RetryScheduled { .. }
+        | StepEvent::Deferred { .. }
+        | StepEvent::DeadLettered { .. }
+        | StepEvent::FaultInjected { .. } => Author::Owner,
+    }
+}
+
+/// Decisions fold only under the current claim; everything else carries none.
+pub(super) fn check_claim(
+    partition: &PartitionState,
+    event: &Event,
+    author: Author,
+) -> Result<(), Verdict> {
+    let current = partition.claim.as_ref().map(|claim| claim.offset);
+    match (author, event.claim) {
+        (Author::Owner, None)
+        | (Author::Runner | Author::Requester | Author::Reporter, Some(_)) => {
+            Err(Verdict::Illegal(Reason::NoClaim))
+        }
+        (Author::Owner, claim) if claim == current => Ok(()),
+        (Author::Owner, claim) if claim < current => Err(Verdict::Stale(Reason::OlderClaim, None)),
+        (Author::Owner, _) => Err(Verdict::Illegal(Reason::NoClaim)),
+        (Author::Runner | Author::Requester | Author::Reporter, None) => Ok(()),
+    }
+}
+
+/// A request or decision needs every earlier item of its batch; outcomes and facts never do.
+pub(super) fn check_batch(state: &RunState, event: &Event, author: Author) -> Result<(), Verdict> {
+    let Some(item) = event.batch.as_ref().filter(|item| item.index > 0) else {
+        return Ok(());
+    };
+    let whole = state
+        .batches
+        .iter()
+        .any(|batch| batch.id == item.id && batch.whole && batch.index + 1 >= item.index);
+    if whole {
+        return Ok(());
+    }
+    match author {
+        Author::Owner => Err(Verdict::Stale(Reason::BrokenBatch, None)),
+        Author::Requester => Err(Verdict::Refused(Reason::BrokenBatch, Answer::NotTried)),
+        Author::Runner | Author::Reporter => Ok(()),
+    }
+}
+
+/// Notes one item. A repeated item changes nothing; a gap breaks the batch.
+pub(super) fn note_item(batches: &mut VecDeque<BatchProgress>, item: &BatchItem, applied: bool) {
+    match batches.iter_mut().find(|batch| batch.id == item.id) {
+        Some(batch) if item.index <= batch.index => {}
+        Some(batch) => {
+            batch.whole &= applied && item.index == batch.index + 1;
+            batch.index = item.index;
+        }
+        None => batches.push_back(BatchProgress {
+            id: item.id.clone(),
+            index: item.index,
+            whole: applied && item.index == 0,
+        }),
+    }
+}

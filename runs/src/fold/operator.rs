@@ -1,0 +1,211 @@
+//! What people do with stuck steps: resolve an unknown outcome, redrive or discard a letter; and
+//! how a letter comes about.
+
+use super::{Place, Verdict, gate::Author};
+use crate::{Answer, AttemptEnd, LetterRef, Reason, RunState, StepState, StepStatus, retry};
+use spine_schemas::{
+    Digest, Effect, InputEdit, Output, Payload, Resolution, StepError, StepKey, StepSpec, Then,
+    keys, time::Micros,
+};
+use std::sync::Arc;
+
+fn refuse(code: Reason) -> Verdict {
+    Verdict::Refused(code, Answer::Denied { code })
+}
+
+pub(super) fn resolved(
+    state: &mut RunState,
+    key: &StepKey,
+    resolution: &Resolution,
+    place: Place,
+) -> Verdict {
+    let Some(step) = state.steps.get_mut(key) else {
+        return refuse(Reason::StepAbsent);
+    };
+    if step.status != StepStatus::Unknown {
+        return refuse(Reason::StepState);
+    }
+    if step.attempt != resolution.attempt {
+        return refuse(Reason::WrongAttempt);
+    }
+    let step = Arc::make_mut(step);
+    step.last_offset = place.offset;
+    step.late_success = false;
+    step.lost_in_row = 0;
+    if resolution.happened {
+        let output = resolution
+            .output
+            .clone()
+            .unwrap_or_else(|| Output::of(Payload::null()));
+        step.output = Some(Output {
+            source: Some("resolved".into()),
+            ..output
+        });
+        step.status = StepStatus::Completed;
+        step.ended_at = Some(place.at);
+    } else {
+        if let Some(last) = step.attempts.last_mut() {
+            last.end = AttemptEnd::DidNotHappen;
+        }
+        step.status = StepStatus::Scheduled;
+    }
+    Verdict::Applied(Answer::Ok)
+}
+
+/// The owner's decision that retrying is over. The letter's id follows from the step alone.
+pub(super) fn dead_lettered(
+    state: &mut RunState,
+    key: &StepKey,
+    attempt: u32,
+    letter_id: Digest,
+    error: &StepError,
+    place: Place,
+) -> Verdict {
+    let run_key = state.key.clone();
+    let Some(step) = state.steps.get_mut(key) else {
+        return Author::Owner.reject(Reason::StepAbsent);
+    };
+    let may_die = match step.status {
+        StepStatus::Failed => !step.given_up,
+        StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => true,
+        StepStatus::Running
+        | StepStatus::Unknown
+        | StepStatus::Completed
+        | StepStatus::DeadLettered
+        | StepStatus::Skipped
+        | StepStatus::Cancelled => false,
+    };
+    let expected = keys::step_letter_id(&run_key, key, step.generation);
+    if !may_die || step.attempt != attempt || letter_id != expected {
+        return Author::Owner.reject(Reason::LostRace);
+    }
+    let step = Arc::make_mut(step);
+    step.status = StepStatus::DeadLettered;
+    step.due_at = None;
+    step.error = Some(error.clone());
+    step.letter = Some(LetterRef {
+        letter_id,
+        offset: place.offset,
+        at: place.at,
+    });
+    step.last_offset = place.offset;
+    Verdict::Applied(Answer::Ok)
+}
+
+pub(super) fn redriven(
+    state: &mut RunState,
+    key: &StepKey,
+    letter_id: Digest,
+    force: bool,
+    edit: Option<&InputEdit>,
+    place: Place,
+) -> Verdict {
+    let Some(step) = state.steps.get_mut(key) else {
+        return refuse(Reason::StepAbsent);
+    };
+    if step
+        .letter
+        .as_ref()
+        .is_none_or(|letter| letter.letter_id != letter_id)
+    {
+        return refuse(Reason::LetterClosed);
+    }
+    if step.status != StepStatus::DeadLettered {
+        return refuse(Reason::StepState);
+    }
+    if needs_force(step, place.at) && !force {
+        return refuse(Reason::NeedsForce);
+    }
+    if let Some(edit) = edit {
+        if first_ambiguous(step).is_some() {
+            return refuse(Reason::EditUnresolved);
+        }
+        if edit.before != step.spec.input.digest {
+            let (stored, given) = (step.spec.input.digest, edit.before);
+            return Verdict::Refused(Reason::StepConflict, Answer::Conflict { stored, given });
+        }
+    }
+    let step = Arc::make_mut(step);
+    if let Some(edit) = edit {
+        let spec = StepSpec {
+            input: edit.after.clone(),
+            ..StepSpec::clone(&step.spec)
+        };
+        step.spec = Arc::new(spec);
+        step.edit += 1;
+    }
+    put_back(step, place);
+    Verdict::Applied(Answer::Ok)
+}
+
+/// A redriven step keeps its identity, key and history, and gets its full budget again.
+fn put_back(step: &mut StepState, place: Place) {
+    step.generation += 1;
+    step.charged = 0;
+    step.lost_in_row = 0;
+    step.free_in_row = 0;
+    step.budget_from = place.at;
+    step.first_started_at = None;
+    step.letter = None;
+    step.status = StepStatus::Scheduled;
+    step.last_offset = place.offset;
+}
+
+/// Whether another attempt may repeat an effect: a careful step, or one with an unresolved attempt
+/// that the remote may have forgotten by now.
+fn needs_force(step: &StepState, now: Micros) -> bool {
+    match step.spec.effect {
+        Effect::Pure => false,
+        Effect::Idempotent => {
+            first_ambiguous(step).is_some_and(|since| now > since.plus_ms(step.spec.key_ttl_ms))
+        }
+        Effect::Probe | Effect::AtMostOnce => true,
+    }
+}
+
+/// Log time of the first attempt that may have taken effect although it did not complete.
+pub(crate) fn first_ambiguous(step: &StepState) -> Option<Micros> {
+    let effect = step.spec.effect;
+    let ambiguous = |end: &AttemptEnd| match end {
+        AttemptEnd::Failed(error) => retry::is_ambiguous(effect, error.class),
+        AttemptEnd::Lost(_) => effect != Effect::Pure,
+        AttemptEnd::Running
+        | AttemptEnd::Completed
+        | AttemptEnd::Released(_)
+        | AttemptEnd::DidNotHappen => false,
+    };
+    let found = step.attempts.iter().find(|attempt| ambiguous(&attempt.end));
+    found.map(|attempt| attempt.started_at)
+}
+
+pub(super) fn discarded(
+    state: &mut RunState,
+    key: &StepKey,
+    letter_id: Digest,
+    then: Then,
+    place: Place,
+) -> Verdict {
+    let open = state.is_open();
+    let Some(step) = state.steps.get_mut(key) else {
+        return refuse(Reason::StepAbsent);
+    };
+    if step
+        .letter
+        .as_ref()
+        .is_none_or(|letter| letter.letter_id != letter_id)
+    {
+        return refuse(Reason::LetterClosed);
+    }
+    let step = Arc::make_mut(step);
+    step.letter = None;
+    step.last_offset = place.offset;
+    step.ended_at = Some(place.at);
+    match then {
+        Then::Skip if open => step.status = StepStatus::Skipped,
+        Then::Skip | Then::Fail => {
+            step.status = StepStatus::Failed;
+            step.given_up = true;
+        }
+    }
+    Verdict::Applied(Answer::Ok)
+}

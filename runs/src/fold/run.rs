@@ -1,0 +1,241 @@
+//! Events about a run as a whole: creation, end, recorded decisions.
+
+use super::{Place, Verdict, gate::Author};
+use crate::{Answer, Reason, RunState, RunStatus, StepStatus, Totals};
+use spine_schemas::{
+    Digest, Driver, Event, Output, RunCreated, RunEvent, RunKey, StepError, StepKey, limits,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+/// The first event of a run must create it.
+pub(super) fn create(
+    run: &mut Option<Arc<RunState>>,
+    event: &Event,
+    body: &RunEvent,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    let (RunEvent::Created(created), Some(run_id)) = (body, event.run_id()) else {
+        return author.reject(Reason::RunAbsent);
+    };
+    let key = RunKey {
+        tenant: event.tenant.clone(),
+        run_id: run_id.clone(),
+    };
+    *run = Some(Arc::new(RunState {
+        key,
+        created_digest: created_digest(created),
+        created: Arc::new(RunCreated::clone(created)),
+        created_offset: place.offset,
+        created_at: place.at,
+        status: RunStatus::Running,
+        ended_at: None,
+        output: None,
+        error: None,
+        failed_step: None,
+        steps: BTreeMap::new(),
+        batches: VecDeque::new(),
+        sessions: BTreeMap::new(),
+        seen: BTreeSet::new(),
+        decisions: 0,
+        totals: Totals::default(),
+        last_offset: place.offset,
+        last_at: place.at,
+    }));
+    Verdict::Applied(Answer::Ok)
+}
+
+/// The digest by which a repeated creation is told from a conflicting one.
+pub(super) fn created_digest(created: &RunCreated) -> Digest {
+    let tags: Vec<u8> = serde_json::to_vec(&created.tags).expect("a map of strings is JSON");
+    let plan = created.plan.as_ref().map_or(Digest::of_bytes(b""), |plan| {
+        spine_schemas::canonical::digest("plan", &plan.source)
+            .unwrap_or_else(|_| Digest::of_bytes(&plan.source))
+    });
+    Digest::of_parts(&[
+        created.workflow.as_bytes(),
+        created.version.as_bytes(),
+        format!("{:?}", created.driver).as_bytes(),
+        &created.input.digest.0,
+        &tags,
+        created.parent.as_deref().unwrap_or("").as_bytes(),
+        &plan.0,
+    ])
+}
+
+pub(super) fn fold(
+    state: &mut RunState,
+    event: &Event,
+    body: &RunEvent,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    match body {
+        RunEvent::Created(created) => created_again(state, created, author),
+        RunEvent::Completed { output } => completed(state, output.as_ref(), place, author),
+        RunEvent::Failed { error, step } => failed(state, error, step.as_ref(), place, author),
+        RunEvent::Cancelled { reason } => cancelled(state, reason, place, author),
+        RunEvent::DecisionRecorded(_) => decision(state, event, author),
+    }
+}
+
+fn created_again(state: &RunState, created: &RunCreated, author: Author) -> Verdict {
+    let given = created_digest(created);
+    if given == state.created_digest {
+        return author.duplicate();
+    }
+    let stored = state.created_digest;
+    match author {
+        Author::Requester => {
+            Verdict::Refused(Reason::RunExists, Answer::Conflict { stored, given })
+        }
+        Author::Owner | Author::Runner | Author::Reporter => author.reject(Reason::RunExists),
+    }
+}
+
+fn completed(
+    state: &mut RunState,
+    output: Option<&Output>,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    if !state.is_open() {
+        return ended_already(state, author, |status| {
+            matches!(status, RunStatus::Completed | RunStatus::Degraded)
+        });
+    }
+    if !may_complete(state) {
+        return author.reject(Reason::StepState);
+    }
+    let left_out = state.steps.values().any(|step| {
+        step.status != StepStatus::Completed
+            || step.output.as_ref().is_some_and(|output| output.degraded)
+    });
+    let degraded = left_out || output.is_some_and(|output| output.degraded);
+    state.output = output.cloned();
+    end(
+        state,
+        if degraded {
+            RunStatus::Degraded
+        } else {
+            RunStatus::Completed
+        },
+        place,
+    )
+}
+
+/// A plan ends when all its steps have; an agent may end its run when nothing is in the open.
+fn may_complete(state: &RunState) -> bool {
+    let no_step_is =
+        |open: &dyn Fn(StepStatus) -> bool| !state.steps.values().any(|step| open(step.status));
+    match state.driver() {
+        Driver::Plan => {
+            let planned = state
+                .created
+                .plan
+                .as_ref()
+                .map_or(0, |plan| plan.steps.len());
+            state.steps.len() == planned && no_step_is(&|status| !status.is_terminal())
+        }
+        Driver::Journal => {
+            no_step_is(&|status| matches!(status, StepStatus::Running | StepStatus::Unknown))
+        }
+        Driver::Record => true,
+    }
+}
+
+fn failed(
+    state: &mut RunState,
+    error: &StepError,
+    step: Option<&StepKey>,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    if !state.is_open() {
+        return ended_already(state, author, |status| status == RunStatus::Failed);
+    }
+    let running = state
+        .steps
+        .values()
+        .any(|step| step.status == StepStatus::Running);
+    if running && state.driver() != Driver::Record {
+        return author.reject(Reason::StepState);
+    }
+    if let Some(failed) = step.and_then(|key| state.steps.get_mut(key)) {
+        if failed.status.is_terminal() {
+            return author.reject(Reason::StepState);
+        }
+        let failed = Arc::make_mut(failed);
+        if failed.status != StepStatus::DeadLettered {
+            failed.status = StepStatus::Failed;
+            failed.error.get_or_insert_with(|| error.clone());
+        }
+        failed.due_at = None;
+        failed.given_up = true;
+        failed.ended_at.get_or_insert(place.at);
+        failed.last_offset = place.offset;
+    }
+    state.error = Some(error.clone());
+    state.failed_step = step.cloned();
+    end(state, RunStatus::Failed, place)
+}
+
+fn cancelled(state: &mut RunState, reason: &str, place: Place, author: Author) -> Verdict {
+    if state.driver() == Driver::Plan {
+        return author.reject(Reason::WrongDriver);
+    }
+    if !state.is_open() {
+        return ended_already(state, author, |status| status == RunStatus::Cancelled);
+    }
+    let class = spine_schemas::ErrorClass::Cancelled;
+    state.error = Some(StepError::new(class, "cancelled", reason));
+    end(state, RunStatus::Cancelled, place)
+}
+
+fn ended_already(state: &RunState, author: Author, same: impl Fn(RunStatus) -> bool) -> Verdict {
+    if same(state.status) {
+        author.duplicate()
+    } else {
+        author.reject(Reason::RunEnded)
+    }
+}
+
+/// Ends the run; steps that never ran end with it.
+fn end(state: &mut RunState, status: RunStatus, place: Place) -> Verdict {
+    state.status = status;
+    state.ended_at = Some(place.at);
+    for step in state.steps.values_mut() {
+        let waiting = matches!(
+            step.status,
+            StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred
+        );
+        if waiting {
+            let step = Arc::make_mut(step);
+            step.status = StepStatus::Cancelled;
+            step.due_at = None;
+            step.ended_at = Some(place.at);
+            step.last_offset = place.offset;
+        }
+    }
+    Verdict::Applied(Answer::Ok)
+}
+
+fn decision(state: &mut RunState, event: &Event, author: Author) -> Verdict {
+    let digest = Digest::of_bytes(event.event_id.as_bytes());
+    let hash = u64::from_be_bytes(digest.0[..8].try_into().expect("a digest has 32 bytes"));
+    if state.seen.contains(&hash) {
+        return author.duplicate();
+    }
+    if !state.is_open() {
+        return author.reject(Reason::RunEnded);
+    }
+    if state.seen.len() >= limits::RUN_EVENT_IDS {
+        return author.reject(Reason::LimitReached);
+    }
+    state.seen.insert(hash);
+    state.decisions += 1;
+    Verdict::Applied(Answer::Ok)
+}

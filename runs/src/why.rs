@@ -1,0 +1,274 @@
+//! Why a run is not finished and what happens next, in one sentence that is true.
+//!
+//! The words come from an exhaustive match over the waiting states, and beside them stands the set
+//! of events one of which comes next; the simulator holds the log against it.
+
+use crate::{Holder, RunState, RunStatus, StepState, StepStatus};
+use spine_schemas::{Driver, OnExhausted};
+
+/// The answer to "why is this run not finished?".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// For people.
+    pub sentence: String,
+    /// Kinds of events one of which is the next to be applied to the run. Empty once it has ended.
+    pub next: Vec<&'static str>,
+}
+
+/// Explains a run.
+pub fn why(run: &RunState) -> Why {
+    if let Some(sentence) = ended(run) {
+        return Why {
+            sentence,
+            next: Vec::new(),
+        };
+    }
+    let mut reasons: Vec<(u8, &StepState)> = run
+        .steps
+        .values()
+        .filter_map(|step| Some((nearness(step)?, step.as_ref())))
+        .collect();
+    reasons.sort_by_key(|(nearness, _)| *nearness);
+    let mut next: Vec<&'static str> = run_level_next(run).to_vec();
+    for (_, step) in &reasons {
+        next.extend(step_next(run, step));
+    }
+    next.sort_unstable();
+    next.dedup();
+    let Some((_, nearest)) = reasons.first() else {
+        return Why {
+            sentence: idle(run),
+            next,
+        };
+    };
+    let mut sentence = step_sentence(run, nearest);
+    match reasons.len() - 1 {
+        0 => {}
+        1 => sentence.push_str(" (one other step is open, too)"),
+        others => sentence.push_str(&format!(" ({others} other steps are open, too)")),
+    }
+    sentence.push('.');
+    Why { sentence, next }
+}
+
+fn ended(run: &RunState) -> Option<String> {
+    let at = run.ended_at.map(|at| at.to_string()).unwrap_or_default();
+    let reason = run
+        .error
+        .as_ref()
+        .map(|error| format!("{}: {}", error.code, error.message));
+    let reason = reason.unwrap_or_else(|| "no reason was given".into());
+    match run.status {
+        RunStatus::Running => None,
+        RunStatus::Completed => Some(format!("The run completed at {at}.")),
+        RunStatus::Degraded => Some(format!(
+            "The run completed at {at}, with something left out or degraded."
+        )),
+        RunStatus::Failed => Some(match &run.failed_step {
+            Some(step) => format!("The run failed at {at} with step {step} ({reason})."),
+            None => format!("The run failed at {at} ({reason})."),
+        }),
+        RunStatus::Cancelled => Some(format!("The run was cancelled at {at} ({reason}).")),
+    }
+}
+
+/// Which open step is likely to move first; `None` for steps that have ended.
+fn nearness(step: &StepState) -> Option<u8> {
+    match step.status {
+        StepStatus::Running => Some(0),
+        StepStatus::Scheduled => Some(1),
+        StepStatus::Failed => Some(2),
+        StepStatus::RetryWaiting => Some(3),
+        StepStatus::Deferred => Some(4),
+        StepStatus::Unknown => Some(5),
+        StepStatus::DeadLettered => Some(6),
+        StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => None,
+    }
+}
+
+fn idle(run: &RunState) -> String {
+    match run.driver() {
+        Driver::Plan => "No step is open: the owner will schedule the next ones or end the run now.",
+        Driver::Journal => {
+            "No step is open: the agent that drives the run must begin its next step or end the run."
+        }
+        Driver::Record => "No step is open: the system that reports the run has not reported its end.",
+    }
+    .into()
+}
+
+fn step_sentence(run: &RunState, step: &StepState) -> String {
+    let key = &step.key;
+    match step.status {
+        StepStatus::Scheduled => match run.driver() {
+            Driver::Plan => format!(
+                "Step {key} may start: the owner starts attempt {} as soon as a slot is free",
+                step.attempt + 1
+            ),
+            Driver::Journal => format!("Step {key} may start: the agent must begin it"),
+            Driver::Record => format!("Step {key} is scheduled: its start has not been reported"),
+        },
+        StepStatus::Running => running(step),
+        StepStatus::RetryWaiting => format!(
+            "Step {key} failed with {}; {} at {}",
+            last_error(step),
+            again(run, step),
+            due(step)
+        ),
+        StepStatus::Deferred => format!(
+            "Step {key} was put off free of charge after {}; {} at {}",
+            last_error(step),
+            again(run, step),
+            due(step)
+        ),
+        StepStatus::Unknown => format!(
+            "Attempt {} of step {key} may or may not have taken effect ({}): find out, then run \
+             'spine steps resolve {} {key} --happened' or '--not'",
+            step.attempt,
+            last_error(step),
+            run.key.run_id
+        ),
+        StepStatus::Failed if step.given_up => match run.driver() {
+            Driver::Plan => format!("Step {key} was given up: the run fails when no attempt runs"),
+            Driver::Journal => format!("Step {key} was given up: the agent must end the run"),
+            Driver::Record => format!("Step {key} failed and the end of the run was not reported"),
+        },
+        StepStatus::Failed => match run.driver() {
+            Driver::Plan | Driver::Journal => format!(
+                "Step {key} failed with {}: the owner is about to decide what follows",
+                last_error(step)
+            ),
+            Driver::Record => format!(
+                "Step {key} failed with {}: its next attempt has not been reported",
+                last_error(step)
+            ),
+        },
+        StepStatus::DeadLettered => {
+            let letter = step
+                .letter
+                .as_ref()
+                .map(|letter| letter.letter_id.to_string());
+            let letter = letter.unwrap_or_default();
+            format!(
+                "Step {key} used up its attempts with {}: repair the cause, then run \
+                 'spine dead-letters redrive {letter} --reason …', or 'discard'",
+                last_error(step)
+            )
+        }
+        StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => {
+            format!("Step {key} has ended")
+        }
+    }
+}
+
+fn running(step: &StepState) -> String {
+    let until = step
+        .lease_until()
+        .map(|until| until.to_string())
+        .unwrap_or_default();
+    let since = step
+        .live
+        .as_ref()
+        .map(|live| live.started_at.to_string())
+        .unwrap_or_default();
+    let (key, attempt) = (&step.key, step.attempt);
+    match step.live.as_ref().map(|live| &live.holder) {
+        Some(Holder::Session(session)) => format!(
+            "Attempt {attempt} of step {key} is held by session {session} since {since}; without \
+             a heartbeat its lease ends at {until}"
+        ),
+        Some(Holder::Outside) => {
+            format!("Attempt {attempt} of step {key} was reported as started at {since}")
+        }
+        Some(Holder::Owner(_)) | None => format!(
+            "Attempt {attempt} of step {key} runs since {since} and ends by {until} at the latest"
+        ),
+    }
+}
+
+fn again(run: &RunState, step: &StepState) -> String {
+    let attempt = step.attempt + 1;
+    match run.driver() {
+        Driver::Plan => format!("attempt {attempt} starts"),
+        Driver::Journal => format!("the agent may begin attempt {attempt}"),
+        Driver::Record => format!("attempt {attempt} is expected"),
+    }
+}
+
+fn due(step: &StepState) -> String {
+    step.due_at.map(|due| due.to_string()).unwrap_or_default()
+}
+
+fn last_error(step: &StepState) -> String {
+    match &step.error {
+        Some(error) => format!("{} ({})", error.code, error.class),
+        None => "an unnamed error".into(),
+    }
+}
+
+fn run_level_next(run: &RunState) -> &'static [&'static str] {
+    match run.driver() {
+        Driver::Plan => &["decision_recorded"],
+        Driver::Journal => &[
+            "decision_recorded",
+            "step_started",
+            "run_completed",
+            "run_failed",
+            "run_cancelled",
+        ],
+        Driver::Record => &[
+            "decision_recorded",
+            "step_scheduled",
+            "step_started",
+            "run_completed",
+            "run_failed",
+            "run_cancelled",
+        ],
+    }
+}
+
+/// The events that an open step waits for.
+fn step_next(run: &RunState, step: &StepState) -> Vec<&'static str> {
+    let fails_run = step.spec.on_exhausted == OnExhausted::Fail || step.given_up;
+    let exhausted = if fails_run {
+        "run_failed"
+    } else {
+        "step_dead_lettered"
+    };
+    let mut next = match step.status {
+        StepStatus::Scheduled => vec!["step_started", exhausted],
+        StepStatus::Running => {
+            vec![
+                "step_completed",
+                "step_failed",
+                "step_heartbeat",
+                "step_lost",
+                "step_released",
+            ]
+        }
+        StepStatus::RetryWaiting | StepStatus::Deferred => vec!["step_started", exhausted],
+        StepStatus::Unknown => vec!["step_resolved"],
+        StepStatus::Failed => {
+            vec![
+                "step_retry_scheduled",
+                "step_deferred",
+                "step_cancelled",
+                exhausted,
+            ]
+        }
+        StepStatus::DeadLettered => vec!["step_redriven", "step_discarded"],
+        StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => vec![],
+    };
+    // An attempt that is over can still report how it ended, and one that runs may be made to fail.
+    if step.attempt > 0 && !step.status.is_terminal() {
+        next.extend(["step_completed", "step_failed"]);
+    }
+    if step.status == StepStatus::Running {
+        next.push("fault_injected");
+    }
+    match run.driver() {
+        Driver::Record => next.extend(["step_skipped", "step_cancelled", "step_unknown"]),
+        Driver::Plan | Driver::Journal => next.push("step_unknown"),
+    }
+    next
+}
