@@ -23,6 +23,9 @@ pub const HEADER_BYTES: usize = 1024 * 1024;
 pub const DATUM_DEPTH: usize = 64;
 /// Bytes of a topic's name, as on Kafka.
 pub const TOPIC_BYTES: usize = 249;
+/// What one header costs beyond its own bytes; it counts towards the size of a record, so that
+/// empty headers have a limit too.
+pub const HEADER_OVERHEAD_BYTES: usize = 8;
 /// What one record costs in a queue or cache beyond its own bytes.
 pub const RECORD_OVERHEAD_BYTES: usize = 128;
 

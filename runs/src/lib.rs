@@ -10,6 +10,7 @@ mod input;
 pub mod retry;
 mod state;
 mod waits;
+mod wake;
 mod why;
 
 pub use ahead::{Batch, Stamp, ahead, is_outcome};
@@ -21,4 +22,5 @@ pub use state::{
     Totals, Wait, WaitKind,
 };
 pub use waits::StepCounts;
+pub use wake::wake_at;
 pub use why::{Why, why};

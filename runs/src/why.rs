@@ -208,7 +208,12 @@ fn last_error(step: &StepState) -> String {
 
 fn run_level_next(run: &RunState) -> &'static [&'static str] {
     match run.driver() {
-        Driver::Plan => &["decision_recorded"],
+        Driver::Plan => &[
+            "decision_recorded",
+            "step_scheduled",
+            "run_completed",
+            "run_failed",
+        ],
         Driver::Journal => &[
             "decision_recorded",
             "step_started",

@@ -2,8 +2,12 @@
 //! 64-bit integers and `1.0` against `1` survive.
 
 use crate::{Digest, Error, Result, StepKey, limits};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 /// A `$ref` inside an input: `run#/pointer` or `step#/pointer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +51,10 @@ pub fn digest(field: &str, text: &[u8]) -> Result<Digest> {
 /// # Errors
 /// [`Error::Invalid`] naming `field`.
 pub fn check_depth(field: &str, text: &[u8]) -> Result<()> {
+    // Nesting needs an opening bracket per level, and counting them is much cheaper than following.
+    if text.iter().filter(|&&byte| byte == b'[' || byte == b'{').count() <= limits::JSON_DEPTH {
+        return Ok(());
+    }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     for &byte in text {
         if in_string {
@@ -76,6 +84,8 @@ fn parse<'a, T: serde::Deserialize<'a>>(field: &str, text: &'a [u8]) -> Result<T
     serde_json::from_slice(text).map_err(|error| Error::invalid(field, error.to_string()))
 }
 
+/// Every level reads the texts of its values again, so the cost is the size times the depth, which is
+/// bounded by [`limits::JSON_DEPTH`].
 fn write_sorted(field: &str, raw: &RawValue, out: &mut Vec<u8>) -> Result<()> {
     let text = raw.get().as_bytes();
     match text.first() {
@@ -101,47 +111,68 @@ fn write_sorted(field: &str, raw: &RawValue, out: &mut Vec<u8>) -> Result<()> {
             }
             out.push(b']');
         }
-        Some(b'"') => write_string(&parse::<String>(field, text)?, out),
+        // A string may be escaped in many ways; without a backslash there is only one.
+        Some(b'"') if text.contains(&b'\\') => write_string(&parse::<String>(field, text)?, out),
         _ => out.extend_from_slice(text),
     }
     Ok(())
 }
 
 fn write_string(text: &str, out: &mut Vec<u8>) {
-    let quoted = serde_json::to_string(text).expect("a string is always JSON");
-    out.extend_from_slice(quoted.as_bytes());
+    serde_json::to_writer(out, text).expect("a string is always JSON, and memory takes it");
+}
+
+/// The key of a member, borrowed where it holds no escapes.
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl std::ops::Deref for Key<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The members of an object, sorted; a repeated key is refused, since readers differ on it.
-fn object<'a>(field: &str, text: &'a [u8]) -> Result<BTreeMap<String, &'a RawValue>> {
-    struct Members<'a>(BTreeMap<String, &'a RawValue>);
-    impl<'de> serde::Deserialize<'de> for Members<'de> {
-        fn deserialize<D: serde::Deserializer<'de>>(
-            from: D,
-        ) -> std::result::Result<Self, D::Error> {
-            from.deserialize_map(MembersVisitor)
-        }
+fn object<'a>(field: &str, text: &'a [u8]) -> Result<Vec<(Key<'a>, &'a RawValue)>> {
+    let Members(mut members) = parse::<Members<'a>>(field, text)?;
+    members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    if let Some(pair) = members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        let key: &str = &pair[0].0;
+        return Err(Error::invalid(field, format!("key '{key}' is there twice")));
     }
-    struct MembersVisitor;
-    impl<'de> serde::de::Visitor<'de> for MembersVisitor {
-        type Value = Members<'de>;
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object")
-        }
-        fn visit_map<A: serde::de::MapAccess<'de>>(
-            self,
-            mut access: A,
-        ) -> std::result::Result<Self::Value, A::Error> {
-            let mut members = BTreeMap::new();
-            while let Some((key, value)) = access.next_entry::<String, &'de RawValue>()? {
-                if let Some(_before) = members.insert(key.clone(), value) {
-                    return Err(serde::de::Error::custom(format!("key '{key}' is there twice")));
-                }
-            }
-            Ok(Members(members))
-        }
+    Ok(members)
+}
+
+struct Members<'a>(Vec<(Key<'a>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        from.deserialize_map(MembersVisitor)
     }
-    parse::<Members<'a>>(field, text).map(|members| members.0)
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(
+        self,
+        mut access: A,
+    ) -> std::result::Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = access.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
 }
 
 /// All `$ref` objects in a JSON text, in order.
@@ -160,11 +191,13 @@ pub fn references(text: &[u8]) -> Result<Vec<Reference>> {
 /// The JSON text with every `{"$ref":"…"}` replaced by what `resolve` gives for it.
 ///
 /// # Errors
-/// Those of `resolve`, and [`Error::Invalid`] for a malformed reference.
+/// Those of `resolve`, and [`Error::Invalid`] for a malformed reference or text that is nested too
+/// deeply.
 pub fn substitute(
     text: &[u8],
     resolve: &mut dyn FnMut(&Reference) -> Result<Vec<u8>>,
 ) -> Result<Vec<u8>> {
+    check_depth("input", text)?;
     let raw: &RawValue = parse("input", text)?;
     let mut out = Vec::with_capacity(text.len());
     substitute_into(raw, resolve, &mut out)?;
@@ -180,8 +213,11 @@ fn substitute_into(
     match text.first() {
         Some(b'{') => {
             let members = object("input", text)?;
-            if let (1, Some(target)) = (members.len(), members.get("$ref")) {
-                let reference = Reference::parse(&parse::<String>("$ref", target.get().as_bytes())?)?;
+            if let [(key, target)] = &members[..]
+                && **key == *"$ref"
+            {
+                let reference =
+                    Reference::parse(&parse::<String>("$ref", target.get().as_bytes())?)?;
                 out.extend_from_slice(&resolve(&reference)?);
                 return Ok(());
             }
@@ -222,13 +258,29 @@ pub fn pointer<'a>(text: &'a [u8], path: &str) -> Result<&'a [u8]> {
         let name = part.replace("~1", "/").replace("~0", "~");
         let inner: &'a [u8] = raw.get().as_bytes();
         raw = match inner.first() {
-            Some(b'{') => object("$ref", inner)?.get(&name).copied().ok_or_else(missing)?,
+            Some(b'{') => {
+                let members = object("$ref", inner)?;
+                let member = members.into_iter().find(|(key, _)| **key == *name);
+                member.ok_or_else(missing)?.1
+            }
             Some(b'[') => {
-                let index: usize = name.parse().map_err(|_| missing())?;
-                parse::<Vec<&'a RawValue>>("$ref", inner)?.get(index).copied().ok_or_else(missing)?
+                let index = array_index(&name).ok_or_else(missing)?;
+                parse::<Vec<&'a RawValue>>("$ref", inner)?
+                    .get(index)
+                    .copied()
+                    .ok_or_else(missing)?
             }
             _ => return Err(missing()),
         };
     }
     Ok(raw.get().as_bytes())
 }
+
+/// RFC 6901 allows digits without leading zeros, and no sign.
+fn array_index(text: &str) -> Option<usize> {
+    let plain = text.bytes().all(|c| c.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| plain)
+}
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,18 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// The event is of a kind, or holds another symbol of a closed set, that is newer than this
+    /// build. An owner that meets one under a claim leaves the group: it lacks rules that others
+    /// fold by.
+    #[error("{field}: '{symbol}' is newer than this build")]
+    UnknownKind {
+        /// The field: `kind`, or the path of another enum.
+        field: String,
+        /// The symbol as its writer's schema names it; `unknown` where only that is known.
+        symbol: String,
+        /// Whether the event carries a claim.
+        claimed: bool,
+    },
     /// The bytes are not Avro of the schema that they name. The record is set aside as `decode`.
     #[error("not a valid record: {0}")]
     Decode(String),
@@ -56,6 +68,7 @@ impl Error {
             Self::SchemaUnknown(_) => true,
             Self::Invalid { .. }
             | Self::TooLarge { .. }
+            | Self::UnknownKind { .. }
             | Self::Decode(_)
             | Self::Incompatible(_) => false,
         }

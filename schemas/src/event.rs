@@ -4,9 +4,10 @@
 //! combinations. Which event is legal in which state is decided in `runs`.
 
 use crate::{
-    Digest, Driver, Fault, Output, Payload, Plan, RecordClass, RunKey, StepError,
-    StepKey, StepSpec, time::Micros,
+    Digest, Driver, Fault, Output, Payload, Plan, RecordClass, RunKey, StepError, StepKey,
+    StepSpec, time::Micros,
 };
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Something that happened, or that a claimed owner decided.
@@ -324,7 +325,8 @@ pub struct InputEdit {
 }
 
 /// What follows when a letter is discarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Then {
     /// The run fails.
     Fail,

@@ -106,9 +106,11 @@ pub struct StepError {
 }
 
 impl StepError {
-    /// An error without a wish for a pause.
+    /// An error without a wish for a pause. A message over its limit is cut and marked.
     pub fn new(class: ErrorClass, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { class, code: code.into(), message: message.into(), retry_after_ms: None }
+        let mut message = message.into();
+        crate::fit::cut(&mut message, crate::limits::MESSAGE_BYTES);
+        Self { class, code: code.into(), message, retry_after_ms: None }
     }
 }
 

@@ -56,7 +56,18 @@ impl StepKey {
     /// # Errors
     /// [`Error::Invalid`] naming `step.scope`, `step.name` or `step.occurrence`.
     pub fn new(scope: &str, name: &str, occurrence: u32) -> Result<Self> {
-        let printable = |text: &str| text.chars().all(|c| !c.is_control() && c != '#');
+        let key = Self { scope: scope.into(), name: name.into(), occurrence };
+        key.check()?;
+        Ok(key)
+    }
+
+    /// Checks the three parts.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming `step.scope`, `step.name` or `step.occurrence`.
+    pub fn check(&self) -> Result<()> {
+        let Self { scope, name, occurrence } = self;
+        let printable = |text: &str| !has_controls(text) && !text.as_bytes().contains(&b'#');
         if name.is_empty() || name.len() > limits::STEP_NAME_BYTES {
             return Err(Error::invalid("step.name", "must have 1 to 128 bytes"));
         }
@@ -69,10 +80,10 @@ impl StepKey {
         if !scope.is_empty() && scope.split('/').any(str::is_empty) {
             return Err(Error::invalid("step.scope", "must not have empty parts"));
         }
-        if occurrence == 0 {
+        if *occurrence == 0 {
             return Err(Error::invalid("step.occurrence", "counts from 1"));
         }
-        Ok(Self { scope: scope.into(), name: name.into(), occurrence })
+        Ok(())
     }
 }
 
@@ -198,8 +209,19 @@ pub fn check_tenant(tenant: &str) -> Result<()> {
 /// # Errors
 /// [`Error::Invalid`] naming `field`.
 pub fn check_id(field: &'static str, id: &str) -> Result<()> {
-    if id.is_empty() || id.len() > limits::ID_BYTES || id.chars().any(char::is_control) {
+    if id.is_empty() || id.len() > limits::ID_BYTES || has_controls(id) {
         return Err(Error::invalid(field, "must have 1 to 128 bytes and no control characters"));
     }
     Ok(())
 }
+
+/// Nearly all identities are ASCII, where bytes are enough.
+fn has_controls(text: &str) -> bool {
+    if text.is_ascii() {
+        return text.bytes().any(|c| c.is_ascii_control());
+    }
+    text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests;

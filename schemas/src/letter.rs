@@ -1,6 +1,8 @@
 //! A dead letter: what could not be done or read, with everything needed to understand it and to put it back.
 
-use crate::{Digest, ErrorClass, RecordClass, RunKey, StepKey, time::Micros};
+use crate::{
+    Digest, Error, ErrorClass, RecordClass, Result, RunKey, StepKey, limits, time::Micros,
+};
 use bytes::Bytes;
 
 /// A letter as it lies in the dead-letter topic. Repeats are equal byte for byte.
@@ -72,4 +74,39 @@ pub struct LetterAttempt {
     pub code: String,
     /// Message of its error.
     pub message: String,
+}
+
+impl DeadLetter {
+    /// Checks the letter's own values against `limits`. The original is kept as it was, whatever it
+    /// holds; the encoded size is checked where it is known, in [`crate::codec::encode_letter`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] or [`Error::TooLarge`], naming the field.
+    pub fn check(&self) -> Result<()> {
+        size("code", &self.code, limits::NAME_BYTES)?;
+        size("message", &self.message, limits::MESSAGE_BYTES)?;
+        if i64::try_from(self.offset).is_err() {
+            return Err(Error::invalid("offset", "must be below 9223372036854775808"));
+        }
+        let LetterSource::Step { run, step, attempts, .. } = &self.source else { return Ok(()) };
+        crate::check_tenant(&run.tenant)?;
+        crate::check_id("step.run_id", &run.run_id)?;
+        step.check()?;
+        if attempts.len() > limits::ATTEMPT_HISTORY {
+            let limit = limits::ATTEMPT_HISTORY;
+            return Err(Error::too_large("step.attempts", attempts.len(), limit));
+        }
+        for attempt in attempts {
+            size("step.attempts.code", &attempt.code, limits::NAME_BYTES)?;
+            size("step.attempts.message", &attempt.message, limits::MESSAGE_BYTES)?;
+        }
+        Ok(())
+    }
+}
+
+fn size(field: &str, text: &str, limit: usize) -> Result<()> {
+    if text.len() > limit {
+        return Err(Error::too_large(field, text.len(), limit));
+    }
+    Ok(())
 }

@@ -2,14 +2,20 @@
 //!
 //! What events *mean* is decided in `runs`; where they are kept, in `log`. This crate knows neither.
 
+#[cfg(any(test, feature = "arbitrary"))]
+pub mod arbitrary;
 pub mod canonical;
+mod check;
 pub mod codec;
+pub mod compat;
 mod error;
 mod event;
 mod failure;
+mod fit;
 mod ids;
 pub mod json;
 pub mod keys;
+mod kind;
 mod letter;
 pub mod limits;
 pub mod payload;
@@ -25,6 +31,7 @@ pub use event::{
 };
 pub use failure::{ErrorClass, Fault, RecordClass, StepError};
 pub use ids::{Digest, RunKey, StepKey, check_id, check_tenant};
+pub use kind::Kind;
 pub use letter::{DeadLetter, LetterAttempt, LetterSource};
 pub use payload::{Output, Payload};
 pub use plan::{Plan, PlanFault, PlanStep};

@@ -56,11 +56,15 @@ impl Payload {
     /// refused for its size.
     #[must_use]
     pub fn omit_if_large(mut self) -> Self {
+        self.omit_large();
+        self
+    }
+
+    pub(crate) fn omit_large(&mut self) {
         if self.data.len() > limits::PAYLOAD_BYTES {
             self.data = Bytes::new();
             self.omitted = true;
         }
-        self
     }
 
     /// Whether the bytes are JSON.

@@ -1,6 +1,8 @@
 //! Plans: the steps that a run carries, checked as a whole before anything is appended.
 
-use crate::{Effect, Error, Fault, OnExhausted, Result, RetryPolicy, StepKey, canonical, limits, spec};
+use crate::{
+    Effect, Error, Fault, OnExhausted, Result, RetryPolicy, StepKey, canonical, limits, spec,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -121,13 +123,13 @@ impl Plan {
         if json.steps.len() > limits::PLAN_STEPS {
             return Err(Error::too_large("steps", json.steps.len(), limits::PLAN_STEPS));
         }
-        check_retry("retry", &json.retry)?;
+        json.retry.check("retry")?;
         let names = index_of_names(&json.steps)?;
         let mut steps = Vec::with_capacity(json.steps.len());
         for (at, step) in json.steps.iter().enumerate() {
             steps.push(plan_step(at, step, &json.retry, &names)?);
         }
-        check_references(&steps)?;
+        check_references(&steps, &names)?;
         check_faults(&json.faults, &names)?;
         Ok(Self { steps, faults: json.faults, source })
     }
@@ -146,7 +148,10 @@ fn index_of_names(steps: &[StepJson<'_>]) -> Result<BTreeMap<StepKey, usize>> {
             .map_err(|error| Error::invalid(format!("steps[{at}]"), error.to_string()))?;
         let text = key.to_string();
         if names.insert(key, at).is_some() {
-            return Err(Error::invalid(format!("steps[{at}].name"), format!("{text} is there twice")));
+            return Err(Error::invalid(
+                format!("steps[{at}].name"),
+                format!("{text} is there twice"),
+            ));
         }
     }
     Ok(names)
@@ -163,7 +168,7 @@ fn plan_step(
         return Err(Error::invalid(field("tool"), "must have 1 to 512 bytes"));
     }
     let retry = step.retry.unwrap_or(*retry);
-    check_retry(&field("retry"), &retry)?;
+    retry.check(&field("retry"))?;
     let timeout_ms = step.timeout_ms.unwrap_or(spec::TIMEOUT_MS);
     if timeout_ms == 0 || timeout_ms > limits::TIMEOUT_MS {
         return Err(Error::invalid(field("timeout_ms"), "must be between 1 and 86400000"));
@@ -171,6 +176,14 @@ fn plan_step(
     let deadline_ms = step.deadline_ms.unwrap_or(spec::DEADLINE_MS);
     if deadline_ms.max(step.schedule_to_start_ms) > limits::DEADLINE_MS {
         return Err(Error::invalid(field("deadline_ms"), "must not be longer than a year"));
+    }
+    let key_ttl_ms = step.key_ttl_ms.unwrap_or(spec::KEY_TTL_MS);
+    if key_ttl_ms > limits::DEADLINE_MS {
+        return Err(Error::invalid(field("key_ttl_ms"), "must not be longer than a year"));
+    }
+    if step.not_applied.len() > limits::STATUSES {
+        let (count, limit) = (step.not_applied.len(), limits::STATUSES);
+        return Err(Error::too_large(field("not_applied"), count, limit));
     }
     let input = step.input.map_or("null", RawValue::get);
     if input.len() > limits::PAYLOAD_BYTES {
@@ -186,7 +199,7 @@ fn plan_step(
         timeout_ms,
         schedule_to_start_ms: step.schedule_to_start_ms,
         deadline_ms,
-        key_ttl_ms: step.key_ttl_ms.unwrap_or(spec::KEY_TTL_MS),
+        key_ttl_ms,
         on_exhausted: step.on_exhausted,
         not_applied: step.not_applied.clone(),
     })
@@ -208,11 +221,16 @@ fn predecessors(
     }
     let mut indexes = BTreeSet::new();
     for name in after {
-        let key: StepKey = name.parse()?;
+        let key: StepKey = name
+            .parse()
+            .map_err(|error: Error| Error::invalid(field.as_str(), error.to_string()))?;
         match names.get(&key) {
             Some(&index) if index < at => indexes.insert(index),
             Some(_) => {
-                return Err(Error::invalid(field, format!("{name} does not come before this step")));
+                return Err(Error::invalid(
+                    field,
+                    format!("{name} does not come before this step"),
+                ));
             }
             None => return Err(Error::invalid(field, format!("there is no step {name}"))),
         };
@@ -221,42 +239,48 @@ fn predecessors(
 }
 
 /// Every `$ref` must name the run or a step that has surely ended when the reference is resolved.
-fn check_references(steps: &[PlanStep]) -> Result<()> {
-    let mut ancestors: Vec<BTreeSet<usize>> = Vec::with_capacity(steps.len());
+fn check_references(steps: &[PlanStep], names: &BTreeMap<StepKey, usize>) -> Result<()> {
+    let mut before: Vec<Indexes> = Vec::with_capacity(steps.len());
     for (at, step) in steps.iter().enumerate() {
-        let mut before = BTreeSet::new();
+        let mut ended = Indexes::none(steps.len());
         for &index in &step.after {
-            before.insert(index);
-            before.extend(&ancestors[index]);
+            ended.insert(index);
+            ended.insert_all(&before[index]);
         }
         for reference in canonical::references(&step.input)? {
-            let field = format!("steps[{at}].input");
             let Some(source) = &reference.step else { continue };
-            if !before.iter().any(|&index| steps[index].key == *source) {
+            if !names.get(source).is_some_and(|&index| ended.contains(index)) {
                 let message = format!("$ref to {source}, which this step does not come after");
-                return Err(Error::invalid(field, message));
+                return Err(Error::invalid(format!("steps[{at}].input"), message));
             }
         }
-        ancestors.push(before);
+        before.push(ended);
     }
     Ok(())
 }
 
-fn check_retry(field: &str, retry: &RetryPolicy) -> Result<()> {
-    let wrong = |name: &str, message: &str| Err(Error::invalid(format!("{field}.{name}"), message));
-    if retry.max_attempts == 0 || retry.max_attempts > limits::MAX_ATTEMPTS {
-        return wrong("max_attempts", "must be between 1 and 1000");
+/// A set of indexes, one bit each: a plan is read with every decoding of its run, and a chain of a
+/// thousand steps has half a million predecessors.
+struct Indexes(Vec<u64>);
+
+impl Indexes {
+    fn none(count: usize) -> Self {
+        Self(vec![0; count.div_ceil(64)])
     }
-    if !(1.0..=1000.0).contains(&retry.multiplier) {
-        return wrong("multiplier", "must be between 1 and 1000");
+
+    fn insert(&mut self, index: usize) {
+        self.0[index / 64] |= 1 << (index % 64);
     }
-    if !(0.0..=1.0).contains(&retry.jitter) {
-        return wrong("jitter", "must be between 0 and 1");
+
+    fn insert_all(&mut self, other: &Self) {
+        for (word, more) in self.0.iter_mut().zip(&other.0) {
+            *word |= more;
+        }
     }
-    if retry.max_ms > limits::BACKOFF_MS || retry.initial_ms > retry.max_ms {
-        return wrong("initial_ms", "must not be above max_ms, and max_ms at most 86400000");
+
+    fn contains(&self, index: usize) -> bool {
+        self.0[index / 64] & (1 << (index % 64)) != 0
     }
-    Ok(())
 }
 
 fn check_faults(faults: &[PlanFault], names: &BTreeMap<StepKey, usize>) -> Result<()> {
@@ -271,3 +295,6 @@ fn check_faults(faults: &[PlanFault], names: &BTreeMap<StepKey, usize>) -> Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What a step is asked to do: tool, effect class, retry policy and time limits.
 
-use crate::Payload;
+use crate::{Error, Payload, Result, limits};
 use serde::{Deserialize, Serialize};
 
 /// Who decides what a run does next. Fixed when the run is created.
@@ -89,6 +89,33 @@ impl Default for RetryPolicy {
             jitter: 0.2,
             max_elapsed_ms: 0,
         }
+    }
+}
+
+impl RetryPolicy {
+    /// Checks the numbers of the policy.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the number by its path below `field`.
+    pub fn check(&self, field: &str) -> Result<()> {
+        let wrong =
+            |name: &str, message: &str| Err(Error::invalid(format!("{field}.{name}"), message));
+        if self.max_attempts == 0 || self.max_attempts > limits::MAX_ATTEMPTS {
+            return wrong("max_attempts", "must be between 1 and 1000");
+        }
+        if !(1.0..=1000.0).contains(&self.multiplier) {
+            return wrong("multiplier", "must be between 1 and 1000");
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return wrong("jitter", "must be between 0 and 1");
+        }
+        if self.max_ms > limits::BACKOFF_MS || self.initial_ms > self.max_ms {
+            return wrong("initial_ms", "must not be above max_ms, and max_ms at most 86400000");
+        }
+        if self.max_elapsed_ms > limits::DEADLINE_MS {
+            return wrong("max_elapsed_ms", "must not be longer than a year");
+        }
+        Ok(())
     }
 }
 

@@ -24,10 +24,10 @@ impl Micros {
         u64::try_from(self.0.saturating_sub(earlier.0) / 1000).unwrap_or(0)
     }
 
-    /// Reads RFC 3339 text.
+    /// Reads RFC 3339 text; what is finer than a microsecond is cut off.
     pub fn parse(text: &str) -> Option<Self> {
         let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        i64::try_from(at.unix_timestamp_nanos() / 1000).ok().map(Self)
+        i64::try_from(at.unix_timestamp_nanos().div_euclid(1000)).ok().map(Self)
     }
 }
 

@@ -3,7 +3,11 @@
 //! The store is a fold of the log and can be thrown away. What its rows mean is decided in `runs`.
 
 pub mod contract;
+mod cursor;
 mod error;
+pub mod form;
+pub mod limits;
+mod metrics;
 mod rows;
 pub mod sqlite;
 mod traits;

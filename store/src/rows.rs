@@ -96,6 +96,18 @@ pub enum VerdictKind {
     Illegal,
 }
 
+impl VerdictKind {
+    /// The name in JSON and in stores.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Stale => "stale",
+            Self::Refused => "refused",
+            Self::Illegal => "illegal",
+        }
+    }
+}
+
 /// A recorded decision, ordered by position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecisionRow {
@@ -175,6 +187,21 @@ pub struct LetterClosing {
     pub reason: String,
 }
 
+impl LetterRow {
+    /// Closes an open letter. Gives whether it was open; a closed one is left as it is.
+    pub fn close(&mut self, closing: &LetterClosing) -> bool {
+        assert_eq!(self.letter_id, closing.letter_id, "a closing is of one letter");
+        if self.status != LetterStatus::Open {
+            return false;
+        }
+        self.status = closing.status;
+        self.closed_at = Some(closing.at);
+        self.closed_by = Some(closing.by.clone());
+        self.closed_reason = Some(closing.reason.clone());
+        true
+    }
+}
+
 /// What a letter is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -183,6 +210,16 @@ pub enum LetterKind {
     Step,
     /// A record.
     Record,
+}
+
+impl LetterKind {
+    /// The name in JSON and in stores.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::Record => "record",
+        }
+    }
 }
 
 /// What became of a letter.
@@ -197,6 +234,18 @@ pub enum LetterStatus {
     Resolved,
     /// Given up.
     Discarded,
+}
+
+impl LetterStatus {
+    /// The name in JSON and in stores.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Redriven => "redriven",
+            Self::Resolved => "resolved",
+            Self::Discarded => "discarded",
+        }
+    }
 }
 
 /// A refused request and its answer, for those who ask later.

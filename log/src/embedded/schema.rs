@@ -3,7 +3,6 @@
 use super::{DatumSchema, shape::Shape};
 use crate::{Error, Result};
 use apache_avro::Schema;
-use serde_json::{Value, json};
 
 /// Bytes before a datum in single-object encoding: the marker C3 01 and the fingerprint.
 pub(crate) const FRAME_BYTES: usize = 10;
@@ -41,13 +40,8 @@ impl Splice {
 impl SegmentSchema {
     /// The schema of a topic's segments. The datum's schema must be a record.
     pub(crate) fn new(datum: Option<&DatumSchema>) -> Result<Self> {
-        let mut branches = Vec::new();
-        if let Some(datum) = datum {
-            let parsed = serde_json::from_str(&datum.json).map_err(refused)?;
-            branches.push(parsed);
-        }
-        branches.extend([json!("bytes"), json!("null")]);
-        let text = log_record(branches).to_string();
+        let branches = datum.map(|datum| format!("{},\n", datum.json.trim())).unwrap_or_default();
+        let text = log_record(&branches);
         let parsed = Schema::parse_str(&text).map_err(refused)?;
         let splice = match datum {
             Some(datum) => Some(splice(datum, &parsed)?),
@@ -85,23 +79,18 @@ pub(crate) fn frame(fingerprint: [u8; 8]) -> [u8; FRAME_BYTES] {
     frame
 }
 
-fn log_record(branches: Vec<Value>) -> Value {
-    json!({
-        "type": "record", "name": "LogRecord", "namespace": "spine.log.v1",
-        "doc": "One record of a Spine log partition.",
-        "fields": [
-            {"name": "offset", "type": "long"},
-            {"name": "timestamp", "type": {"type": "long", "logicalType": "timestamp-micros"}},
-            {"name": "crc32c", "type": "long", "doc": CHECK_DOC},
-            {"name": "size", "type": "int", "doc": "Bytes of the framed value; 0 for none."},
-            {"name": "key", "type": ["null", "bytes"]},
-            {"name": "headers", "type": {"type": "array", "items": {
-                "type": "record", "name": "LogHeader",
-                "fields": [{"name": "name", "type": "string"}, {"name": "value", "type": "bytes"}],
-            }}},
-            {"name": "body", "type": branches},
-        ],
-    })
+/// The text is put together by hand, so that the same schema always gives the same bytes.
+fn log_record(branches: &str) -> String {
+    format!(
+        r#"{{"type":"record","name":"LogRecord","namespace":"spine.log.v1","doc":"One record of a Spine log partition.","fields":[
+{{"name":"offset","type":"long"}},
+{{"name":"timestamp","type":{{"type":"long","logicalType":"timestamp-micros"}}}},
+{{"name":"crc32c","type":"long","doc":"{CHECK_DOC}"}},
+{{"name":"size","type":"int","doc":"Bytes of the framed value; 0 for none."}},
+{{"name":"key","type":["null","bytes"]}},
+{{"name":"headers","type":{{"type":"array","items":{{"type":"record","name":"LogHeader","fields":[{{"name":"name","type":"string"}},{{"name":"value","type":"bytes"}}]}}}}}},
+{{"name":"body","type":[{branches}"bytes","null"]}}]}}"#
+    )
 }
 
 fn refused(cause: impl std::fmt::Display) -> Error {

@@ -135,13 +135,7 @@ impl Shape {
         }
     }
 
-    fn skip_items(
-        &self,
-        keyed: bool,
-        item: usize,
-        bytes: &mut &[u8],
-        depth: usize,
-    ) -> Option<()> {
+    fn skip_items(&self, keyed: bool, item: usize, bytes: &mut &[u8], depth: usize) -> Option<()> {
         loop {
             let count = varint::take(bytes)?;
             if count == 0 {
@@ -164,3 +158,6 @@ impl Shape {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Requests: appended as events, answered from the fold's verdict at their own position.
+
+use crate::{App, Code, Problem, Verdicts, app::Shared, metrics};
+use bytes::Bytes;
+use spine_log::{EventLog, NewRecord, Urgency};
+use spine_runs::Verdict;
+use spine_schemas::{Body, Event, RunKey, codec};
+use spine_store::RunStore;
+use std::collections::BTreeMap;
+use tokio::time::Instant;
+
+/// Who speaks where nobody is named.
+pub(crate) const DEFAULT_ACTOR: &str = "api";
+
+/// A request that was appended, and what the fold made of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) partition: u32,
+    pub(crate) offset: u64,
+    pub(crate) verdict: Verdict,
+}
+
+impl<L: EventLog, S: RunStore, V: Verdicts> Shared<L, S, V> {
+    /// An event that somebody asks for through this surface, made to fit.
+    pub(crate) fn event(&self, tenant: &str, actor: Option<&str>, body: Body) -> Event {
+        Event {
+            event_id: self.fresh_id(),
+            tenant: tenant.into(),
+            occurred_at: self.now(),
+            actor: actor.unwrap_or(DEFAULT_ACTOR).to_owned(),
+            claim: None,
+            trace: None,
+            attributes: BTreeMap::new(),
+            key_id: None,
+            batch: None,
+            op: None,
+            body,
+        }
+        .fit()
+    }
+}
+
+/// Appends the requests of one run together and waits for their verdicts, in order.
+pub(crate) async fn ask<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    events: &[Event],
+    urgency: Urgency,
+) -> Result<Vec<Asked>, Problem> {
+    let partition = app.partition_of(run).await?;
+    let key = Bytes::from(run.record_key());
+    let record = |event| record(Some(key.clone()), event);
+    let records = events.iter().map(record).collect::<Result<Vec<_>, _>>()?;
+    append_and_wait(app, partition, records, events.len(), urgency).await
+}
+
+/// Appends one request of a run and waits for its verdict. A refusal is a problem.
+pub(crate) async fn ask_one<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    event: Event,
+) -> Result<Asked, Problem> {
+    let asked = ask(app, run, &[event], Urgency::Normal).await?;
+    granted(app, asked)
+}
+
+/// The first of the verdicts, unless it is a refusal.
+pub(crate) fn granted<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    asked: Vec<Asked>,
+) -> Result<Asked, Problem> {
+    let none = || Problem::new(Code::Internal, "a request was appended without a position");
+    let asked = asked.into_iter().next().ok_or_else(none)?;
+    match Problem::of_verdict(&asked.verdict) {
+        None => Ok(asked),
+        Some(problem) => {
+            Err(problem.with("position", app.position(asked.partition, asked.offset)))
+        }
+    }
+}
+
+/// Appends records together and waits for the verdicts on the first `asked` of them.
+pub(crate) async fn append_and_wait<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    partition: u32,
+    records: Vec<NewRecord>,
+    asked: usize,
+    urgency: Urgency,
+) -> Result<Vec<Asked>, Problem> {
+    let appended = app.log().append(&app.events_of(partition), records, urgency).await?;
+    let since = Instant::now();
+    let mut verdicts = Vec::with_capacity(asked);
+    for offset in (appended.first_offset..=appended.last_offset).take(asked) {
+        verdicts.push(verdict(app, partition, offset).await?);
+    }
+    metrics::observe_verdict_seconds(since.elapsed());
+    Ok(verdicts)
+}
+
+/// The verdict at one position.
+pub(crate) async fn verdict<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    partition: u32,
+    offset: u64,
+) -> Result<Asked, Problem> {
+    match app.verdicts().wait(partition, offset).await {
+        Ok(verdict) => Ok(Asked { partition, offset, verdict }),
+        Err(error) => Err(Problem::new(Code::VerdictLate, error.to_string())
+            .with("position", app.position(partition, offset))),
+    }
+}
+
+/// The record of an event.
+pub(crate) fn record(key: Option<Bytes>, event: &Event) -> Result<NewRecord, Problem> {
+    Ok(NewRecord { key, headers: Vec::new(), value: Some(codec::encode(event)?) })
+}

@@ -1,0 +1,236 @@
+//! From the text of a batch to records by partition. Every line is checked before anything is appended.
+
+use super::door::{self, BadLines, Refused};
+use crate::{
+    App, Code, Problem, Verdicts,
+    ask::DEFAULT_ACTOR,
+    limits::BUFFER_BYTES,
+    query::DEFAULT_TENANT,
+};
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use spine_log::{EventLog, NewRecord};
+use spine_schemas::{
+    Digest, Event, codec,
+    json::{self, Defaults},
+    keys, limits,
+    time::Micros,
+};
+use spine_store::RunStore;
+use std::{cell::Cell, collections::BTreeMap};
+
+/// How the events of a body are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One event a line; empty lines are passed over.
+    Lines,
+    /// One JSON array.
+    Array,
+}
+
+/// Who sent the batch, for what the events leave out.
+pub(super) struct Author {
+    key: Option<String>,
+    fallback: String,
+    now: Micros,
+}
+
+impl Author {
+    pub(super) fn new<L: EventLog, S: RunStore, V: Verdicts>(
+        app: &App<L, S, V>,
+        key: Option<String>,
+    ) -> Self {
+        Self { key, fallback: app.fresh_id(), now: app.now() }
+    }
+
+    /// The identity of an event that has none. With a key it is the same when the batch is sent
+    /// again; without one it is like no other.
+    fn event_id(&self, line: usize) -> String {
+        match &self.key {
+            Some(key) => {
+                let line = (line as u64).to_be_bytes();
+                Digest::of_parts(&[key.as_bytes(), &line]).to_string()
+            }
+            None => format!("{}-{line}", self.fallback),
+        }
+    }
+}
+
+/// A batch that can be appended.
+pub(super) struct Parsed {
+    /// Records by partition, in the order of the lines.
+    pub(super) batches: BTreeMap<u32, Vec<NewRecord>>,
+    /// Line and partition of every event, in order.
+    pub(super) places: Vec<(usize, u32)>,
+    /// Whether sending the batch again makes no second copy.
+    pub(super) dedupe: bool,
+}
+
+/// Reads, checks and encodes a batch.
+pub(super) fn parse(
+    form: Form,
+    text: &[u8],
+    author: &Author,
+    partitions: u32,
+) -> Result<Parsed, Problem> {
+    let mut batch = Batch::new(author, partitions);
+    match form {
+        Form::Lines => {
+            for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+                let line = line.trim_ascii();
+                if !line.is_empty() {
+                    batch.take(at + 1, line)?;
+                }
+            }
+        }
+        Form::Array => {
+            for (at, element) in elements(text)?.into_iter().enumerate() {
+                batch.take(at + 1, element.get().as_bytes())?;
+            }
+        }
+    }
+    batch.finish()
+}
+
+/// The elements of a JSON array, as text. They are not read here, so nesting costs no stack.
+fn elements(text: &[u8]) -> Result<Vec<&RawValue>, Problem> {
+    if text.trim_ascii().is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_slice(text).map_err(|error| Problem::new(Code::BadJson, error.to_string()))
+}
+
+/// A batch while its lines are read.
+struct Batch<'a> {
+    author: &'a Author,
+    partitions: u32,
+    parsed: BTreeMap<u32, Vec<NewRecord>>,
+    places: Vec<(usize, u32)>,
+    invented: Cell<bool>,
+    bad: BadLines,
+    buffer: Buffer,
+    /// Key and partition of the newest run; the lines of a run mostly stand together.
+    newest: Option<(Bytes, u32)>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(author: &'a Author, partitions: u32) -> Self {
+        Self {
+            author,
+            partitions,
+            parsed: BTreeMap::new(),
+            places: Vec::new(),
+            invented: Cell::new(false),
+            bad: BadLines::default(),
+            buffer: Buffer::default(),
+            newest: None,
+        }
+    }
+
+    fn take(&mut self, line: usize, text: &[u8]) -> Result<(), Problem> {
+        if self.places.len() >= limits::BATCH_EVENTS {
+            let detail = format!("there are more than {} events", limits::BATCH_EVENTS);
+            return Err(Problem::new(Code::TooManyEvents, detail));
+        }
+        if let Err(refused) = self.read(line, text).and_then(|event| self.keep(line, &event)) {
+            self.bad.note(line, refused);
+            // Every line counts towards the limit, the bad ones too.
+            self.places.push((line, 0));
+        }
+        Ok(())
+    }
+
+    fn read(&self, line: usize, text: &[u8]) -> Result<Event, Refused> {
+        let event_id = || {
+            self.invented.set(true);
+            self.author.event_id(line)
+        };
+        let event = json::parse_event(
+            text,
+            &Defaults {
+                now: self.author.now,
+                tenant: DEFAULT_TENANT,
+                actor: DEFAULT_ACTOR,
+                event_id: &event_id,
+            },
+        )?;
+        door::check(&event)?;
+        Ok(event)
+    }
+
+    fn keep(&mut self, line: usize, event: &Event) -> Result<(), Refused> {
+        self.buffer.encode(event)?;
+        let (key, partition) = self.key_of(event);
+        let records = self.parsed.entry(partition).or_default();
+        // The value is put in when its buffer is full: until then it is only counted.
+        records.push(NewRecord { key: Some(key), headers: Vec::new(), value: None });
+        self.buffer.places.push((partition, records.len() - 1));
+        self.places.push((line, partition));
+        if self.buffer.bytes.len() >= BUFFER_BYTES {
+            self.buffer.hand_out(&mut self.parsed);
+        }
+        Ok(())
+    }
+
+    fn key_of(&mut self, event: &Event) -> (Bytes, u32) {
+        let run_id: &str = event.run_id().map_or("", |run_id| run_id);
+        let size = event.tenant.len() + 1 + run_id.len();
+        if let Some((key, partition)) = &self.newest {
+            let (tenant, rest) = (event.tenant.as_bytes(), run_id.as_bytes());
+            let same = key.len() == size && key.starts_with(tenant) && key.ends_with(rest);
+            // A tenant holds no slash, so that the first one ends it.
+            if same && key[tenant.len()] == b'/' {
+                return (key.clone(), *partition);
+            }
+        }
+        let key = Bytes::from(format!("{}/{run_id}", event.tenant));
+        let partition = keys::partition_of(&key, self.partitions);
+        self.newest = Some((key.clone(), partition));
+        (key, partition)
+    }
+
+    fn finish(mut self) -> Result<Parsed, Problem> {
+        if !self.bad.is_empty() {
+            return Err(self.bad.into_problem());
+        }
+        if self.places.is_empty() {
+            return Err(Problem::new(Code::EmptyBody, "there is no event in the body"));
+        }
+        self.buffer.hand_out(&mut self.parsed);
+        let dedupe = self.author.key.is_some() || !self.invented.get();
+        Ok(Parsed { batches: self.parsed, places: self.places, dedupe })
+    }
+}
+
+/// Encoded events that share one allocation.
+#[derive(Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    /// Partition and index of the record that each value belongs to.
+    places: Vec<(u32, usize)>,
+}
+
+impl Buffer {
+    fn encode(&mut self, event: &Event) -> Result<(), Refused> {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(BUFFER_BYTES / 4);
+        }
+        codec::encode_into(event, &mut self.bytes)?;
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+
+    /// Gives every record its value, and begins anew.
+    fn hand_out(&mut self, to: &mut BTreeMap<u32, Vec<NewRecord>>) {
+        assert!(self.ends.len() == self.places.len(), "every value has its record");
+        let bytes = Bytes::from(std::mem::take(&mut self.bytes));
+        let mut start = 0;
+        for (end, (partition, index)) in self.ends.drain(..).zip(self.places.drain(..)) {
+            let record = to.get_mut(&partition).and_then(|records| records.get_mut(index));
+            let record = record.expect("the record was made when its value was encoded");
+            record.value = Some(bytes.slice(start..end));
+            start = end;
+        }
+    }
+}

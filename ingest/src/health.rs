@@ -1,0 +1,51 @@
+//! Whether the process lives, whether it can work, what it measures, and where everything is.
+
+use crate::{App, Code, Problem, Verdicts};
+use axum::{Json, extract::State, http::header, response::IntoResponse};
+use serde_json::{Value, json};
+use spine_log::EventLog;
+use spine_store::RunStore;
+
+/// `GET /healthz`: the process answers.
+pub(crate) async fn healthz() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
+
+/// `GET /readyz`: every partition has an owner that has caught up.
+pub(crate) async fn readyz<L: EventLog, S: RunStore, V: Verdicts>(
+    State(app): State<App<L, S, V>>,
+) -> Result<Json<Value>, Problem> {
+    match app.verdicts().ready() {
+        Ok(()) => Ok(Json(json!({"status": "ready"}))),
+        Err(missing) => Err(Problem::new(Code::NotReady, missing)),
+    }
+}
+
+/// `GET /metrics`: Prometheus text.
+pub(crate) async fn metrics<L: EventLog, S: RunStore, V: Verdicts>(
+    State(app): State<App<L, S, V>>,
+) -> impl IntoResponse {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], (app.parts.metrics_text)())
+}
+
+/// `GET /`: what this is and where to go on.
+pub(crate) async fn index() -> Json<Value> {
+    Json(json!({
+        "name": "spine",
+        "version": env!("CARGO_PKG_VERSION"),
+        "links": {
+            "events": "/v1/events",
+            "runs": "/v1/runs",
+            "dead_letters": "/v1/dead-letters",
+            "metrics": "/metrics",
+            "health": "/healthz",
+            "ready": "/readyz",
+        },
+    }))
+}
+
+/// Any other route.
+pub(crate) async fn unknown_route() -> Problem {
+    Problem::new(Code::RouteUnknown, "no route has this path")
+}

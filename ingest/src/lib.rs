@@ -1,0 +1,35 @@
+//! The way in and the way to ask: HTTP routes, validation at the door, the journal, JSON shapes.
+//!
+//! Facts are answered on the log's acknowledgement, requests only from the fold's verdict at their
+//! own position. What events mean is decided in `runs`; who owns a partition, in `workers`. The two
+//! crates meet in the log, the store and [`Verdicts`].
+
+mod app;
+mod ask;
+mod body;
+mod events;
+mod guard;
+mod health;
+mod hosts;
+mod in_flight;
+mod journal;
+mod letters;
+pub mod limits;
+mod log_records;
+mod metrics;
+pub mod problem;
+mod query;
+mod routes;
+mod runs;
+mod server;
+mod verdicts;
+mod views;
+
+pub use app::{App, Clock, MetricsText, Parts, Random, Settings};
+pub use problem::{Code, Problem};
+pub use routes::router;
+pub use server::serve;
+pub use verdicts::{VerdictError, Verdicts};
+
+#[cfg(test)]
+mod tests;

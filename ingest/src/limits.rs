@@ -1,0 +1,55 @@
+//! Every limit of the door that is not already a limit of the events, in one place.
+
+use spine_schemas::limits;
+use std::time::Duration;
+
+/// Bytes of a request body that holds one request: a plan becomes one event.
+pub const REQUEST_BYTES: usize = 2 * limits::EVENT_BYTES;
+/// Bytes of request bodies that are held at one time, unless the settings say otherwise.
+pub const BODY_BYTES_IN_FLIGHT: usize = 4 * limits::BODY_BYTES;
+/// Requests that are answered at one time, unless the settings say otherwise.
+pub const REQUESTS_IN_FLIGHT: usize = 1024;
+/// Open connections.
+pub const CONNECTIONS: usize = 4096;
+/// Bytes of a request's head.
+pub const HEAD_BYTES: usize = 64 * 1024;
+/// Headers of a request.
+pub const HEADERS: usize = 64;
+/// Bodies that are parsed at one time; each takes a core.
+pub const PARSERS: usize = 2;
+/// A body above this many bytes is parsed off the threads that answer requests.
+pub const PARSE_INLINE_BYTES: usize = 64 * 1024;
+/// Encoded events share buffers of this many bytes, so that one that is kept does not hold more.
+pub const BUFFER_BYTES: usize = 1024 * 1024;
+/// Bad lines that an answer lists; the rest are counted.
+pub const BAD_LINES: usize = 100;
+/// Events of one request whose verdicts are waited for.
+pub const WAITED_EVENTS: usize = 1000;
+/// Rows of a list where the caller names no limit.
+pub const PAGE_ROWS: usize = 100;
+/// Bytes of payloads in one answer; what is beyond comes with the next page.
+pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// Waits that a run's answer lists; the rest are counted.
+pub const WAITS: usize = 100;
+/// Records that are read over to reach the next wanted one before the log is asked to seek.
+pub const SKIP_RECORDS: u64 = 256;
+/// Bytes of an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// Seconds after which a client that met a full queue should come back.
+pub const RETRY_AFTER_S: u32 = 1;
+
+/// How long a head may take to arrive, and a connection may stay idle.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a body may pause.
+pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one read of the log may take.
+pub const LOG_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request may take in all. Verdicts have a shorter deadline of their own.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long open requests may go on after the server was told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+const _: () = assert!(REQUEST_BYTES <= limits::BODY_BYTES, "one request is a body, too");
+const _: () = assert!(BODY_BYTES_IN_FLIGHT >= limits::BODY_BYTES, "one full body must fit");
+const _: () = assert!(BODY_BYTES_IN_FLIGHT < u32::MAX as usize, "permits are counted in 32 bits");
+const _: () = assert!(PAGE_ROWS <= spine_store::limits::PAGE_ROWS, "a default is a legal page");

@@ -1,0 +1,153 @@
+//! `POST /v1/runs`: a plan, or a run that an agent or an outside system drives. Answered from the
+//! fold's verdict, so that a repeat is told from a conflict.
+
+use super::plan;
+use crate::{
+    App, Code, Problem, Verdicts,
+    ask::{self, Asked},
+    body, limits,
+    query::{self, DEFAULT_TENANT},
+};
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+use spine_log::EventLog;
+use spine_runs::{Reason, Verdict};
+use spine_schemas::{Body, Driver, Payload, RunCreated, RunEvent, RunKey};
+use spine_store::RunStore;
+use std::collections::BTreeMap;
+
+/// The body, as it is received.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewRun<'a> {
+    run_id: Option<String>,
+    tenant: Option<String>,
+    actor: Option<String>,
+    workflow: String,
+    #[serde(default = "first_version")]
+    version: String,
+    pub(super) driver: Option<Driver>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+    parent: Option<String>,
+    #[serde(borrow)]
+    pub(super) retry: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) steps: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) faults: Option<&'a RawValue>,
+}
+
+fn first_version() -> String {
+    "1".to_owned()
+}
+
+/// Makes a run: 201 when it is new, 200 when the same was made before, 409 when another was.
+pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
+    State(app): State<App<L, S, V>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let taken = body::take_json(&app.in_flight, request, limits::REQUEST_BYTES).await?;
+    let new: NewRun<'_> = body::read_json(&taken.bytes)?;
+    let tenant = new.tenant.as_deref().unwrap_or(DEFAULT_TENANT).to_owned();
+    let run_id = new.run_id.clone().unwrap_or_else(|| app.fresh_id());
+    let run = query::run_key(Some(&tenant), &run_id)?;
+    let actor = new.actor.clone();
+    let created = created(&app, &run, new)?;
+    let driver = created.driver;
+    let body = Body::Run(run.run_id.clone(), RunEvent::Created(Box::new(created)));
+    let event = app.event(&run.tenant, actor.as_deref(), body);
+    event.check()?;
+    let asked = ask::ask(&app, &run, &[event], spine_log::Urgency::Normal).await?;
+    match ask::granted(&app, asked) {
+        Ok(asked) => Ok(answer(&app, &run, driver, &asked)),
+        Err(problem) if problem.code() == Code::RunExists => {
+            Err(with_digests(&app, &run, problem).await)
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+fn created<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    new: NewRun<'_>,
+) -> Result<RunCreated, Problem> {
+    let plan = plan::read(app, run, &new)?;
+    let driver = match (&plan, new.driver) {
+        (Some(_), None | Some(Driver::Plan)) => Driver::Plan,
+        (None, Some(driver @ (Driver::Journal | Driver::Record))) => driver,
+        (Some(_), Some(Driver::Journal | Driver::Record)) => {
+            let detail = "driver: a run with steps is a plan, and nothing else drives it";
+            return Err(Problem::new(Code::InvalidField, detail).with("field", "driver"));
+        }
+        (None, None | Some(Driver::Plan)) => {
+            let detail = "there are neither steps nor a driver (journal or record)";
+            return Err(Problem::new(Code::DriverMissing, detail).with("field", "driver"));
+        }
+    };
+    let input = match new.input {
+        Some(input) => Payload::json("input", input.get().to_owned())?,
+        None => Payload::null(),
+    };
+    Ok(RunCreated {
+        workflow: new.workflow,
+        version: new.version,
+        driver,
+        input,
+        tags: new.tags,
+        parent: new.parent,
+        plan,
+    })
+}
+
+fn answer<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    driver: Driver,
+    asked: &Asked,
+) -> Response {
+    let new = !matches!(asked.verdict, Verdict::Stale(Reason::Duplicate, _));
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    let answer = json!({
+        "tenant": run.tenant,
+        "run_id": run.run_id,
+        "driver": driver,
+        "created": new,
+        "position": app.position(asked.partition, asked.offset),
+    });
+    // An id may hold any character; a program that needs the address escapes it itself.
+    let plain = |id: &str| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte));
+    let mut response = (status, Json(answer)).into_response();
+    if plain(&run.run_id) && *run.tenant == *DEFAULT_TENANT {
+        let location = format!("/v1/runs/{}", run.run_id);
+        if let Ok(location) = location.parse() {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+    }
+    response
+}
+
+/// A conflict of a record run comes without an answer, since nobody asked: the stored digest is
+/// looked up.
+async fn with_digests<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    problem: Problem,
+) -> Problem {
+    if problem.to_json().get("stored").is_some() {
+        return problem;
+    }
+    match app.load_run(run, None).await {
+        Ok((_, state)) => problem.with("stored", state.created_digest),
+        Err(_) => problem,
+    }
+}

@@ -1,0 +1,58 @@
+//! The plan in the body of a new run: read as a whole, its tools and faults checked at the door.
+
+use super::create::NewRun;
+use crate::{App, Code, Problem, Verdicts};
+use serde_json::value::RawValue;
+use spine_log::EventLog;
+use spine_schemas::{Plan, RunKey};
+use spine_store::RunStore;
+use std::sync::Arc;
+
+/// The plan, if the body has steps.
+pub(super) fn read<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    new: &NewRun<'_>,
+) -> Result<Option<Arc<Plan>>, Problem> {
+    let Some(steps) = new.steps else {
+        return match (new.retry, new.faults) {
+            (None, None) => Ok(None),
+            (Some(_), _) => Err(without_steps("retry")),
+            (None, Some(_)) => Err(without_steps("faults")),
+        };
+    };
+    let plan = Plan::parse(source(new.retry, steps, new.faults))?;
+    if !plan.faults.is_empty() && !app.settings().test_tenants.contains(&*run.tenant) {
+        let detail = format!("tenant {} is not a test tenant", run.tenant);
+        return Err(Problem::new(Code::FaultsRefused, detail).with("field", "faults"));
+    }
+    for (at, step) in plan.steps.iter().enumerate() {
+        app.verdicts().check_tool(&step.tool).map_err(|refusal| {
+            let field = format!("steps[{at}].tool");
+            Problem::new(Code::ToolRefused, format!("{field}: {refusal}")).with("field", field)
+        })?;
+    }
+    Ok(Some(Arc::new(plan)))
+}
+
+fn without_steps(field: &'static str) -> Problem {
+    let detail = format!("{field}: is only allowed beside steps");
+    Problem::new(Code::InvalidField, detail).with("field", field)
+}
+
+/// The part of the body that is the plan, text as received, so that its digest is the sender's.
+fn source(retry: Option<&RawValue>, steps: &RawValue, faults: Option<&RawValue>) -> String {
+    let mut text = String::from("{");
+    for (name, part) in [("retry", retry), ("steps", Some(steps)), ("faults", faults)] {
+        let Some(part) = part else { continue };
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push('"');
+        text.push_str(name);
+        text.push_str("\":");
+        text.push_str(part.get());
+    }
+    text.push('}');
+    text
+}

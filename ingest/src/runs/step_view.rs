@@ -1,0 +1,112 @@
+//! The JSON of a step and of its attempts.
+
+use crate::views::{OutputView, PayloadView, Time};
+use serde::Serialize;
+use spine_runs::{AttemptEnd, AttemptState, StepState};
+use spine_schemas::{Digest, Effect, Fault, RetryPolicy, RunKey, StepError, StepKey, keys};
+
+/// A step with its history.
+#[derive(Serialize)]
+pub(super) struct StepView<'a> {
+    step: &'a StepKey,
+    scope: &'a str,
+    name: &'a str,
+    occurrence: u32,
+    status: &'static str,
+    attempt: u32,
+    charged: u32,
+    attempts: Vec<AttemptView<'a>>,
+    attempts_omitted: u32,
+    due_at: Option<Time>,
+    lease_until: Option<Time>,
+    tool: &'a str,
+    effect: Effect,
+    retry: &'a RetryPolicy,
+    timeout_ms: u64,
+    input: PayloadView<'a>,
+    input_digest: Digest,
+    output: Option<OutputView<'a>>,
+    error: Option<&'a StepError>,
+    idempotency_key: Digest,
+    letter: Option<Digest>,
+    generation: u32,
+    edit: u32,
+    given_up: bool,
+    scheduled_at: Time,
+    ended_at: Option<Time>,
+}
+
+/// An attempt.
+#[derive(Serialize)]
+struct AttemptView<'a> {
+    attempt: u32,
+    started_at: Time,
+    ended_at: Option<Time>,
+    end: &'static str,
+    charged: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a StepError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    injected: Option<Fault>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_micros: Option<u64>,
+}
+
+impl<'a> StepView<'a> {
+    pub(super) fn of(installation: &str, run: &RunKey, step: &'a StepState) -> Self {
+        Self {
+            step: &step.key,
+            scope: &step.key.scope,
+            name: &step.key.name,
+            occurrence: step.key.occurrence,
+            status: step.status.as_str(),
+            attempt: step.attempt,
+            charged: step.charged,
+            attempts: step.attempts.iter().map(AttemptView::of).collect(),
+            attempts_omitted: step.attempts_omitted,
+            due_at: Time::of(step.due_at),
+            lease_until: Time::of(step.lease_until()),
+            tool: &step.spec.tool,
+            effect: step.spec.effect,
+            retry: &step.spec.retry,
+            timeout_ms: step.spec.timeout_ms,
+            input: PayloadView(&step.spec.input),
+            input_digest: step.spec.input.digest,
+            output: step.output.as_ref().map(OutputView::of),
+            error: step.error.as_ref(),
+            idempotency_key: keys::idempotency_key(installation, run, &step.key, step.edit),
+            letter: step.letter.as_ref().map(|letter| letter.letter_id),
+            generation: step.generation,
+            edit: step.edit,
+            given_up: step.given_up,
+            scheduled_at: Time(step.scheduled_at),
+            ended_at: Time::of(step.ended_at),
+        }
+    }
+}
+
+impl<'a> AttemptView<'a> {
+    fn of(attempt: &'a AttemptState) -> Self {
+        let (end, error, reason) = match &attempt.end {
+            AttemptEnd::Running => ("running", None, None),
+            AttemptEnd::Completed => ("completed", None, None),
+            AttemptEnd::Failed(error) => ("failed", Some(error), None),
+            AttemptEnd::Lost(reason) => ("lost", None, Some(reason.as_str())),
+            AttemptEnd::Released(error) => ("released", error.as_ref(), None),
+            AttemptEnd::DidNotHappen => ("did_not_happen", None, None),
+        };
+        Self {
+            attempt: attempt.attempt,
+            started_at: Time(attempt.started_at),
+            ended_at: Time::of(attempt.ended_at),
+            end,
+            charged: attempt.charged,
+            error,
+            reason,
+            injected: attempt.injected,
+            cost_micros: attempt.cost_micros,
+        }
+    }
+}

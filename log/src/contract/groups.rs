@@ -1,0 +1,42 @@
+//! What a consumer group promises to its only member.
+
+use super::{EVERYTHING, Fresh, is_waiting, number, numbered};
+use crate::{Change, Error, EventLog, GroupMember, PartitionReader, Result};
+use std::collections::BTreeSet;
+
+async fn gain<M: GroupMember>(member: &mut M, partitions: usize) -> Result<BTreeSet<u32>> {
+    let mut gained = BTreeSet::new();
+    while gained.len() < partitions {
+        match member.next().await? {
+            Change::Gained(partition) => assert!(gained.insert(partition), "gained twice"),
+            Change::Lost { partition, .. } => {
+                return Err(Error::Unavailable(format!("lost partition {partition}")));
+            }
+        }
+    }
+    Ok(gained)
+}
+
+pub(super) async fn a_lone_member_gains_every_partition<L: EventLog>(
+    fresh: Fresh<L>,
+) -> Result<()> {
+    let mut member = fresh.log.join(&fresh.topic, "contract").await?;
+    assert_eq!(gain(&mut member, 3).await?, BTreeSet::from([0, 1, 2]));
+    assert!(is_waiting(member.next()), "nothing changes after that");
+    Ok(())
+}
+
+pub(super) async fn a_member_reads_what_it_was_assigned<L: EventLog>(
+    fresh: Fresh<L>,
+) -> Result<()> {
+    fresh.append(1, vec![numbered(7), numbered(8)]).await?;
+    let mut member = fresh.log.join(&fresh.topic, "contract").await?;
+    gain(&mut member, 2).await?;
+    let mut reader = member.reader(1, 1).await?;
+    let records = reader.next(EVERYTHING).await?;
+    assert_eq!(records.iter().filter_map(number).collect::<Vec<_>>(), [8]);
+    member.commit(1, 2).await?;
+    member.commit(0, 0).await?;
+    assert!(matches!(member.reader(2, 0).await, Err(Error::Missing(_))), "not assigned");
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Reading a partition: from memory at the tail, else block by block from the files.
+
+use super::{
+    block::BlockCursor,
+    lock,
+    partition::{Partition, Tip},
+    segment::{OpenSegment, Segment, damaged},
+    tail::count_within,
+};
+use crate::{Error, PartitionReader, ReadLimit, Record, Result, limits::READ_BYTES};
+use spine_schemas::time::Micros;
+use std::{collections::VecDeque, sync::Arc};
+use tokio::sync::watch;
+
+/// Reads one partition of an embedded log.
+#[derive(Debug)]
+pub struct EmbeddedReader {
+    partition: Arc<Partition>,
+    tip: watch::Receiver<Tip>,
+    /// Offset of the next record to return.
+    next_offset: u64,
+    /// Records that were read from a file and not returned yet.
+    ready: VecDeque<Record>,
+    /// Where the last read of files ended.
+    place: Option<Place>,
+}
+
+/// A place in the files of a partition.
+#[derive(Debug)]
+struct Place {
+    segment: Arc<Segment>,
+    opened: Arc<OpenSegment>,
+    cursor: BlockCursor,
+}
+
+impl EmbeddedReader {
+    /// A reader that begins at an offset between the partition's bounds.
+    pub(crate) fn new(partition: Arc<Partition>, from: u64) -> Result<Self> {
+        let bounds = partition.bounds();
+        if !(bounds.first..=bounds.end).contains(&from) {
+            return Err(Error::Missing(format!("offset {from} of {}", partition.name)));
+        }
+        let tip = partition.tip.subscribe();
+        let ready = VecDeque::new();
+        Ok(Self { partition, tip, next_offset: from, ready, place: None })
+    }
+
+    /// Waits until the next record is durable.
+    async fn wait(&mut self) -> Result<()> {
+        let next_offset = self.next_offset;
+        let reached = |tip: &Tip| tip.end_offset > next_offset || tip.ended.is_some();
+        let Ok(tip) = self.tip.wait_for(reached).await else {
+            return Err(Error::Unavailable("the log is closed".into()));
+        };
+        match &tip.ended {
+            Some(error) if tip.end_offset <= next_offset => Err(error.clone()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn take_ready(&mut self, limit: ReadLimit) -> Vec<Record> {
+        let count = count_within(self.ready.iter(), limit);
+        let records: Vec<_> = self.ready.drain(..count).collect();
+        self.next_offset += records.len() as u64;
+        records
+    }
+}
+
+impl PartitionReader for EmbeddedReader {
+    async fn next(&mut self, limit: ReadLimit) -> Result<Vec<Record>> {
+        if !self.ready.is_empty() {
+            return Ok(self.take_ready(limit));
+        }
+        self.wait().await?;
+        let records = lock(&self.partition.tail).read(self.next_offset, limit);
+        if !records.is_empty() {
+            self.next_offset += records.len() as u64;
+            // The files are left behind; a later read of them seeks anew.
+            self.place = None;
+            return Ok(records);
+        }
+        let partition = Arc::clone(&self.partition);
+        let next_offset = self.next_offset;
+        // If this call is dropped while the job runs, the place is lost and only sought again.
+        let place = self.place.take();
+        let job = move || read_files(&partition, place, next_offset);
+        let (records, place) = self.partition.shared.runs.run(job).await?;
+        self.ready = records.into();
+        self.place = Some(place);
+        Ok(self.take_ready(limit))
+    }
+}
+
+/// Reads at least one durable record, from `next_offset` on.
+fn read_files(
+    partition: &Partition,
+    place: Option<Place>,
+    next_offset: u64,
+) -> Result<(Vec<Record>, Place)> {
+    let mut place = match place {
+        Some(place) if place.cursor.offset == next_offset => place,
+        Some(_) | None => seek(partition, next_offset)?,
+    };
+    loop {
+        place = next_segment(partition, place)?;
+        let mut records = read_chunk(&mut place)?;
+        let seen = records.partition_point(|record| record.offset < next_offset);
+        records.drain(..seen);
+        if !records.is_empty() {
+            return Ok((records, place));
+        }
+    }
+}
+
+/// The place of the last indexed block at or before an offset.
+fn seek(partition: &Partition, offset: u64) -> Result<Place> {
+    let (segment, _) = partition.segment_at(offset)?;
+    let opened = partition.open(&segment)?;
+    let disk = &*partition.shared.disk;
+    let mark = segment.look_up(disk, &opened, |index| index.before_offset(offset))?;
+    let cursor = opened.cursor(mark);
+    Ok(Place { segment, opened, cursor })
+}
+
+/// Goes on to the next segment where this one ends.
+fn next_segment(partition: &Partition, place: Place) -> Result<Place> {
+    let (_, successor) = partition.segment_at(place.segment.first_offset)?;
+    let at_end = place.cursor.byte >= place.segment.durable_bytes(&place.opened)?;
+    match successor {
+        Some(first) if at_end && place.cursor.offset == first => seek(partition, first),
+        Some(first) if at_end || place.cursor.offset >= first => Err(Error::Damaged(format!(
+            "{} is damaged at byte {}, record {}: it ends there, but the next segment begins \
+                 with record {first}",
+            place.opened.path.display(),
+            place.cursor.byte,
+            place.cursor.offset
+        ))),
+        Some(_) | None => Ok(place),
+    }
+}
+
+/// Reads the blocks that one fetch from the disk brings.
+fn read_chunk(place: &mut Place) -> Result<Vec<Record>> {
+    let Place { segment, opened, cursor } = place;
+    let durable_bytes = segment.durable_bytes(opened)?;
+    let frame = opened.header.frame();
+    let start = cursor.byte;
+    let mut records = Vec::new();
+    while let Some(block) = cursor.next(durable_bytes).map_err(|fault| opened.fault(fault))? {
+        let more = block.records(frame.as_ref()).map_err(|bad| damaged(&opened.path, &bad))?;
+        records.extend(more);
+        if !cursor.is_loaded() || cursor.byte - start >= READ_BYTES as u64 {
+            break;
+        }
+    }
+    if records.is_empty() {
+        let offset = cursor.offset;
+        return Err(Error::Unavailable(format!("record {offset} is not in its segment yet")));
+    }
+    Ok(records)
+}
+
+/// An offset at or before the first record that is not older than `time`, found by the indexes.
+pub(crate) fn seek_time(partition: &Partition, time: Micros) -> Result<u64> {
+    let segments = lock(&partition.segments).clone();
+    let disk = &*partition.shared.disk;
+    let (mut low, mut high) = (0, segments.len());
+    let mut from = partition.bounds().first;
+    // The last segment with a mark before the time is sought; only its index tells.
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let opened = partition.open(&segments[middle])?;
+        match segments[middle].look_up(disk, &opened, |index| index.before_time(time))? {
+            Some(mark) => (from, low) = (mark.offset, middle + 1),
+            None => high = middle,
+        }
+    }
+    Ok(from)
+}

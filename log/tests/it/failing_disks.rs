@@ -1,0 +1,128 @@
+//! Full and broken disks: what is refused, what stops the log, and how it goes on.
+
+use crate::support::{
+    DIR, EVERYTHING, append, open, options, place, record, run, segment, topic, values,
+};
+use spine_log::{
+    Error, EventLog, PartitionReader, TopicPartition, Urgency,
+    embedded::{Options, SimDisk},
+};
+
+#[test]
+fn a_failed_sync_stops_the_whole_log_until_it_is_opened_again() {
+    run(async {
+        let disk = SimDisk::new();
+        let mut options = options(DIR);
+        options.topics = vec![topic(2, None)];
+        let log = open(&options, &disk).unwrap();
+        append(&log, "kept").await.unwrap();
+        let mut reader = log.reader(&place(), 1).await.unwrap();
+        disk.fail_syncs(1);
+        let failed = append(&log, "doubtful").await.unwrap_err();
+        assert!(matches!(&failed, Error::Poisoned(why) if why.contains(".avro")), "{failed}");
+        assert!(failed.is_ambiguous());
+        assert_eq!(append(&log, "refused").await.unwrap_err(), failed);
+        let other = TopicPartition::new(crate::support::TOPIC, 1);
+        let elsewhere = log.append(&other, vec![record("x")], Urgency::Outcome).await;
+        assert_eq!(elsewhere.unwrap_err(), failed, "the other partition");
+        assert_eq!(reader.next(EVERYTHING).await.unwrap_err(), failed, "a waiting reader");
+        assert_eq!(values(&log).await.unwrap(), ["kept"], "what is durable can be read");
+        drop(log);
+        let log = open(&options, &disk).unwrap();
+        append(&log, "again").await.unwrap();
+    });
+}
+
+#[test]
+fn what_a_failed_sync_left_is_written_again_before_anyone_reads_it() {
+    run(async {
+        for seed in 0..50 {
+            let disk = SimDisk::new();
+            let log = open(&options(DIR), &disk).unwrap();
+            append(&log, "kept").await.unwrap();
+            disk.fail_syncs(1);
+            append(&log, vec![7; 3000]).await.unwrap_err();
+            drop(log);
+            disk.kill();
+            let seen = values(&open(&options(DIR), &disk).unwrap()).await.unwrap();
+            assert_eq!(seen.len(), 2, "the bytes are in the file, so they are kept");
+            disk.power_loss(seed);
+            let log = open(&options(DIR), &disk).unwrap();
+            assert_eq!(values(&log).await.unwrap(), seen, "seed {seed}");
+        }
+    });
+}
+
+#[test]
+fn a_failed_write_stops_the_log() {
+    run(async {
+        let disk = SimDisk::new();
+        let log = open(&options(DIR), &disk).unwrap();
+        disk.fail_writes(1);
+        assert!(matches!(append(&log, "x").await, Err(Error::Poisoned(_))));
+        assert!(matches!(append(&log, "y").await, Err(Error::Poisoned(_))));
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_and_leaves_no_trace_until_there_is_space() {
+    run(async {
+        let disk = SimDisk::new();
+        let log = open(&options(DIR), &disk).unwrap();
+        append(&log, "kept").await.unwrap();
+        let before = disk.contents(&segment(0, "avro")).unwrap();
+        for spare in [0, 1, 100, 900] {
+            disk.set_capacity_bytes(Some(disk.used_bytes() + spare));
+            let refused = append(&log, vec![1; 1000]).await.unwrap_err();
+            assert!(matches!(refused, Error::Full { .. }), "{refused}");
+            assert!(refused.is_retryable() && !refused.is_ambiguous());
+            assert_eq!(disk.contents(&segment(0, "avro")).unwrap(), before, "{spare} bytes spare");
+        }
+        disk.set_capacity_bytes(None);
+        assert_eq!(append(&log, "later").await.unwrap().first_offset, 1);
+        disk.power_loss(1);
+        drop(log);
+        let log = open(&options(DIR), &disk).unwrap();
+        assert_eq!(values(&log).await.unwrap(), ["kept", "later"]);
+    });
+}
+
+#[test]
+fn a_full_disk_at_a_segments_end_refuses_and_goes_on_later() {
+    run(async {
+        let disk = SimDisk::new();
+        let options = Options { segment_bytes: 2000, ..options(DIR) };
+        for spare in (0..1500).step_by(10) {
+            disk.set_capacity_bytes(None);
+            let log = open(&options, &disk).unwrap();
+            let old = values(&log).await.unwrap().len();
+            append(&log, vec![1; 1500]).await.unwrap();
+            disk.set_capacity_bytes(Some(disk.used_bytes() + spare));
+            assert!(matches!(append(&log, vec![2; 1500]).await, Err(Error::Full { .. })));
+            // A smaller batch might fit where the large one did not; it must not go astray.
+            let small = append(&log, "small").await;
+            disk.set_capacity_bytes(None);
+            append(&log, "last").await.unwrap();
+            drop(log);
+            let log = open(&options, &disk).unwrap();
+            let expected = old + 2 + usize::from(small.is_ok());
+            assert_eq!(values(&log).await.unwrap().len(), expected, "{spare} bytes spare");
+        }
+    });
+}
+
+#[test]
+fn head_room_is_kept_for_outcomes() {
+    run(async {
+        let disk = SimDisk::new();
+        let options = Options { headroom_bytes: 10_000, ..options(DIR) };
+        let log = open(&options, &disk).unwrap();
+        disk.set_capacity_bytes(Some(disk.used_bytes() + 10_000));
+        let refused = append(&log, "new work").await.unwrap_err();
+        assert!(matches!(refused, Error::Full { free_bytes: 10_000, .. }), "{refused}");
+        let outcome = log.append(&place(), vec![record("outcome")], Urgency::Outcome).await;
+        assert_eq!(outcome.unwrap().first_offset, 0);
+        disk.set_capacity_bytes(Some(disk.used_bytes() + 11_000));
+        assert_eq!(append(&log, "new work").await.unwrap().first_offset, 1);
+    });
+}

@@ -1,0 +1,149 @@
+//! The kinds of events by name, for tables, metrics and headers. What a kind carries is in `event`.
+
+use crate::{Body, Event, PartitionEvent, RunEvent, StepEvent};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What happened, as one word. The order is that of the symbols in the Avro schema.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each kind is documented at its variant of the typed event")]
+pub enum Kind {
+    /// A kind that is newer than this build.
+    #[default]
+    Unknown,
+    RunCreated,
+    RunCompleted,
+    RunFailed,
+    RunCancelled,
+    DecisionRecorded,
+    StepScheduled,
+    StepStarted,
+    StepHeartbeat,
+    StepCompleted,
+    StepFailed,
+    StepLost,
+    StepRetryScheduled,
+    StepDeferred,
+    StepReleased,
+    StepUnknown,
+    StepResolved,
+    StepSkipped,
+    StepCancelled,
+    StepDeadLettered,
+    StepRedriven,
+    StepDiscarded,
+    FaultInjected,
+    OwnerClaimed,
+    RecordDeadLettered,
+    RecordDisposed,
+}
+
+impl Kind {
+    /// The name in events, tables and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::RunCreated => "run_created",
+            Self::RunCompleted => "run_completed",
+            Self::RunFailed => "run_failed",
+            Self::RunCancelled => "run_cancelled",
+            Self::DecisionRecorded => "decision_recorded",
+            Self::StepScheduled => "step_scheduled",
+            Self::StepStarted => "step_started",
+            Self::StepHeartbeat => "step_heartbeat",
+            Self::StepCompleted => "step_completed",
+            Self::StepFailed => "step_failed",
+            Self::StepLost => "step_lost",
+            Self::StepRetryScheduled => "step_retry_scheduled",
+            Self::StepDeferred => "step_deferred",
+            Self::StepReleased => "step_released",
+            Self::StepUnknown => "step_unknown",
+            Self::StepResolved => "step_resolved",
+            Self::StepSkipped => "step_skipped",
+            Self::StepCancelled => "step_cancelled",
+            Self::StepDeadLettered => "step_dead_lettered",
+            Self::StepRedriven => "step_redriven",
+            Self::StepDiscarded => "step_discarded",
+            Self::FaultInjected => "fault_injected",
+            Self::OwnerClaimed => "owner_claimed",
+            Self::RecordDeadLettered => "record_dead_lettered",
+            Self::RecordDisposed => "record_disposed",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Event {
+    /// What happened, as one word.
+    pub fn kind(&self) -> Kind {
+        self.body.kind()
+    }
+}
+
+impl Body {
+    /// What happened, as one word.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Run(_, event) => event.kind(),
+            Self::Step(_, _, event) => event.kind(),
+            Self::Partition(event) => event.kind(),
+        }
+    }
+}
+
+impl RunEvent {
+    /// What happened, as one word.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Created(_) => Kind::RunCreated,
+            Self::Completed { .. } => Kind::RunCompleted,
+            Self::Failed { .. } => Kind::RunFailed,
+            Self::Cancelled { .. } => Kind::RunCancelled,
+            Self::DecisionRecorded(_) => Kind::DecisionRecorded,
+        }
+    }
+}
+
+impl StepEvent {
+    /// What happened, as one word.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Scheduled(_) => Kind::StepScheduled,
+            Self::Started(_) => Kind::StepStarted,
+            Self::Heartbeat { .. } => Kind::StepHeartbeat,
+            Self::Completed { .. } => Kind::StepCompleted,
+            Self::Failed { .. } => Kind::StepFailed,
+            Self::Lost { .. } => Kind::StepLost,
+            Self::RetryScheduled { .. } => Kind::StepRetryScheduled,
+            Self::Deferred { .. } => Kind::StepDeferred,
+            Self::Released { .. } => Kind::StepReleased,
+            Self::Unknown { .. } => Kind::StepUnknown,
+            Self::Resolved(_) => Kind::StepResolved,
+            Self::Skipped { .. } => Kind::StepSkipped,
+            Self::Cancelled { .. } => Kind::StepCancelled,
+            Self::DeadLettered { .. } => Kind::StepDeadLettered,
+            Self::Redriven { .. } => Kind::StepRedriven,
+            Self::Discarded { .. } => Kind::StepDiscarded,
+            Self::FaultInjected { .. } => Kind::FaultInjected,
+        }
+    }
+}
+
+impl PartitionEvent {
+    /// What happened, as one word.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::OwnerClaimed(_) => Kind::OwnerClaimed,
+            Self::RecordDeadLettered { .. } => Kind::RecordDeadLettered,
+            Self::RecordDisposed { .. } => Kind::RecordDisposed,
+        }
+    }
+}

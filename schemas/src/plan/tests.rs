@@ -1,0 +1,148 @@
+//! Plans: defaults, order, references, limits.
+
+use super::*;
+
+fn plan(steps: &str) -> Result<Plan> {
+    Plan::parse(format!(r#"{{"steps":{steps}}}"#))
+}
+
+fn refused(source: impl Into<Bytes>) -> String {
+    match Plan::parse(source).unwrap_err() {
+        Error::Invalid { field, .. } | Error::TooLarge { field, .. } => field,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn the_plan_of_the_design_page_is_read_with_its_defaults() {
+    let source = r#"{"retry":{"max_attempts":4,"initial_ms":200,"multiplier":2.0,"max_ms":60000,"jitter":0.2},
+     "steps":[
+      {"name":"lookup","tool":"http://127.0.0.1:9000/lookup","effect":"pure","input":{"order":{"$ref":"run#/order"}}},
+      {"name":"refund","tool":"http://127.0.0.1:9000/refund","effect":"idempotent","timeout_ms":30000,"after":["lookup"],
+       "input":{"customer":{"$ref":"lookup#/customer"},"cents":4200}},
+      {"name":"email","tool":"http://127.0.0.1:9000/email","effect":"at_most_once","after":["refund"],"on_exhausted":"dead_letter","input":{}}]}"#;
+    let plan = Plan::parse(source).unwrap();
+    assert_eq!(plan.source, source);
+    let email = &plan.steps[2];
+    assert_eq!((email.effect, email.timeout_ms), (Effect::AtMostOnce, spec::TIMEOUT_MS));
+    assert_eq!((email.deadline_ms, email.key_ttl_ms), (spec::DEADLINE_MS, spec::KEY_TTL_MS));
+    assert_eq!(email.retry, RetryPolicy::default());
+    assert_eq!(email.on_exhausted, OnExhausted::DeadLetter);
+    assert_eq!(email.after, [1]);
+}
+
+#[test]
+fn steps_follow_the_list_unless_they_say_otherwise() {
+    let plan = plan(
+        r#"[{"name":"a","tool":"t"},{"name":"b","tool":"t"},{"name":"c","tool":"t","after":[]},
+            {"name":"d","tool":"t","after":["c","a","c"]}]"#,
+    )
+    .unwrap();
+    let after: Vec<_> = plan.steps.iter().map(|step| step.after.clone()).collect();
+    assert_eq!(after, [vec![], vec![0], vec![], vec![0, 2]]);
+    assert_eq!(plan.steps[0].input, "null");
+    assert_eq!(plan.steps[0].effect, Effect::AtMostOnce);
+}
+
+#[test]
+fn a_step_can_name_only_earlier_steps_so_that_there_is_no_cycle() {
+    for (steps, field) in [
+        (r#"[{"name":"a","tool":"t","after":["a"]}]"#, "steps[0].after"),
+        (r#"[{"name":"a","tool":"t","after":["b"]},{"name":"b","tool":"t"}]"#, "steps[0].after"),
+        (r#"[{"name":"a","tool":"t","after":["x"]}]"#, "steps[0].after"),
+        (r#"[{"name":"a","tool":"t","after":["x#"]}]"#, "steps[0].after"),
+    ] {
+        assert_eq!(refused(format!(r#"{{"steps":{steps}}}"#)), field, "{steps}");
+    }
+}
+
+#[test]
+fn references_name_the_run_or_what_has_ended_before() {
+    let chain = |input: &str| {
+        format!(
+            r#"{{"steps":[{{"name":"a","tool":"t"}},{{"name":"b","tool":"t"}},
+                {{"name":"side","tool":"t","after":[]}},
+                {{"name":"c","tool":"t","after":["b"],"input":{input}}}]}}"#
+        )
+    };
+    for good in
+        [r#"{"$ref":"a#/x"}"#, r#"[{"$ref":"b#"},{"$ref":"run#/y"}]"#, r#"{"$ref":"a#1#/x"}"#]
+    {
+        assert!(Plan::parse(chain(good)).is_ok(), "{good}");
+    }
+    for bad in [r#"{"$ref":"side#/x"}"#, r#"{"$ref":"c#/x"}"#, r#"{"$ref":"nobody#/x"}"#] {
+        assert_eq!(refused(chain(bad)), "steps[3].input", "{bad}");
+    }
+    assert_eq!(refused(chain(r#"{"$ref":"a/x"}"#)), "$ref");
+}
+
+#[test]
+fn wrong_values_are_refused_by_path() {
+    for (source, field) in [
+        (r#"{"steps":[]}"#, "steps"),
+        (r#"{"steps":[{"name":"a","tool":"t"},{"name":"a","tool":"t"}]}"#, "steps[1].name"),
+        (r#"{"steps":[{"name":"a/b","tool":"t"}]}"#, "steps[0]"),
+        (r#"{"steps":[{"name":"a","tool":""}]}"#, "steps[0].tool"),
+        (r#"{"steps":[{"name":"a","tool":"t","timeout_ms":0}]}"#, "steps[0].timeout_ms"),
+        (
+            r#"{"steps":[{"name":"a","tool":"t","deadline_ms":99999999999}]}"#,
+            "steps[0].deadline_ms",
+        ),
+        (r#"{"steps":[{"name":"a","tool":"t","key_ttl_ms":99999999999}]}"#, "steps[0].key_ttl_ms"),
+        (
+            r#"{"steps":[{"name":"a","tool":"t","retry":{"max_attempts":0}}]}"#,
+            "steps[0].retry.max_attempts",
+        ),
+        (r#"{"retry":{"jitter":1.5},"steps":[{"name":"a","tool":"t"}]}"#, "retry.jitter"),
+        (r#"{"retry":{"multiplier":0.5},"steps":[{"name":"a","tool":"t"}]}"#, "retry.multiplier"),
+        (
+            r#"{"retry":{"initial_ms":9,"max_ms":8},"steps":[{"name":"a","tool":"t"}]}"#,
+            "retry.initial_ms",
+        ),
+        (r#"{"steps":[{"name":"a","tool":"t","surprise":1}]}"#, "steps"),
+        (r#"{"steps":[{"name":"a","tool":"t"}],"surprise":1}"#, "steps"),
+        (
+            r#"{"steps":[{"name":"a","tool":"t"}],"faults":[{"step":"b","attempt":1,"fault":"timeout"}]}"#,
+            "faults[0].step",
+        ),
+        (
+            r#"{"steps":[{"name":"a","tool":"t"}],"faults":[{"step":"a","attempt":0,"fault":"timeout"}]}"#,
+            "faults[0].attempt",
+        ),
+        (r#"{"steps":[{"name":"a","tool":"t","input":{"x":1,"x":2}}]}"#, "input"),
+    ] {
+        assert_eq!(refused(source), field, "{source}");
+    }
+}
+
+#[test]
+fn the_limits_of_a_plan_hold() {
+    let steps = |count: usize| {
+        let step = |at| format!(r#"{{"name":"s{at}","tool":"t"}}"#);
+        let steps: Vec<_> = (0..count).map(step).collect();
+        format!(r#"{{"steps":[{}]}}"#, steps.join(","))
+    };
+    assert_eq!(Plan::parse(steps(limits::PLAN_STEPS)).unwrap().steps.len(), limits::PLAN_STEPS);
+    assert_eq!(refused(steps(limits::PLAN_STEPS + 1)), "steps");
+    let large = "x".repeat(limits::PAYLOAD_BYTES);
+    let large = format!(r#"{{"steps":[{{"name":"a","tool":"t","input":"{large}"}}]}}"#);
+    assert_eq!(refused(large), "steps[0].input");
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    assert_eq!(
+        refused(format!(r#"{{"steps":[{{"name":"a","tool":"t","input":{deep}}}]}}"#)),
+        "steps"
+    );
+    let statuses = format!("{:?}", vec![409; limits::STATUSES + 1]);
+    let source = format!(r#"{{"steps":[{{"name":"a","tool":"t","not_applied":{statuses}}}]}}"#);
+    assert_eq!(refused(source), "steps[0].not_applied");
+}
+
+#[test]
+fn faults_are_found_by_step_and_attempt() {
+    let plan = Plan::parse(
+        r#"{"steps":[{"name":"a","tool":"t"}],"faults":[{"step":"a","attempt":2,"fault":"transient"}]}"#,
+    )
+    .unwrap();
+    assert_eq!(plan.fault(&StepKey::named("a"), 2), Some(Fault::Transient));
+    assert_eq!(plan.fault(&StepKey::named("a"), 1), None);
+}

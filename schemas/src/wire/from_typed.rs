@@ -1,0 +1,310 @@
+//! From the typed event to the wide record. Total: every event has a wire form.
+
+use super::{
+    Batch, Decision, Discard, Disposal, Edit, Error, JsonText, LetterRef, Op, Output, Owner,
+    Record, Redrive, Resolution, Retry, Run, Slot, Spec, Start, Step, StepEvent, Sum, Symbol, Time,
+    Timer, Trace, Usage, long,
+};
+use crate::{self as typed, Body, PartitionEvent, RetryPolicy, RunEvent, StepKey};
+use std::borrow::Cow;
+
+impl<'a> From<&'a typed::Event> for StepEvent<'a> {
+    fn from(event: &'a typed::Event) -> Self {
+        let mut wire = Self {
+            event_id: Cow::Borrowed(&event.event_id),
+            tenant: Cow::Borrowed(&event.tenant),
+            run_id: event.run_id().map(|run_id| Cow::Borrowed(&**run_id)),
+            kind: event.kind(),
+            occurred_at: Time(event.occurred_at),
+            actor: Cow::Borrowed(&event.actor),
+            claim: event.claim.map(long),
+            trace: event.trace.as_ref().map(Trace::from),
+            attributes: Cow::Borrowed(&event.attributes),
+            key_id: event.key_id.as_deref().map(Cow::Borrowed),
+            batch: event.batch.as_ref().map(Batch::from),
+            op: event.op.as_ref().map(Op::from),
+            ..Self::default()
+        };
+        match &event.body {
+            Body::Run(_, run) => wire.put_run(run),
+            Body::Step(_, key, step) => {
+                wire.step = Some(Step::from(key));
+                wire.put_step(step);
+            }
+            Body::Partition(partition) => wire.put_partition(partition),
+        }
+        wire
+    }
+}
+
+impl<'a> StepEvent<'a> {
+    fn put_run(&mut self, event: &'a RunEvent) {
+        match event {
+            RunEvent::Created(run) => self.run = Some(Box::new(Run::from(&**run))),
+            RunEvent::Completed { output } => self.output = output.as_ref().map(Output::from),
+            RunEvent::Failed { error, step } => {
+                self.error = Some(Error::from(error));
+                self.step = step.as_ref().map(Step::from);
+            }
+            RunEvent::Cancelled { reason } => self.put_reason(reason),
+            RunEvent::DecisionRecorded(decision) => {
+                self.step = decision.step.as_ref().map(Step::from);
+                self.decision = Some(Box::new(Decision::from(&**decision)));
+            }
+        }
+    }
+
+    fn put_step(&mut self, event: &'a typed::StepEvent) {
+        use typed::StepEvent as E;
+        match event {
+            E::Scheduled(spec) => self.spec = Some(Box::new(Spec::from(&**spec))),
+            E::Started(started) => self.put_started(started),
+            E::Heartbeat { attempt, lease } => self.put_attempt(*attempt, *lease),
+            E::Completed { attempt, lease, output, usage } => {
+                self.put_attempt(*attempt, *lease);
+                self.output = Some(Output::from(output));
+                self.usage = usage.as_ref().map(Usage::from).map(Box::new);
+            }
+            E::Failed { attempt, lease, error, usage } => {
+                self.put_attempt(*attempt, *lease);
+                self.error = Some(Error::from(error));
+                self.usage = usage.as_ref().map(Usage::from).map(Box::new);
+            }
+            E::Lost { attempt, lease, heartbeat, reason } => {
+                self.put_attempt(*attempt, Some(*lease));
+                self.heartbeat = Some(long(*heartbeat));
+                self.put_reason(reason);
+            }
+            E::RetryScheduled { attempt, due_at } | E::Deferred { attempt, due_at } => {
+                self.put_attempt(*attempt, None);
+                self.timer = Some(Timer { due_at: Time(*due_at) });
+            }
+            E::Released { attempt, lease, error } => {
+                self.put_attempt(*attempt, Some(*lease));
+                self.error = error.as_ref().map(Error::from);
+            }
+            E::Unknown { attempt, reason } => {
+                self.put_attempt(*attempt, None);
+                self.put_reason(reason);
+            }
+            E::Resolved(resolution) => self.put_resolution(resolution),
+            E::Skipped { reason } | E::Cancelled { reason } => self.put_reason(reason),
+            E::DeadLettered { attempt, letter_id, error } => {
+                self.put_attempt(*attempt, None);
+                self.put_letter(*letter_id);
+                self.error = Some(Error::from(error));
+            }
+            E::Redriven { letter_id, reason, force, edit } => {
+                self.put_letter(*letter_id);
+                self.put_reason(reason);
+                let edit = edit.as_ref().map(Edit::from);
+                self.redrive = Some(Box::new(Redrive { force: *force, edit }));
+            }
+            E::Discarded { letter_id, then, reason } => {
+                self.put_letter(*letter_id);
+                self.put_reason(reason);
+                self.discard = Some(Discard { then: Symbol::Known(*then) });
+            }
+            E::FaultInjected { attempt, fault } => {
+                self.put_attempt(*attempt, None);
+                self.fault = Some(Symbol::Known(*fault));
+            }
+        }
+    }
+
+    fn put_partition(&mut self, event: &'a PartitionEvent) {
+        match event {
+            PartitionEvent::OwnerClaimed(claim) => self.owner = Some(Box::new(Owner::from(claim))),
+            PartitionEvent::RecordDeadLettered { offset, class, message } => {
+                self.record = Some(Record {
+                    offset: long(*offset),
+                    class: Symbol::Known(*class),
+                    message: Cow::Borrowed(message),
+                });
+            }
+            PartitionEvent::RecordDisposed { letter_id, redriven, reason } => {
+                self.put_letter(*letter_id);
+                self.put_reason(reason);
+                self.disposal = Some(Disposal { redriven: *redriven });
+            }
+        }
+    }
+
+    fn put_started(&mut self, started: &'a typed::StepStarted) {
+        self.attempt = started.attempt.map(i64::from);
+        self.spec = started.spec.as_deref().map(Spec::from).map(Box::new);
+        self.start = started.lease_ms.map(|lease_ms| Start { lease_ms: Some(long(lease_ms)) });
+    }
+
+    fn put_resolution(&mut self, resolution: &'a typed::Resolution) {
+        self.put_attempt(resolution.attempt, None);
+        self.resolution = Some(Resolution { happened: resolution.happened });
+        self.output = resolution.output.as_ref().map(Output::from);
+        self.put_reason(&resolution.reason);
+    }
+
+    fn put_attempt(&mut self, attempt: u32, lease: Option<u64>) {
+        self.attempt = Some(i64::from(attempt));
+        self.lease = lease.map(long);
+    }
+
+    fn put_reason(&mut self, reason: &'a str) {
+        self.reason = Some(Cow::Borrowed(reason));
+    }
+
+    fn put_letter(&mut self, letter_id: typed::Digest) {
+        self.dead_letter = Some(LetterRef { letter_id: Sum(letter_id) });
+    }
+}
+
+impl<'a> From<&'a StepKey> for Step<'a> {
+    fn from(key: &'a StepKey) -> Self {
+        Self {
+            scope: Cow::Borrowed(&key.scope),
+            name: Cow::Borrowed(&key.name),
+            occurrence: i64::from(key.occurrence),
+        }
+    }
+}
+
+impl<'a> From<&'a typed::Trace> for Trace<'a> {
+    fn from(trace: &'a typed::Trace) -> Self {
+        Self { trace_id: Cow::Borrowed(&trace.trace_id), span_id: Cow::Borrowed(&trace.span_id) }
+    }
+}
+
+impl<'a> From<&'a typed::BatchItem> for Batch<'a> {
+    fn from(batch: &'a typed::BatchItem) -> Self {
+        Self { id: Cow::Borrowed(&batch.id), index: i64::from(batch.index) }
+    }
+}
+
+impl<'a> From<&'a typed::Op> for Op<'a> {
+    fn from(op: &'a typed::Op) -> Self {
+        Self {
+            session: Cow::Borrowed(&op.session),
+            op_id: long(op.op_id),
+            replaces: op.replaces.as_deref().map(Cow::Borrowed),
+        }
+    }
+}
+
+impl<'a> From<&'a typed::RunCreated> for Run<'a> {
+    fn from(run: &'a typed::RunCreated) -> Self {
+        // A plan was read as JSON, so its source is UTF-8; the lossy form then borrows.
+        let plan = run.plan.as_ref().map(|plan| JsonText(String::from_utf8_lossy(&plan.source)));
+        Self {
+            workflow: Cow::Borrowed(&run.workflow),
+            version: Cow::Borrowed(&run.version),
+            driver: Symbol::Known(run.driver),
+            input: Slot::from(&run.input),
+            tags: Cow::Borrowed(&run.tags),
+            parent: run.parent.as_deref().map(Cow::Borrowed),
+            plan,
+        }
+    }
+}
+
+impl<'a> From<&'a typed::StepSpec> for Spec<'a> {
+    fn from(spec: &'a typed::StepSpec) -> Self {
+        Self {
+            tool: Cow::Borrowed(&spec.tool),
+            input: Slot::from(&spec.input),
+            effect: Symbol::Known(spec.effect),
+            retry: Retry::from(&spec.retry),
+            timeout_ms: long(spec.timeout_ms),
+            schedule_to_start_ms: long(spec.schedule_to_start_ms),
+            deadline_ms: long(spec.deadline_ms),
+            key_ttl_ms: long(spec.key_ttl_ms),
+            on_exhausted: Symbol::Known(spec.on_exhausted),
+            not_applied: spec.not_applied.iter().copied().map(i32::from).collect(),
+        }
+    }
+}
+
+impl From<&RetryPolicy> for Retry {
+    fn from(retry: &RetryPolicy) -> Self {
+        Self {
+            max_attempts: i64::from(retry.max_attempts),
+            initial_ms: long(retry.initial_ms),
+            multiplier: retry.multiplier,
+            max_ms: long(retry.max_ms),
+            jitter: retry.jitter,
+            max_elapsed_ms: long(retry.max_elapsed_ms),
+        }
+    }
+}
+
+impl<'a> From<&'a typed::Output> for Output<'a> {
+    fn from(output: &'a typed::Output) -> Self {
+        Self {
+            data: Slot::from(&output.payload),
+            degraded: output.degraded,
+            source: output.source.as_deref().map(Cow::Borrowed),
+        }
+    }
+}
+
+impl<'a> From<&'a typed::StepError> for Error<'a> {
+    fn from(error: &'a typed::StepError) -> Self {
+        Self {
+            class: Symbol::Known(error.class),
+            code: Cow::Borrowed(&error.code),
+            message: Cow::Borrowed(&error.message),
+            retry_after_ms: error.retry_after_ms.map(long),
+        }
+    }
+}
+
+impl<'a> From<&'a typed::Usage> for Usage<'a> {
+    fn from(usage: &'a typed::Usage) -> Self {
+        Self {
+            provider: usage.provider.as_deref().map(Cow::Borrowed),
+            model: usage.model.as_deref().map(Cow::Borrowed),
+            input_uncached: long(usage.input_uncached),
+            cache_read: long(usage.cache_read),
+            cache_write: long(usage.cache_write),
+            output_text: long(usage.output_text),
+            output_reasoning: long(usage.output_reasoning),
+            cost_micros: long(usage.cost_micros),
+            price_version: usage.price_version.as_deref().map(Cow::Borrowed),
+        }
+    }
+}
+
+impl<'a> From<&'a typed::Decision> for Decision<'a> {
+    fn from(decision: &'a typed::Decision) -> Self {
+        Self {
+            decision: Cow::Borrowed(&decision.decision),
+            request: Cow::Borrowed(&decision.request),
+            agent: Cow::Borrowed(&decision.agent),
+            reasoning: Cow::Borrowed(&decision.reasoning),
+            action: Cow::Borrowed(&decision.action),
+            params: decision.params.as_ref().map(Slot::from),
+            result: decision.result.as_ref().map(Slot::from),
+            error: decision.error.as_deref().map(Cow::Borrowed),
+            confidence: decision.confidence,
+        }
+    }
+}
+
+impl<'a> From<&'a typed::InputEdit> for Edit<'a> {
+    fn from(edit: &'a typed::InputEdit) -> Self {
+        Self { before: Sum(edit.before), after: Slot::from(&edit.after) }
+    }
+}
+
+impl<'a> From<&'a typed::Claim> for Owner<'a> {
+    fn from(claim: &'a typed::Claim) -> Self {
+        Self {
+            worker: Cow::Borrowed(&claim.worker),
+            address: Cow::Borrowed(&claim.address),
+            store_id: Cow::Borrowed(&claim.store_id),
+            log_id: Cow::Borrowed(&claim.log_id),
+            fold_version: i64::from(claim.fold_version),
+            partitions: i64::from(claim.partitions),
+            over: claim.over.map(long),
+            restored: claim.restored,
+        }
+    }
+}

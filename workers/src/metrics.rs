@@ -1,0 +1,36 @@
+//! What the workers count, one function for each metric.
+
+use metrics::{counter, gauge};
+use spine_runs::Verdict;
+
+/// Events folded, by verdict.
+pub(crate) fn observe_folded(verdict: &Verdict) {
+    let name = match verdict {
+        Verdict::Applied(_) => "applied",
+        Verdict::Stale(..) => "stale",
+        Verdict::Refused(..) => "refused",
+        Verdict::Illegal(_) => "illegal",
+    };
+    counter!("spine_workers_folded_events_total", "verdict" => name).increment(1);
+}
+
+/// Events that owners appended: outcomes and decisions.
+pub(crate) fn observe_decided(events: usize) {
+    counter!("spine_workers_appended_events_total").increment(events as u64);
+}
+
+/// Letters published.
+pub(crate) fn observe_letter() {
+    counter!("spine_workers_letters_total").increment(1);
+}
+
+/// How far the store is.
+pub(crate) fn observe_stored(partition: u32, offset: u64) {
+    let partition = partition.to_string();
+    gauge!("spine_workers_stored_offset", "partition" => partition).set(offset as f64);
+}
+
+/// Owners that stopped in good order.
+pub(crate) fn observe_owner_stopped() {
+    counter!("spine_workers_owners_stopped_total").increment(1);
+}

@@ -1,0 +1,161 @@
+//! What the owner appends, and which runs wait until it has been read back.
+
+use super::Owner;
+use crate::{Clock, Error, Result, limits, metrics, tools::Tools};
+use bytes::Bytes;
+use spine_log::{Appended, EventLog, NewRecord, Urgency};
+use spine_runs::Batch;
+use spine_schemas::{Event, RunKey, codec};
+use spine_store::RunStore;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
+
+/// The end of an append.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// Of a claim.
+    Claim(spine_log::Result<Appended>),
+    /// Of batches of these runs.
+    Batches(Vec<RunKey>, spine_log::Result<Appended>),
+}
+
+/// Batches under way. While a run's batch has not been read back, nothing more is decided for it.
+#[derive(Debug, Default)]
+pub(super) struct Appends {
+    latched: BTreeMap<RunKey, Latch>,
+    paused_until: Option<Instant>,
+    pause: Duration,
+}
+
+#[derive(Debug)]
+struct Latch {
+    last_event_id: String,
+    starts: usize,
+}
+
+impl Appends {
+    pub(super) fn is_latched(&self, key: &RunKey) -> bool {
+        self.latched.contains_key(key)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.latched.is_empty()
+    }
+
+    /// Starts that were appended and not read back.
+    pub(super) fn starts(&self) -> usize {
+        self.latched.values().map(|latch| latch.starts).sum()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.latched.clear();
+    }
+
+    /// Frees the run whose batch ends with this event.
+    pub(super) fn read_back(&mut self, key: &RunKey, event_id: &str) {
+        if self.latched.get(key).is_some_and(|latch| latch.last_event_id == event_id) {
+            self.latched.remove(key);
+        }
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_until.is_some_and(|until| until > Instant::now())
+    }
+
+    pub(super) fn resumes_at(&self) -> Option<Instant> {
+        self.paused_until
+    }
+}
+
+/// Batches of several runs on their way into one append.
+#[derive(Default)]
+pub(super) struct Outbox {
+    records: Vec<NewRecord>,
+    runs: Vec<RunKey>,
+    /// Whether an outcome is among them, which may use the head-room of a full disk.
+    outcome: bool,
+}
+
+impl Outbox {
+    pub(super) fn is_full(&self) -> bool {
+        self.records.len() >= limits::APPEND_RECORDS
+    }
+}
+
+impl<L, S, T, C> Owner<L, S, T, C>
+where
+    L: EventLog,
+    S: RunStore,
+    T: Tools,
+    C: Clock,
+{
+    /// Puts a run's batch into the outbox and latches the run.
+    pub(super) fn post(&mut self, outbox: &mut Outbox, key: &RunKey, batch: &Batch) -> Result<()> {
+        let Some(last) = batch.events.last() else {
+            return Ok(());
+        };
+        let record_key = Bytes::from(key.record_key());
+        for event in &batch.events {
+            let value = codec::encode(event).map_err(|e| Error::Encode(e.to_string()))?;
+            let key = Some(record_key.clone());
+            outbox.records.push(NewRecord { key, headers: Vec::new(), value: Some(value) });
+            outbox.outcome |= spine_runs::is_outcome(&event.body);
+        }
+        let starts = batch.events.iter().filter(|event| is_start(event)).count();
+        let latch = Latch { last_event_id: last.event_id.clone(), starts };
+        self.appends.latched.insert(key.clone(), latch);
+        outbox.runs.push(key.clone());
+        Ok(())
+    }
+
+    /// Appends what the outbox holds.
+    pub(super) fn send(&mut self, outbox: &mut Outbox) {
+        if outbox.records.is_empty() {
+            return;
+        }
+        let Outbox { records, runs, outcome } = std::mem::take(outbox);
+        metrics::observe_decided(records.len());
+        let urgency = if outcome { Urgency::Outcome } else { Urgency::Normal };
+        let (log, tp) = (self.node.log.clone(), self.tp.clone());
+        self.writes.spawn(async move {
+            let result = log.append(&tp, records, urgency).await;
+            Written::Batches(runs, result)
+        });
+    }
+
+    /// An append ended. Success shows when the records are read back; after a failure that left
+    /// nothing behind the runs are tried again; after an ambiguous one the owner claims anew.
+    pub(super) fn written(&mut self, written: Written) -> Result<()> {
+        let (runs, result) = match written {
+            Written::Claim(result) => (Vec::new(), result),
+            Written::Batches(runs, result) => (runs, result),
+        };
+        let Err(error) = result else {
+            self.appends.pause = Duration::ZERO;
+            return Ok(());
+        };
+        if !super::is_transient(&error) {
+            return Err(error.into());
+        }
+        tracing::warn!(partition = self.tp.partition, %error, "append failed, trying again");
+        self.appends.pause =
+            (self.appends.pause * 2).clamp(limits::RETRY_FIRST, limits::RETRY_MOST);
+        self.appends.paused_until = Some(Instant::now() + self.appends.pause);
+        if runs.is_empty() {
+            self.claim.give_up();
+        } else if error.is_ambiguous() {
+            self.claim.renew();
+        } else {
+            for key in runs {
+                self.appends.latched.remove(&key);
+                self.attempts.append_again_of(&key);
+                self.ready.insert(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_start(event: &Event) -> bool {
+    matches!(&event.body, spine_schemas::Body::Step(_, _, spine_schemas::StepEvent::Started(_)))
+}

@@ -1,0 +1,153 @@
+//! Deciding: for each run that something happened to, the batch that follows from it.
+
+use super::{Owner, append::Outbox, claim::Held};
+use crate::{Clock, Result, limits, tools::Tools};
+use spine_log::EventLog;
+use spine_runs::{RunState, Slots, ahead, wake_at};
+use spine_schemas::RunKey;
+use spine_store::RunStore;
+use std::sync::Arc;
+
+impl<L, S, T, C> Owner<L, S, T, C>
+where
+    L: EventLog,
+    S: RunStore,
+    T: Tools,
+    C: Clock,
+{
+    /// Decides for the runs that are ready. Runs that found no slot stay ready.
+    pub(super) async fn decide_ready(&mut self) -> Result<()> {
+        let Some(held) = self.claim.held() else {
+            return Ok(());
+        };
+        if self.appends.is_paused() {
+            return Ok(());
+        }
+        let mut ready: Vec<RunKey> = std::mem::take(&mut self.ready).into_iter().collect();
+        self.wake_starved(&mut ready);
+        if ready.is_empty() {
+            return Ok(());
+        }
+        self.load(ready.iter()).await?;
+        let mut slots = self.slots();
+        let mut outbox = Outbox::default();
+        for key in ready {
+            if self.appends.is_latched(&key) {
+                // Its batch is under way; it becomes ready again when that is read back.
+                continue;
+            }
+            self.decide_run(&key, held, &mut slots, &mut outbox)?;
+            if outbox.is_full() {
+                self.send(&mut outbox);
+            }
+        }
+        self.send(&mut outbox);
+        Ok(())
+    }
+
+    fn decide_run(
+        &mut self,
+        key: &RunKey,
+        held: Held,
+        slots: &mut Slots,
+        outbox: &mut Outbox,
+    ) -> Result<()> {
+        let Some(run) = self.cache.get(key).cloned() else {
+            return Ok(());
+        };
+        let outcomes = self.attempts.take_outcomes(key);
+        let stamp = self.stamp();
+        let owner = self.owner_view(held);
+        let batch = ahead(self.fold.state(), &run, outcomes, &owner, slots, &stamp);
+        if batch.starved {
+            self.starved.push_back(key.clone());
+        }
+        if batch.events.is_empty() {
+            self.arm(&run, held);
+            return Ok(());
+        }
+        self.post(outbox, key, &batch)
+    }
+
+    /// As many starved runs as slots became free, those first that asked first. A run may be
+    /// listed twice; deciding for it again does no harm.
+    fn wake_starved(&mut self, ready: &mut Vec<RunKey>) {
+        let open = self.attempts.len() + self.appends.starts();
+        let idle = if open == 0 { self.node.config.attempts } else { 0 };
+        let count = std::mem::take(&mut self.freed).max(idle).min(self.starved.len());
+        ready.extend(self.starved.drain(..count));
+    }
+
+    fn owner_view(&self, held: Held) -> spine_runs::Owner<'_> {
+        spine_runs::Owner {
+            now: self.node.clock.now(),
+            claim: held.offset,
+            claim_at: held.at,
+            restored_at: self.fold.state().restored_at,
+            held: self.attempts.held(),
+            own_claims: &self.claim.own,
+            exclusive: self.node.config.exclusive,
+        }
+    }
+
+    /// Sets the timer of a run for which nothing is to be done now.
+    fn arm(&mut self, run: &Arc<RunState>, held: Held) {
+        let wake = wake_at(run, &self.owner_view(held));
+        self.timers.set(&run.key, wake);
+    }
+
+    fn slots(&self) -> Slots {
+        let config = &self.node.config;
+        let open = self.attempts.len() + self.appends.starts();
+        let free =
+            if self.drain_until.is_some() { 0 } else { config.attempts.saturating_sub(open) };
+        let tools = self.attempts.tools().clone();
+        Slots::new(free, config.attempts_per_run, config.attempts_per_tool, tools)
+    }
+
+    /// After a claim: looks at every open run once, some at a time.
+    pub(super) async fn sweep_some(&mut self) -> Result<()> {
+        let Some(after) = self.sweep.clone() else {
+            return Ok(());
+        };
+        let Some(held) = self.claim.held() else {
+            return Ok(());
+        };
+        if self.stored < Some(held.offset) {
+            return Ok(());
+        }
+        let partition = self.tp.partition;
+        let keys = self.node.store.open_runs(partition, after.as_ref(), limits::SWEEP_RUNS).await?;
+        self.sweep =
+            if keys.len() < limits::SWEEP_RUNS { None } else { keys.last().cloned().map(Some) };
+        self.ready.extend(keys);
+        if self.sweep.is_none() {
+            tracing::info!(partition, "caught up");
+            self.node.hub.set_ready(partition, Ok(()));
+        }
+        Ok(())
+    }
+
+    /// Whether the sweep has more to do and can go on.
+    pub(super) fn sweep_is_due(&self) -> bool {
+        let held = self.claim.held();
+        self.sweep.is_some() && held.is_some_and(|held| self.stored >= Some(held.offset))
+    }
+
+    /// Loads the states of runs that are not in memory.
+    pub(super) async fn load(&mut self, keys: impl Iterator<Item = &RunKey>) -> Result<()> {
+        let mut missing: Vec<RunKey> = keys.filter(|key| !self.cache.knows(key)).cloned().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        let partition = self.tp.partition;
+        let store = self.node.store.clone();
+        let states = Self::patiently(&self.stop, || store.load_runs(partition, &missing)).await?;
+        for (key, state) in missing.into_iter().zip(states) {
+            self.cache.insert(key, state);
+        }
+        Ok(())
+    }
+}

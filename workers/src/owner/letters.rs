@@ -1,0 +1,115 @@
+//! Publishing letters: repeated until acknowledged, before anything after them is stored.
+
+use super::Owner;
+use crate::{
+    Clock, Error, Result, limits,
+    materialize::{LetterDue, record_letter, step_letter},
+    metrics,
+    tools::Tools,
+};
+use bytes::Bytes;
+use spine_log::{Appended, EventLog, NewRecord, Record, Urgency};
+use spine_schemas::{DeadLetter, LetterSource, codec, keys};
+use spine_store::RunStore;
+
+impl<L, S, T, C> Owner<L, S, T, C>
+where
+    L: EventLog,
+    S: RunStore,
+    T: Tools,
+    C: Clock,
+{
+    /// Publishes the letters of records just folded. Returns when the log has acknowledged them, so
+    /// that progress cannot pass an event whose letter is not there.
+    pub(super) async fn publish(&mut self, due: Vec<(LetterDue, Record)>) -> Result<()> {
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut records = Vec::with_capacity(due.len());
+        for (letter, decided) in due {
+            let built = self.build(&letter, decided).await?;
+            metrics::observe_letter();
+            records.push(letter_record(&built)?);
+        }
+        let mut pause = limits::RETRY_FIRST;
+        loop {
+            let result =
+                self.node.log.append(&self.letters_to, records.clone(), Urgency::Outcome).await;
+            match result {
+                Ok(_) => return Ok(()),
+                Err(error) if super::is_transient(&error) && !*self.stop.borrow() => {
+                    tracing::warn!(topic = %self.letters_to, %error, "letters not published yet");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(limits::RETRY_MOST);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn build(&mut self, due: &LetterDue, decided: Record) -> Result<DeadLetter> {
+        let (topic, partition) = (self.tp.topic.clone(), self.tp.partition);
+        let built = match due {
+            LetterDue::Step { run, step } => {
+                let original = self.original(step.scheduled_offset).await?;
+                step_letter(&topic, partition, run, step, &original)
+            }
+            LetterDue::Record { offset, decided: at, .. } => {
+                let original =
+                    if *offset == *at { decided } else { self.original(*offset).await? };
+                if *offset != *at {
+                    let event = original
+                        .value
+                        .as_deref()
+                        .and_then(|value| codec::decode(value, &self.node.book).ok());
+                    self.fold.open_record_letter(due, &original, event.as_ref());
+                }
+                let id = keys::record_letter_id(self.node.log.log_id(), &topic, partition, *offset);
+                record_letter(id, &topic, partition, due, &original)
+            }
+        };
+        built.ok_or_else(|| Error::Encode("a letter without its step's error".into()))
+    }
+
+    /// Appends one control record, again and again until it is certain that it is there.
+    pub(super) async fn append_patiently(&mut self, value: Bytes) -> Result<Appended> {
+        let record = NewRecord { key: None, headers: Vec::new(), value: Some(value) };
+        let mut pause = limits::RETRY_FIRST;
+        loop {
+            let batch = vec![record.clone()];
+            match self.node.log.append(&self.tp, batch, Urgency::Outcome).await {
+                Ok(appended) => return Ok(appended),
+                Err(error) if super::is_transient(&error) && !*self.stop.borrow() => {
+                    tracing::warn!(partition = self.tp.partition, %error, "append failed");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(limits::RETRY_MOST);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// The letter as a record: the original's key, and the key facts as headers for generic tools.
+fn letter_record(letter: &DeadLetter) -> Result<NewRecord> {
+    let value = codec::encode_letter(letter).map_err(|error| Error::Encode(error.to_string()))?;
+    let text = |name: &str, value: String| (format!("spine.dlq.{name}"), Bytes::from(value));
+    let headers = vec![
+        text("v", "1".into()),
+        text("id", letter.letter_id.to_string()),
+        text("topic", letter.topic.clone()),
+        text("partition", letter.partition.to_string()),
+        text("offset", letter.offset.to_string()),
+        text("class", class_of(letter).to_owned()),
+        text("error", letter.message.chars().take(1024).collect()),
+        text("dead_at", letter.dead_at.to_string()),
+    ];
+    Ok(NewRecord { key: letter.key.clone(), headers, value: Some(value) })
+}
+
+fn class_of(letter: &DeadLetter) -> &'static str {
+    match &letter.source {
+        LetterSource::Step { class, .. } => class.as_str(),
+        LetterSource::Record { class } => class.as_str(),
+    }
+}

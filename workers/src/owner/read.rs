@@ -1,0 +1,237 @@
+//! Reading and folding: what each record means for the state, for letters and for those who wait.
+
+use super::{Owner, start};
+use crate::{Clock, Error, Result, materialize::Folded, metrics, tools::Tools};
+use spine_log::{EventLog, Record};
+use spine_runs::{FOLD_VERSION, Holder, Verdict};
+use spine_schemas::{Body, Event, PartitionEvent, RecordClass, RunKey, StepEvent, codec, keys};
+use spine_store::RunStore;
+use std::future::Future;
+use tokio::sync::watch;
+
+/// What a record turns out to be.
+pub(crate) enum Read {
+    Event(Box<Event>),
+    Bad(RecordClass, String),
+}
+
+impl Read {
+    pub(crate) fn event(&self) -> Option<&Event> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Bad(..) => None,
+        }
+    }
+}
+
+/// Decodes a record and checks that it belongs where it lies.
+///
+/// # Errors
+/// [`Error::Newer`] for an event that this version must not pass over.
+pub(crate) fn read_event(
+    record: &Record,
+    partition: u32,
+    partitions: u32,
+    book: &codec::SchemaBook,
+) -> Result<Read> {
+    let newer = |what| Error::Newer { partition, offset: record.offset, what };
+    let Some(value) = record.value.as_deref() else {
+        return Ok(Read::Bad(RecordClass::Decode, "the record has no value".into()));
+    };
+    let event = match codec::decode(value, book) {
+        Ok(event) => event,
+        Err(spine_schemas::Error::UnknownKind { field, symbol, claimed: true }) => {
+            return Err(newer(format!("{field} {symbol}")));
+        }
+        Err(error @ spine_schemas::Error::SchemaUnknown(_)) => {
+            return Ok(Read::Bad(RecordClass::SchemaUnknown, error.to_string()));
+        }
+        Err(error) => return Ok(Read::Bad(RecordClass::Decode, error.to_string())),
+    };
+    if let Body::Partition(PartitionEvent::OwnerClaimed(claim)) = &event.body
+        && claim.fold_version > FOLD_VERSION
+    {
+        return Err(newer(format!("fold version {}", claim.fold_version)));
+    }
+    let expected = event.run_key().map(|key| key.record_key());
+    if expected.as_deref() != record.key.as_deref() {
+        let message = "the record's key is not tenant/run_id of its event".to_owned();
+        return Ok(Read::Bad(RecordClass::WrongPartition, message));
+    }
+    let home = expected.map_or(partition, |key| keys::partition_of(&key, partitions));
+    if home != partition {
+        let message = format!("its key belongs to partition {home}");
+        return Ok(Read::Bad(RecordClass::WrongPartition, message));
+    }
+    Ok(Read::Event(Box::new(event)))
+}
+
+impl<L, S, T, C> Owner<L, S, T, C>
+where
+    L: EventLog,
+    S: RunStore,
+    T: Tools,
+    C: Clock,
+{
+    /// Folds everything that was read, up to a bad record about which nothing is decided yet.
+    pub(super) async fn fold_unread(&mut self) -> Result<()> {
+        let records: Vec<Record> = self.unread.drain(..).collect();
+        let mut events = Vec::with_capacity(records.len());
+        for record in records {
+            self.scan.take(&record, &self.node.book);
+            let read = read_event(&record, self.tp.partition, self.partitions, &self.node.book)?;
+            events.push((record, read));
+        }
+        let keys: Vec<RunKey> = events
+            .iter()
+            .filter_map(|(_, read)| match read {
+                Read::Event(event) => event.run_key(),
+                Read::Bad(..) => None,
+            })
+            .collect();
+        self.load(keys.iter()).await?;
+        let mut due = Vec::new();
+        let mut last = None;
+        for (record, read) in events {
+            last = Some(record.offset);
+            match read {
+                Read::Event(event) => {
+                    let folded = self.fold.fold(&mut self.cache, &record, &event);
+                    self.after_fold(&record, &event, &folded);
+                    if let Some(letter) = folded.letter {
+                        due.push((letter, record));
+                    }
+                }
+                Read::Bad(class, message) => self.pass_bad(&record, class, message).await?,
+            }
+        }
+        self.publish(due).await?;
+        if let Some(offset) = last {
+            self.scan.forget_below(offset);
+            self.node.hub.set_folded(self.tp.partition, offset);
+        }
+        Ok(())
+    }
+
+    /// What an event means for the owner itself.
+    fn after_fold(&mut self, record: &Record, event: &Event, folded: &Folded) {
+        metrics::observe_folded(&folded.verdict);
+        let applied = matches!(folded.verdict, Verdict::Applied(_));
+        if let Body::Partition(PartitionEvent::OwnerClaimed(_)) = &event.body {
+            self.claim_folded(event, applied, record.offset, record.timestamp);
+        }
+        if !applied || event.op.is_some() || is_answered(event) {
+            self.node.hub.note(self.tp.partition, record.offset, folded.verdict.clone());
+        }
+        let Some(key) = &folded.run else { return };
+        self.outcome_folded(event);
+        self.appends.read_back(key, &event.event_id);
+        if applied {
+            self.act_on_start(event, key, record.offset);
+        }
+        if self.claim.held().is_some() {
+            self.ready.insert(key.clone());
+        }
+    }
+
+    /// A start is acted on only if it was accepted under the current claim, and only here, when it
+    /// is read: once.
+    fn act_on_start(&mut self, event: &Event, key: &RunKey, offset: u64) {
+        let Body::Step(_, step_key, StepEvent::Started(_)) = &event.body else {
+            return;
+        };
+        let Some(held) = self.claim.held() else {
+            return;
+        };
+        if event.claim != Some(held.offset) {
+            return;
+        }
+        let Some(run) = self.cache.get(key).cloned() else {
+            return;
+        };
+        let Some(step) = run.steps.get(step_key).cloned() else {
+            return;
+        };
+        if let Some(live) = step.live.as_ref().filter(|live| live.lease == offset) {
+            debug_assert_eq!(live.holder, Holder::Owner(held.offset));
+            self.act(&run, &step, live);
+        }
+    }
+
+    /// A bad record is passed over once a claimed owner's decision about it is in the log. If there
+    /// is none yet, this owner appends it and reads ahead until it is there.
+    async fn pass_bad(
+        &mut self,
+        record: &Record,
+        class: RecordClass,
+        message: String,
+    ) -> Result<()> {
+        while !self.scan.set_aside.contains_key(&record.offset) {
+            self.decide_about(record, class, message.clone()).await?;
+        }
+        tracing::warn!(partition = self.tp.partition, offset = record.offset, %class, message,
+            "record set aside");
+        self.fold.pass_over(record);
+        Ok(())
+    }
+
+    async fn decide_about(
+        &mut self,
+        record: &Record,
+        class: RecordClass,
+        message: String,
+    ) -> Result<()> {
+        let Some(claim) = self.scan.current_claim().filter(|now| self.claim.own.contains(now))
+        else {
+            let message = "another owner claimed the partition while a bad record was held";
+            return Err(spine_log::Error::Unavailable(message.into()).into());
+        };
+        self.batches += 1;
+        let event_id = format!("aside-{claim}-{}-{}", record.offset, self.batches);
+        let body = PartitionEvent::RecordDeadLettered { offset: record.offset, class, message };
+        let event = self.control_event(event_id, Some(claim), body);
+        let value = codec::encode(&event).map_err(|error| Error::Encode(error.to_string()))?;
+        let appended = self.append_patiently(value).await?;
+        self.scan_to(appended.last_offset + 1).await
+    }
+
+    /// Calls the store until it answers; a store outage delays, it loses nothing.
+    pub(super) async fn patiently<R, F>(
+        stop: &watch::Receiver<bool>,
+        call: impl Fn() -> F + Send,
+    ) -> Result<R>
+    where
+        F: Future<Output = spine_store::Result<R>> + Send,
+    {
+        let mut pause = crate::limits::RETRY_FIRST;
+        loop {
+            match call().await {
+                Ok(value) => return Ok(value),
+                Err(error) if error.is_retryable() && !*stop.borrow() => {
+                    tracing::warn!(%error, "store call failed");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(crate::limits::RETRY_MOST);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The record at an offset of this partition.
+    pub(super) async fn original(&mut self, offset: u64) -> Result<Record> {
+        start::read_one(&self.node.log, &self.tp, offset).await
+    }
+}
+
+/// Whether somebody may wait for the verdict on an event that carries no operation.
+fn is_answered(event: &Event) -> bool {
+    match &event.body {
+        Body::Run(_, spine_schemas::RunEvent::Created(_)) => true,
+        Body::Step(_, _, body) => matches!(
+            body,
+            StepEvent::Resolved(_) | StepEvent::Redriven { .. } | StepEvent::Discarded { .. }
+        ),
+        Body::Run(..) => false,
+        Body::Partition(_) => true,
+    }
+}

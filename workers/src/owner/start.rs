@@ -1,0 +1,206 @@
+//! How an owner begins: is this the log that the store was folded from, and what did earlier owners
+//! set aside between the store's progress and now.
+
+use super::{Node, Owner, act::Attempts, append::Appends, claim::ClaimPhase, timers::Timers};
+use crate::{Clock, Error, Result, chain, limits, materialize::Materializer, tools::Tools};
+use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
+use spine_runs::{PartitionState, Place, Verdict, fold};
+use spine_schemas::{Body, Event, PartitionEvent, codec};
+use spine_store::{Progress, RunStore};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::{sync::watch, task::JoinSet};
+
+/// Control events read ahead of the fold: claims, and the records that owners set aside.
+///
+/// Only records without a key are decoded, so that reading ahead over a long log is cheap.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    partition: u32,
+    state: PartitionState,
+    next_offset: u64,
+    /// Bad records with an accepted decision, and the offset of that decision.
+    pub(crate) set_aside: BTreeMap<u64, u64>,
+}
+
+impl Scan {
+    /// A scan that goes on after the folded state.
+    pub(crate) fn new(partition: u32, progress: Option<&Progress>) -> Self {
+        Self {
+            partition,
+            state: progress.map(|p| p.partition_state.clone()).unwrap_or_default(),
+            next_offset: progress.map_or(0, |progress| progress.offset + 1),
+            set_aside: BTreeMap::new(),
+        }
+    }
+
+    /// The next offset to scan.
+    pub(crate) fn next_offset(&self) -> u64 {
+        self.next_offset
+    }
+
+    /// Offset of the newest claim that was scanned.
+    pub(crate) fn current_claim(&self) -> Option<u64> {
+        self.state.claim.as_ref().map(|claim| claim.offset)
+    }
+
+    /// Takes one record; gives the control event in it, with its verdict.
+    pub(crate) fn take(
+        &mut self,
+        record: &Record,
+        book: &codec::SchemaBook,
+    ) -> Option<(Event, Verdict)> {
+        if record.offset < self.next_offset {
+            return None;
+        }
+        self.next_offset = record.offset + 1;
+        if record.key.is_some() {
+            return None;
+        }
+        let event = codec::decode(record.value.as_deref()?, book).ok()?;
+        if !matches!(event.body, Body::Partition(_)) {
+            return None;
+        }
+        let place =
+            Place { partition: self.partition, offset: record.offset, at: record.timestamp };
+        let verdict = fold(&mut self.state, &mut None, &event, place);
+        if let (
+            Body::Partition(PartitionEvent::RecordDeadLettered { offset, .. }),
+            Verdict::Applied(_),
+        ) = (&event.body, &verdict)
+        {
+            self.set_aside.insert(*offset, record.offset);
+        }
+        Some((event, verdict))
+    }
+
+    /// Forgets decisions about records that the fold has passed.
+    pub(crate) fn forget_below(&mut self, offset: u64) {
+        self.set_aside = self.set_aside.split_off(&offset);
+    }
+}
+
+impl<L, S, T, C> Owner<L, S, T, C>
+where
+    L: EventLog,
+    S: RunStore,
+    T: Tools,
+    C: Clock,
+{
+    /// Checks the store against the log and claims the partition. `None` when told to stop.
+    pub(super) async fn start(
+        node: Node<L, S, T, C>,
+        partition: u32,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Option<Self>> {
+        let tp = TopicPartition::new(node.config.topic.clone(), partition);
+        let letters_to = TopicPartition::new(format!("{}.dlq", node.config.topic), partition);
+        let partitions = node.log.partitions(&tp.topic).await?;
+        let progress = node.store.progress(partition).await?;
+        if let Some(progress) = &progress {
+            check_same_log(&node.log, &tp, progress).await?;
+        }
+        let stored = progress.as_ref().map(|progress| progress.offset);
+        if let Some(offset) = stored {
+            node.hub.begin_after(partition, offset);
+        }
+        let scan = Scan::new(partition, progress.as_ref());
+        let fold = Materializer::new(partition, tp.topic.clone(), node.log.log_id(), progress);
+        let reader = node.log.reader(&tp, fold.next_offset()).await?;
+        let mut owner = Self {
+            tp,
+            letters_to,
+            partitions,
+            reader,
+            unread: std::collections::VecDeque::new(),
+            scan,
+            fold,
+            cache: crate::cache::RunCache::default(),
+            claim: ClaimPhase::default(),
+            attempts: Attempts::default(),
+            appends: Appends::default(),
+            timers: Timers::default(),
+            ready: BTreeSet::new(),
+            starved: std::collections::VecDeque::new(),
+            freed: 0,
+            sweep: None,
+            calls: JoinSet::new(),
+            writes: JoinSet::new(),
+            storing: JoinSet::new(),
+            stored,
+            storing_offset: None,
+            batches: 0,
+            drain_until: None,
+            stop,
+            node,
+        };
+        let end = owner.node.log.bounds(&owner.tp).await?.end;
+        owner.scan_to(end).await?;
+        Ok(owner.claim_first().await?.then_some(owner))
+    }
+
+    /// Reads control events up to, not including, an offset that is surely there.
+    pub(super) async fn scan_to(&mut self, end: u64) -> Result<()> {
+        if self.scan.next_offset() >= end {
+            return Ok(());
+        }
+        let mut reader = self.node.log.reader(&self.tp, self.scan.next_offset()).await?;
+        let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
+        while self.scan.next_offset() < end {
+            for record in reader.next(limit).await? {
+                if record.offset < end {
+                    self.scan.take(&record, &self.node.book);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a log that ends before the store's progress, or that has another record there.
+pub(crate) async fn check_same_log<L: EventLog>(
+    log: &L,
+    tp: &TopicPartition,
+    progress: &Progress,
+) -> Result<()> {
+    let remedy = "bring back the log that belongs to this store, remove the store so that it is \
+                  rebuilt, or start with --restored";
+    if progress.log_id != log.log_id() {
+        return Err(Error::RolledBack(format!(
+            "the store was folded from log {}, this is log {}: {remedy}",
+            progress.log_id,
+            log.log_id()
+        )));
+    }
+    let bounds = log.bounds(tp).await?;
+    if progress.offset >= bounds.end {
+        return Err(Error::RolledBack(format!(
+            "{tp} ends at offset {}, but the store has seen offset {}: the log was rolled back; \
+             {remedy}",
+            bounds.end, progress.offset
+        )));
+    }
+    let record = read_one(log, tp, progress.offset).await?;
+    let chain = chain::link(&progress.chain_before, log.log_id(), tp.partition, &record);
+    if chain != progress.chain {
+        return Err(Error::RolledBack(format!(
+            "{tp} has another record at offset {} than the store has seen: {remedy}",
+            progress.offset
+        )));
+    }
+    Ok(())
+}
+
+/// Reads the record at an offset that is surely there.
+pub(crate) async fn read_one<L: EventLog>(
+    log: &L,
+    tp: &TopicPartition,
+    offset: u64,
+) -> Result<Record> {
+    let mut reader = log.reader(tp, offset).await?;
+    let records = reader.next(ReadLimit { records: 1, bytes: 1 }).await?;
+    records
+        .into_iter()
+        .next()
+        .filter(|record| record.offset == offset)
+        .ok_or_else(|| spine_log::Error::Missing(format!("{tp} offset {offset}")).into())
+}

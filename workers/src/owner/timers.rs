@@ -1,0 +1,98 @@
+//! Timers: when to look at a run again although no event came. A bounded number is kept in memory.
+
+use super::Owner;
+use crate::{Clock, Result, limits, tools::Tools};
+use spine_log::EventLog;
+use spine_schemas::{RunKey, time::Micros};
+use spine_store::RunStore;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// The nearest timers. Later ones that found no place are read from the store in time.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    by_time: BTreeSet<(Micros, RunKey)>,
+    by_run: BTreeMap<RunKey, Micros>,
+    /// The earliest timer that was left to the store.
+    left: Option<Micros>,
+}
+
+impl Timers {
+    pub(super) fn set(&mut self, key: &RunKey, at: Option<Micros>) {
+        if let Some(before) = self.by_run.remove(key) {
+            self.by_time.remove(&(before, key.clone()));
+        }
+        let Some(at) = at else { return };
+        self.by_run.insert(key.clone(), at);
+        self.by_time.insert((at, key.clone()));
+        if self.by_time.len() > limits::TIMERS
+            && let Some((at, key)) = self.by_time.pop_last()
+        {
+            self.by_run.remove(&key);
+            self.left = Some(self.left.map_or(at, |left| left.min(at)));
+        }
+    }
+
+    fn take_due(&mut self, now: Micros) -> Vec<RunKey> {
+        let mut due = Vec::new();
+        while let Some((at, key)) = self.by_time.first().cloned() {
+            if at > now {
+                break;
+            }
+            self.by_time.pop_first();
+            self.by_run.remove(&key);
+            due.push(key);
+        }
+        due
+    }
+
+    fn next(&self) -> Option<Micros> {
+        let first = self.by_time.first().map(|(at, _)| *at);
+        match (first, self.left) {
+            (Some(first), Some(left)) => Some(first.min(left)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+impl<L, S, T, C> Owner<L, S, T, C>
+where
+    L: EventLog,
+    S: RunStore,
+    T: Tools,
+    C: Clock,
+{
+    /// Makes runs ready whose time has come.
+    pub(super) async fn fire_timers(&mut self) -> Result<()> {
+        if self.claim.held().is_none() {
+            return Ok(());
+        }
+        let now = self.node.clock.now();
+        self.ready.extend(self.timers.take_due(now));
+        if self.timers.left.is_some_and(|left| left <= now) {
+            let partition = self.tp.partition;
+            let due = self.node.store.due_runs(partition, now, limits::TIMERS).await?;
+            self.timers.left = None;
+            self.ready.extend(due.into_iter().map(|(_, key)| key));
+        }
+        Ok(())
+    }
+
+    /// How long the loop may sleep when nothing else wakes it.
+    pub(super) fn next_wake(&self) -> Option<Duration> {
+        let held = self.claim.held().is_some();
+        let timer = self.timers.next().filter(|_| held).map(|at| {
+            let micros = at.0.saturating_sub(self.node.clock.now().0);
+            Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+        });
+        let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(Instant::now()));
+        // Ready runs that wait for a slot are woken by the end of a call, not by time.
+        let paused = self.appends.is_paused().then(|| until(self.appends.resumes_at())).flatten();
+        let sweep = self.sweep_is_due().then_some(Duration::ZERO);
+        let claim = if self.drain_until.is_some() { None } else { until(self.claim.due_at()) };
+        [timer, paused, sweep, claim, until(self.drain_until)].into_iter().flatten().min()
+    }
+}

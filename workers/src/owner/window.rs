@@ -1,0 +1,72 @@
+//! The store follows: one batch under way, the next one gathering, and a bound on both.
+
+use super::Owner;
+use crate::{Clock, Result, limits, metrics, tools::Tools};
+use spine_log::EventLog;
+use spine_store::{RunStore, StoreBatch};
+use std::sync::Arc;
+
+impl<L, S, T, C> Owner<L, S, T, C>
+where
+    L: EventLog,
+    S: RunStore,
+    T: Tools,
+    C: Clock,
+{
+    /// Whether the partition may go on: a full window holds it until the store has caught up.
+    pub(super) fn may_read(&self) -> bool {
+        let (events, bytes) = self.fold.pending_size();
+        events < limits::WINDOW_EVENTS && bytes < limits::WINDOW_BYTES
+    }
+
+    /// Hands everything that was folded to the store, if it is idle.
+    pub(super) fn store_some(&mut self) {
+        if !self.storing.is_empty() {
+            return;
+        }
+        let Some(batch) = self.fold.take_batch(&self.cache) else {
+            return;
+        };
+        self.storing_offset = Some(batch.progress.offset);
+        let kept = Arc::new(batch);
+        let store = self.node.store.clone();
+        let stop = self.stop.clone();
+        let partition = self.tp.partition;
+        self.storing.spawn(async move {
+            let mut pause = limits::RETRY_FIRST;
+            loop {
+                match store.apply(StoreBatch::clone(&kept)).await {
+                    Err(error) if error.is_retryable() && !*stop.borrow() => {
+                        tracing::warn!(partition, %error, "store does not take rows");
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(limits::RETRY_MOST);
+                    }
+                    result => return result,
+                }
+            }
+        });
+    }
+
+    /// A batch was stored: progress has passed its events.
+    pub(super) fn stored(&mut self, result: spine_store::Result<()>) -> Result<()> {
+        result?;
+        self.stored = self.storing_offset.take();
+        if let Some(offset) = self.stored {
+            self.node.hub.set_stored(self.tp.partition, offset);
+            metrics::observe_stored(self.tp.partition, offset);
+        }
+        Ok(())
+    }
+
+    /// Before the owner goes: what was folded is stored.
+    pub(super) async fn store_rest(&mut self) -> Result<()> {
+        while self.fold.is_behind() || !self.storing.is_empty() {
+            self.store_some();
+            match self.storing.join_next().await {
+                Some(Ok(result)) => self.stored(result)?,
+                Some(Err(_)) | None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}
