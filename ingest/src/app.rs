@@ -1,16 +1,11 @@
 //! What every handler works with: the log, the store, the owner's verdicts, time and chance.
 
-use crate::{Code, Problem, Verdicts, in_flight::InFlight, limits, query::AtLeast};
+use crate::{Code, Problem, Verdicts, ids, in_flight::InFlight, limits, query::AtLeast};
 use spine_log::{EventLog, TopicPartition};
 use spine_runs::RunState;
 use spine_schemas::{RunKey, codec::SchemaBook, keys, time::Micros};
 use spine_store::RunStore;
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    ops::Deref,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, net::SocketAddr, ops::Deref, sync::Arc};
 use tokio::sync::{Mutex, OnceCell};
 
 /// Tells the time.
@@ -142,12 +137,7 @@ impl<L: EventLog, S: RunStore, V: Verdicts> Shared<L, S, V> {
 
     /// An identity of 32 hexadecimal digits.
     pub(crate) fn fresh_id(&self) -> String {
-        use std::fmt::Write as _;
-        (self.parts.random)().iter().fold(String::with_capacity(32), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        ids::by_chance((self.parts.random)())
     }
 
     /// A partition of the topic of events.
@@ -185,9 +175,8 @@ impl<L: EventLog, S: RunStore, V: Verdicts> Shared<L, S, V> {
         let partition = self.partition_of(run).await?;
         self.wait_stored(partition, at_least).await?;
         let found = self.find_run(partition, run).await?;
-        let state = found.ok_or_else(|| {
-            Problem::new(Code::RunAbsent, format!("there is no run {run}"))
-        })?;
+        let state =
+            found.ok_or_else(|| Problem::new(Code::RunAbsent, format!("there is no run {run}")))?;
         Ok((partition, state))
     }
 
@@ -199,6 +188,10 @@ impl<L: EventLog, S: RunStore, V: Verdicts> Shared<L, S, V> {
     ) -> Result<(), Problem> {
         let Some(wanted) = at_least else { return Ok(()) };
         let partition = wanted.partition.unwrap_or(partition);
+        if partition >= self.partitions().await? {
+            let detail = format!("at_least: there is no partition {partition}");
+            return Err(Problem::new(Code::BadQuery, detail));
+        }
         self.verdicts().stored(partition, wanted.offset).await.map_err(|error| {
             let detail = format!("{partition}:{} is not stored yet: {error}", wanted.offset);
             Problem::new(Code::NotStoredYet, detail)

@@ -1,9 +1,9 @@
 //! Requests: appended as events, answered from the fold's verdict at their own position.
 
-use crate::{App, Code, Problem, Verdicts, app::Shared, metrics};
+use crate::{App, Code, Problem, VerdictError, Verdicts, app::Shared, metrics};
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, Urgency};
-use spine_runs::Verdict;
+use spine_runs::{Answer, Verdict};
 use spine_schemas::{Body, Event, RunKey, codec};
 use spine_store::RunStore;
 use std::collections::BTreeMap;
@@ -73,9 +73,7 @@ pub(crate) fn granted<L: EventLog, S: RunStore, V: Verdicts>(
     let asked = asked.into_iter().next().ok_or_else(none)?;
     match Problem::of_verdict(&asked.verdict) {
         None => Ok(asked),
-        Some(problem) => {
-            Err(problem.with("position", app.position(asked.partition, asked.offset)))
-        }
+        Some(problem) => Err(problem.with("position", app.position(asked.partition, asked.offset))),
     }
 }
 
@@ -103,11 +101,19 @@ pub(crate) async fn verdict<L: EventLog, S: RunStore, V: Verdicts>(
     partition: u32,
     offset: u64,
 ) -> Result<Asked, Problem> {
-    match app.verdicts().wait(partition, offset).await {
-        Ok(verdict) => Ok(Asked { partition, offset, verdict }),
-        Err(error) => Err(Problem::new(Code::VerdictLate, error.to_string())
-            .with("position", app.position(partition, offset))),
+    let error = match app.verdicts().wait(partition, offset).await {
+        Ok(verdict) => return Ok(Asked { partition, offset, verdict }),
+        Err(error) => error,
+    };
+    if error == VerdictError::Forgotten
+        && let Some(row) = app.store().refusal(partition, offset).await?
+    {
+        let answer = row.answer.unwrap_or(Answer::Denied { code: row.reason });
+        let verdict = Verdict::Refused(row.reason, answer);
+        return Ok(Asked { partition, offset, verdict });
     }
+    let position = app.position(partition, offset);
+    Err(Problem::new(Code::VerdictLate, error.to_string()).with("position", position))
 }
 
 /// The record of an event.

@@ -1,10 +1,6 @@
 //! Request bodies: media type, size, pace, and JSON that names the field that is wrong.
 
-use crate::{
-    Code, Problem,
-    in_flight::InFlight,
-    limits,
-};
+use crate::{Code, Problem, in_flight::InFlight, limits};
 use axum::{
     body::Body,
     extract::Request,
@@ -46,6 +42,11 @@ pub(crate) async fn take(
     request: Request,
     limit: usize,
 ) -> Result<Taken, Problem> {
+    if let Some(coding) = request.headers().get(header::CONTENT_ENCODING)
+        && coding.as_bytes() != b"identity"
+    {
+        return Err(Problem::new(Code::MediaType, "compressed bodies are not taken"));
+    }
     let stated = stated_bytes(request.headers());
     if stated.is_some_and(|bytes| bytes > limit) {
         return Err(too_large(limit));
@@ -104,14 +105,6 @@ pub(crate) fn read_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Pro
     Ok(value)
 }
 
-/// Reads a part of a request; `at` is its path in the whole.
-pub(crate) fn read_part<'a, T: Deserialize<'a>>(at: &str, text: &'a str) -> Result<T, Problem> {
-    read_json(text.as_bytes()).map_err(|problem| {
-        let detail = format!("{at}: {}", problem.detail());
-        Problem::new(problem.code(), detail).with("field", at)
-    })
-}
-
 fn bad_json(error: &serde_json::Error) -> Problem {
     Problem::new(Code::BadJson, error.to_string())
 }
@@ -127,6 +120,8 @@ fn bad_field(field: &str, error: &serde_json::Error) -> Problem {
 pub(crate) fn reason(given: Option<&str>) -> Result<String, Problem> {
     match given.map(str::trim).filter(|reason| !reason.is_empty()) {
         Some(reason) => Ok(reason.to_owned()),
-        None => Err(Problem::new(Code::ReasonMissing, "reason: is missing").with("field", "reason")),
+        None => {
+            Err(Problem::new(Code::ReasonMissing, "reason: is missing").with("field", "reason"))
+        }
     }
 }

@@ -81,9 +81,13 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     match text.filter(|text| text.len() <= IDEMPOTENCY_KEY_BYTES) {
         Some(text) => Ok(Some(text.to_owned())),
         None => {
-            let detail =
-                format!("Idempotency-Key must have 1 to {IDEMPOTENCY_KEY_BYTES} visible characters");
+            let detail = format!(
+                "Idempotency-Key must have 1 to {IDEMPOTENCY_KEY_BYTES} visible characters"
+            );
             Err(Problem::new(Code::BadRequest, detail))
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

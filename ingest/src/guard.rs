@@ -41,7 +41,7 @@ fn is_for_probes(route: &str) -> bool {
     matches!(route, "/healthz" | "/readyz" | "/metrics")
 }
 
-async fn answer(request: Request, next: Next) -> Response {
+pub(crate) async fn answer(request: Request, next: Next) -> Response {
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
     match timeout(limits::REQUEST_TIMEOUT, handled).await {
         Ok(Ok(response)) => as_problem(response),

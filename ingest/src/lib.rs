@@ -11,6 +11,7 @@ mod events;
 mod guard;
 mod health;
 mod hosts;
+mod ids;
 mod in_flight;
 mod journal;
 mod letters;

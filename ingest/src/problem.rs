@@ -72,11 +72,11 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let row = self.code.row();
+        crate::metrics::observe_problem(row.name);
         if row.status >= 500 {
             tracing::warn!(code = row.number, name = row.name, detail = %self.detail, "refused");
         }
-        let status =
-            StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = self.to_json().to_string();
         let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
         if let Some(seconds) = self.retry_after_s {

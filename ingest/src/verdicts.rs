@@ -11,8 +11,8 @@ pub trait Verdicts: Clone + Send + Sync + 'static {
     /// The fold's verdict on the request at a position. Waits until it is folded.
     ///
     /// # Errors
-    /// [`VerdictError::Unavailable`] after the deadline. The request stays in the log and is
-    /// answered when it is asked for again.
+    /// [`VerdictError::Unavailable`] after the deadline, [`VerdictError::Forgotten`] long after.
+    /// The request stays in the log and is answered when it is sent again.
     fn wait(
         &self,
         partition: u32,
@@ -48,4 +48,8 @@ pub enum VerdictError {
     /// Not folded, or not stored, within the deadline. Ask again; nothing is lost.
     #[error("{0}")]
     Unavailable(String),
+    /// Folded long ago and no longer remembered by the owner. The store has the refusals; what was
+    /// asked under an id or an `op_id` gets its answer when it is sent again.
+    #[error("the verdict is no longer remembered")]
+    Forgotten,
 }

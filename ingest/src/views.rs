@@ -44,7 +44,8 @@ pub(crate) struct PayloadView<'a>(pub(crate) &'a Payload);
 
 impl PayloadView<'_> {
     fn plain_json(&self) -> Option<&RawValue> {
-        if self.0.omitted || !self.0.is_json() || canonical::check_depth("", &self.0.data).is_err() {
+        if self.0.omitted || !self.0.is_json() || canonical::check_depth("", &self.0.data).is_err()
+        {
             return None;
         }
         serde_json::from_slice(&self.0.data).ok()

@@ -43,7 +43,7 @@ pub fn ahead(
     stamp: &Stamp,
 ) -> Batch {
     let mut scratch = Scratch {
-        partition: partition.clone(),
+        partition,
         run: Some(run.clone()),
         batch: Batch::default(),
         items: 0,
@@ -69,7 +69,7 @@ pub fn ahead(
 }
 
 struct Scratch<'a> {
-    partition: PartitionState,
+    partition: &'a PartitionState,
     run: Option<Arc<RunState>>,
     batch: Batch,
     items: u32,
@@ -86,23 +86,21 @@ impl Scratch<'_> {
             at: self.stamp.now,
         };
         let mut event = self.event(body, (!outcome).then_some(self.owner.claim));
-        event.batch = Some(BatchItem {
-            id: self.stamp.batch_id.clone(),
-            index: self.items,
-        });
-        let verdict = fold(&mut self.partition, &mut self.run, &event, place);
+        let item = BatchItem { id: self.stamp.batch_id.clone(), index: self.items };
+        // An outcome rests on nothing, so it can be tried before it is known to be of the batch.
+        event.batch = (!outcome).then(|| item.clone());
+        let verdict = fold::fold_run(self.partition, &mut self.run, &event, place);
         if let Verdict::Applied(_) = verdict {
+            if let Some(run) = self.run.as_mut() {
+                fold::note_item(run, &item, true);
+            }
             self.items += 1;
+            event.batch = Some(item);
             self.batch.events.push(event);
         } else if outcome {
-            event.batch = None;
             self.batch.events.push(event);
         } else {
-            debug_assert!(
-                false,
-                "the fold does not take {:?}: {verdict:?}",
-                event.body
-            );
+            debug_assert!(false, "the fold does not take {:?}: {verdict:?}", event.body);
         }
     }
 

@@ -6,6 +6,7 @@
 use crate::{
     Holder, Live, RunState, StepState, StepStatus, input,
     retry::{self, Next},
+    unresolved,
 };
 use spine_schemas::{
     Body, Driver, OnExhausted, Output, PlanStep, RunEvent, StepError, StepEvent, StepKey,
@@ -53,12 +54,7 @@ impl Slots {
         per_tool: usize,
         tools: BTreeMap<String, usize>,
     ) -> Self {
-        Self {
-            free,
-            per_run,
-            per_tool,
-            tools,
-        }
+        Self { free, per_run, per_tool, tools }
     }
 
     /// Slots without a limit, for tests and for asking what would happen next.
@@ -93,9 +89,9 @@ pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
         return decided;
     }
     let failing = failing_step(run, owner.now);
+    let may_start = failing.is_none() && run.driver() == Driver::Plan;
     let mut open = running_steps(run);
     for step in run.steps.values() {
-        let may_start = failing.is_none() && run.driver() == Driver::Plan;
         if let Some(event) = decide_step(run, step, owner, may_start) {
             if let StepEvent::Started(_) = event {
                 if !slots.take(&step.spec.tool, open) {
@@ -115,16 +111,12 @@ pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
 
 impl Decided {
     fn push_step(&mut self, run: &RunState, key: &StepKey, event: StepEvent) {
-        self.bodies
-            .push(Body::Step(run.key.run_id.clone(), key.clone(), event));
+        self.bodies.push(Body::Step(run.key.run_id.clone(), key.clone(), event));
     }
 }
 
 fn running_steps(run: &RunState) -> usize {
-    run.steps
-        .values()
-        .filter(|step| step.status == StepStatus::Running)
-        .count()
+    run.steps.values().filter(|step| step.status == StepStatus::Running).count()
 }
 
 /// The decision that a step's own state asks for, if any.
@@ -134,7 +126,7 @@ fn decide_step(
     owner: &Owner<'_>,
     may_start: bool,
 ) -> Option<StepEvent> {
-    if let Some(event) = cut_by_restore(step, owner) {
+    if let Some(event) = cut_by_restore(run, step, owner) {
         return Some(event);
     }
     match step.status {
@@ -143,6 +135,12 @@ fn decide_step(
         StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => {
             if let Some(error) = retry::overdue(step, owner.now) {
                 return exhausted(run, step, error);
+            }
+            if unresolved::key_is_forgotten(run.driver(), step, owner.now) {
+                return Some(StepEvent::Unknown {
+                    attempt: step.attempt,
+                    reason: "the remote may have forgotten the key of an earlier attempt".into(),
+                });
             }
             let due = step.due_at.is_none_or(|due| due <= owner.now);
             (may_start && due).then(|| start(step.attempt + 1))
@@ -156,16 +154,16 @@ fn decide_step(
 }
 
 fn start(attempt: u32) -> StepEvent {
-    StepEvent::Started(StepStarted {
-        attempt: Some(attempt),
-        spec: None,
-        lease_ms: None,
-    })
+    StepEvent::Started(StepStarted { attempt: Some(attempt), spec: None, lease_ms: None })
 }
 
-/// After a restore the log may lack the newest attempts, so no careful step may simply go on.
-fn cut_by_restore(step: &StepState, owner: &Owner<'_>) -> Option<StepEvent> {
+/// After a restore the log may lack the newest attempts, so no careful step may simply go on; nor
+/// may one begin that looks new, in a run that is older than the restore.
+fn cut_by_restore(run: &RunState, step: &StepState, owner: &Owner<'_>) -> Option<StepEvent> {
     let restored_at = owner.restored_at?;
+    let untouched = step.last_offset == step.scheduled_offset && step.attempt == 0;
+    let looks_new = untouched && run.created_offset < restored_at;
+    let may_lack = step.last_offset < restored_at || looks_new;
     let open = match step.status {
         StepStatus::Scheduled
         | StepStatus::Running
@@ -178,12 +176,9 @@ fn cut_by_restore(step: &StepState, owner: &Owner<'_>) -> Option<StepEvent> {
         | StepStatus::Skipped
         | StepStatus::Cancelled => false,
     };
-    let cut = open && step.spec.effect.is_careful() && step.last_offset < restored_at;
+    let cut = open && may_lack && step.spec.effect.is_careful();
     let reason = || "the log was restored: newer attempts may be missing".to_owned();
-    cut.then(|| StepEvent::Unknown {
-        attempt: step.attempt,
-        reason: reason(),
-    })
+    cut.then(|| StepEvent::Unknown { attempt: step.attempt, reason: reason() })
 }
 
 /// Whether a running attempt is over without an outcome: its worker is gone, or it was never sent.
@@ -198,15 +193,13 @@ fn end_of_live(live: &Live, owner: &Owner<'_>) -> Option<StepEvent> {
     let until = live.heartbeat_at.max(owner.claim_at).plus_ms(live.lease_ms);
     match &live.holder {
         Holder::Outside => None,
-        Holder::Session(_) => (owner.now > until).then(|| lost("its lease ended")),
+        Holder::Session(_) => (owner.now >= until).then(|| lost("its lease ended")),
         Holder::Owner(claim) if *claim == owner.claim || owner.held.contains(&live.lease) => None,
-        Holder::Owner(claim) if owner.own_claims.contains(claim) => Some(StepEvent::Released {
-            attempt: live.attempt,
-            lease: live.lease,
-            error: None,
-        }),
+        Holder::Owner(claim) if owner.own_claims.contains(claim) => {
+            Some(StepEvent::Released { attempt: live.attempt, lease: live.lease, error: None })
+        }
         Holder::Owner(_) if owner.exclusive => Some(lost("the server that ran it ended")),
-        Holder::Owner(_) => (owner.now > until).then(|| lost("its owner was replaced")),
+        Holder::Owner(_) => (owner.now >= until).then(|| lost("its owner was replaced")),
     }
 }
 
@@ -218,25 +211,31 @@ fn after_failure(run: &RunState, step: &StepState, now: Micros) -> Option<StepEv
     match retry::after_failure(&run.key, step, now) {
         Next::Retry(due_at) => Some(StepEvent::RetryScheduled { attempt, due_at }),
         Next::Defer(due_at) => Some(StepEvent::Deferred { attempt, due_at }),
-        Next::Exhausted(error) if !retry::class_row(error.class).dead_lettered => {
-            Some(StepEvent::Cancelled {
-                reason: error.message,
-            })
-        }
         Next::Exhausted(error) => exhausted(run, step, error),
     }
 }
 
-/// A letter, unless the policy says that the run fails instead; then `decide_plan` ends the run.
+/// A letter, unless the run fails instead; then `decide_plan` ends the run.
 fn exhausted(run: &RunState, step: &StepState, error: StepError) -> Option<StepEvent> {
-    match step.spec.on_exhausted {
-        OnExhausted::Fail if run.driver() == Driver::Plan => None,
-        OnExhausted::Fail | OnExhausted::DeadLetter => Some(StepEvent::DeadLettered {
-            attempt: step.attempt,
-            letter_id: keys::step_letter_id(&run.key, &step.key, step.generation),
-            error,
-        }),
+    let is_plan = run.driver() == Driver::Plan;
+    if is_plan && fails_run(step.spec.on_exhausted, &error) {
+        return None;
     }
+    if !retry::class_row(error.class).dead_lettered {
+        let reason = error.message;
+        return Some(StepEvent::Cancelled { reason });
+    }
+    Some(StepEvent::DeadLettered {
+        attempt: step.attempt,
+        letter_id: keys::step_letter_id(&run.key, &step.key, step.generation),
+        error,
+    })
+}
+
+/// Whether a plan run ends with a step that ended so. One that was cancelled gets no letter, and
+/// nothing that comes after it could ever run.
+fn fails_run(policy: OnExhausted, error: &StepError) -> bool {
+    policy == OnExhausted::Fail || !retry::class_row(error.class).dead_lettered
 }
 
 /// The step with which the run is bound to fail, if there is one, and why.
@@ -244,10 +243,9 @@ fn failing_step(run: &RunState, now: Micros) -> Option<(StepKey, StepError)> {
     run.steps.values().find_map(|step| {
         let error = if step.status == StepStatus::Failed && step.given_up {
             step.error.clone()
-        } else if step.spec.on_exhausted == OnExhausted::Fail {
-            exhaustion(run, step, now)
         } else {
-            None
+            let fails = |error: &StepError| fails_run(step.spec.on_exhausted, error);
+            exhaustion(run, step, now).filter(fails)
         };
         error.map(|error| (step.key.clone(), error))
     })
@@ -278,9 +276,7 @@ fn decide_plan(run: &RunState, failing: Option<(StepKey, StepError)>, decided: &
     if let Some((step, error)) = failing {
         if running_steps(run) == 0 {
             let step = Some(step);
-            decided
-                .bodies
-                .push(run_event(RunEvent::Failed { error, step }));
+            decided.bodies.push(run_event(RunEvent::Failed { error, step }));
         }
         return;
     }
@@ -292,25 +288,27 @@ fn decide_plan(run: &RunState, failing: Option<(StepKey, StepError)>, decided: &
             .get(&plan.steps[*index].key)
             .is_some_and(|step| matches!(step.status, StepStatus::Completed | StepStatus::Skipped))
     };
-    for step in &plan.steps {
-        if !run.steps.contains_key(&step.key) && step.after.iter().all(ended_well) {
-            schedule(run, step, decided);
+    let unscheduled = plan.steps.len().saturating_sub(run.steps.len());
+    let next =
+        (plan.steps.iter()).filter(|step| !run.steps.contains_key(&step.key)).take(unscheduled);
+    for step in next {
+        if step.after.iter().all(ended_well) && !schedule(run, step, decided) {
+            return;
         }
     }
     if (0..plan.steps.len()).all(|index| ended_well(&index)) {
         let output = plan.steps.last().and_then(|last| output_of(run, &last.key));
-        decided
-            .bodies
-            .push(run_event(RunEvent::Completed { output }));
+        decided.bodies.push(run_event(RunEvent::Completed { output }));
     }
 }
 
 /// Schedules a step with its input resolved. Where that cannot be done the step ends at once, with
-/// an error that names the source.
-fn schedule(run: &RunState, step: &PlanStep, decided: &mut Decided) {
+/// an error that names the source. Says whether the run goes on.
+fn schedule(run: &RunState, step: &PlanStep, decided: &mut Decided) -> bool {
     match input::resolve(run, step) {
         Ok(spec) => decided.push_step(run, &step.key, StepEvent::Scheduled(Arc::new(spec))),
-        Err((spec, error)) => {
+        Err(unresolved) => {
+            let (spec, error) = *unresolved;
             let failed = match spec.on_exhausted {
                 OnExhausted::DeadLetter => Some(Body::Step(
                     run.key.run_id.clone(),
@@ -323,19 +321,22 @@ fn schedule(run: &RunState, step: &PlanStep, decided: &mut Decided) {
                 )),
                 OnExhausted::Fail if running_steps(run) == 0 => Some(Body::Run(
                     run.key.run_id.clone(),
-                    RunEvent::Failed {
-                        error,
-                        step: Some(step.key.clone()),
-                    },
+                    RunEvent::Failed { error, step: Some(step.key.clone()) },
                 )),
                 OnExhausted::Fail => None,
             };
-            if let Some(failed) = failed {
-                decided.push_step(run, &step.key, StepEvent::Scheduled(Arc::new(spec)));
-                decided.bodies.push(failed);
+            let Some(failed) = failed else { return true };
+            let ends_run = matches!(failed, Body::Run(..));
+            if ends_run {
+                // What else could be scheduled now would only be cancelled with the run.
+                decided.bodies.clear();
             }
+            decided.push_step(run, &step.key, StepEvent::Scheduled(Arc::new(spec)));
+            decided.bodies.push(failed);
+            return !ends_run;
         }
     }
+    true
 }
 
 fn output_of(run: &RunState, key: &StepKey) -> Option<Output> {

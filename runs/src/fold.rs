@@ -14,8 +14,8 @@ mod session;
 mod step;
 
 use crate::{Answer, PartitionState, Reason, RunState};
-use spine_schemas::{Body, Event, limits, time::Micros};
-use std::sync::Arc;
+use spine_schemas::{BatchItem, Body, Event, time::Micros};
+use std::{collections::VecDeque, sync::Arc};
 
 /// Where an event lies, and when the log took it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,8 @@ pub struct Place {
 /// What the fold made of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It changed the state. Requests get their answer.
+    /// It changed the state. Requests get their answer, which may still be a refusal when all that
+    /// it changed is that a session took over.
     Applied(Answer),
     /// It changed nothing: a duplicate, an older claim, a lost race, or late evidence. A repeated
     /// request gets its first answer again.
@@ -46,7 +47,8 @@ impl Verdict {
     /// Whether a later item of the same batch may rest on this one.
     pub fn counts_as_applied(&self) -> bool {
         match self {
-            Self::Applied(_) | Self::Stale(Reason::Duplicate, _) => true,
+            Self::Applied(answer) => answer.grants(),
+            Self::Stale(Reason::Duplicate, _) => true,
             Self::Stale(..) | Self::Refused(..) | Self::Illegal(_) => false,
         }
     }
@@ -73,59 +75,67 @@ impl Verdict {
 
 /// Folds one event. `run` is the state of the event's run, `None` where there is none yet; control
 /// events leave it alone.
+///
+/// An event that is not applied changes no step and no run, but what is remembered of operations
+/// and batches may change: a run is stored again after every event that carries either.
 pub fn fold(
     partition: &mut PartitionState,
     run: &mut Option<Arc<RunState>>,
     event: &Event,
     place: Place,
 ) -> Verdict {
-    let (run_event, step_event) = match &event.body {
-        Body::Partition(body) => return partition::fold(partition, event, body, place),
-        Body::Run(_, body) => (Some(body), None),
-        Body::Step(_, key, body) => (None, Some((key, body))),
-    };
-    let author = gate::author(event, run.as_deref().map(RunState::driver));
-    if let Err(verdict) = gate::check_claim(partition, event, author) {
-        return note_batch(run, event, verdict);
+    match &event.body {
+        Body::Partition(body) => partition::fold(partition, event, body, place),
+        Body::Run(..) | Body::Step(..) => fold_run(partition, run, event, place),
     }
-    if run.is_none() {
-        let verdict = match run_event {
-            Some(body) => run::create(run, event, body, place, author),
-            None => author.reject(Reason::RunAbsent),
-        };
-        return note_batch(run, event, verdict);
-    }
-    let Some(state) = run.as_mut().map(Arc::make_mut) else {
-        unreachable!("the run is there: checked above")
-    };
-    let verdict = match gate::check_batch(state, event, author) {
-        Err(verdict) => verdict,
-        Ok(()) => {
-            session::fold_with_op(state, event, place, |state| match (run_event, step_event) {
-                (Some(body), _) => run::fold(state, event, body, place, author),
-                (None, Some((key, body))) => step::fold(state, event, key, body, place, author),
-                (None, None) => unreachable!("an event is about a run or a step"),
-            })
-        }
-    };
-    if matches!(verdict, Verdict::Applied(_)) {
-        state.last_offset = place.offset;
-        state.last_at = place.at;
-    }
-    note_batch(run, event, verdict)
 }
 
-/// Remembers how far a batch was applied, so that later items know about their predecessor.
-fn note_batch(run: &mut Option<Arc<RunState>>, event: &Event, verdict: Verdict) -> Verdict {
+/// Folds an event about a run or a step, which leaves the partition alone.
+pub(crate) fn fold_run(
+    partition: &PartitionState,
+    run: &mut Option<Arc<RunState>>,
+    event: &Event,
+    place: Place,
+) -> Verdict {
+    let driver = run.as_deref().map(RunState::driver);
+    let author = gate::author(event, driver);
+    let allowed = gate::check_claim(partition, event, author)
+        .and_then(|()| gate::check_op(event, driver))
+        .and_then(|()| match run.as_deref() {
+            Some(state) => gate::check_batch(&state.batches, event, author),
+            None => gate::check_batch(&VecDeque::new(), event, author),
+        });
+    // The state may be shared with readers: until here nothing asked for a copy of its own.
+    let verdict = match (allowed, run.as_mut()) {
+        (Err(verdict), _) => return verdict,
+        (Ok(()), None) => run::create(run, event, place, author),
+        (Ok(()), Some(state)) => match session::answered_before(state, event) {
+            Some(verdict) => verdict,
+            None => fold_onto(Arc::make_mut(state), event, place, author),
+        },
+    };
     if let (Some(item), Some(state)) = (&event.batch, run.as_mut()) {
-        let state = Arc::make_mut(state);
-        gate::note_item(&mut state.batches, item, verdict.counts_as_applied());
-        while state.batches.len() > limits::RUN_BATCHES {
-            state.batches.pop_front();
-        }
+        note_item(state, item, verdict.counts_as_applied());
     }
     verdict
 }
 
-#[cfg(test)]
-mod tests;
+fn fold_onto(state: &mut RunState, event: &Event, place: Place, author: gate::Author) -> Verdict {
+    let verdict = session::fold_with_op(state, event, place, |state| match &event.body {
+        Body::Run(_, body) => run::fold(state, event, body, place, author),
+        Body::Step(_, key, body) => step::fold(state, event, key, body, place, author),
+        Body::Partition(_) => unreachable!("control events are folded elsewhere"),
+    });
+    if let Verdict::Applied(_) = verdict {
+        state.last_offset = place.offset;
+        state.last_at = place.at;
+    }
+    verdict
+}
+
+/// Remembers how far a batch was applied, so that later items know about their predecessor.
+pub(crate) fn note_item(state: &mut Arc<RunState>, item: &BatchItem, applied: bool) {
+    if gate::is_news(&state.batches, item) {
+        gate::note_item(&mut Arc::make_mut(state).batches, item, applied);
+    }
+}

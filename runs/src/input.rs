@@ -13,7 +13,10 @@ use spine_schemas::{
 /// The spec with its unresolved template, and why it cannot be resolved: class `too_large` when a
 /// source was left out for its size or the whole becomes too large, `contract` when nothing is
 /// where the reference points.
-pub(crate) fn resolve(run: &RunState, step: &PlanStep) -> Result<StepSpec, (StepSpec, StepError)> {
+pub(crate) fn resolve(
+    run: &RunState,
+    step: &PlanStep,
+) -> Result<StepSpec, Box<(StepSpec, StepError)>> {
     let mut failure = None;
     let resolved = canonical::substitute(&step.input, &mut |reference| {
         look_up(run, reference).map_err(|error| {
@@ -26,26 +29,20 @@ pub(crate) fn resolve(run: &RunState, step: &PlanStep) -> Result<StepSpec, (Step
         Ok(text) => text,
         Err(error) => {
             let contract = || StepError::new(ErrorClass::Contract, "input", error.to_string());
-            return Err((
-                spec_of(step, template(step)),
-                failure.unwrap_or_else(contract),
-            ));
+            let error = failure.unwrap_or_else(contract);
+            return Err(Box::new((spec_of(step, template(step)), error)));
         }
     };
     if text.len() > limits::PAYLOAD_BYTES {
-        let message = format!(
-            "the input has {} bytes, over {}",
-            text.len(),
-            limits::PAYLOAD_BYTES
-        );
+        let message = format!("the input has {} bytes, over {}", text.len(), limits::PAYLOAD_BYTES);
         let error = StepError::new(ErrorClass::TooLarge, "input_too_large", message);
-        return Err((spec_of(step, template(step)), error));
+        return Err(Box::new((spec_of(step, template(step)), error)));
     }
     match Payload::json("input", text) {
         Ok(input) => Ok(spec_of(step, input)),
         Err(error) => {
             let error = StepError::new(ErrorClass::Contract, "input", error.to_string());
-            Err((spec_of(step, template(step)), error))
+            Err(Box::new((spec_of(step, template(step)), error)))
         }
     }
 }
@@ -85,21 +82,11 @@ fn look_up(run: &RunState, reference: &Reference) -> Result<Vec<u8>, StepError> 
         }
     };
     if payload.omitted {
-        let message = format!(
-            "the output of {name} was left out: {} bytes",
-            payload.size_bytes
-        );
-        return Err(StepError::new(
-            ErrorClass::TooLarge,
-            "source_omitted",
-            message,
-        ));
+        let message = format!("the output of {name} was left out: {} bytes", payload.size_bytes);
+        return Err(StepError::new(ErrorClass::TooLarge, "source_omitted", message));
     }
     if !payload.is_json() {
-        return Err(contract(format!(
-            "the output of {name} is {}",
-            payload.content_type
-        )));
+        return Err(contract(format!("the output of {name} is {}", payload.content_type)));
     }
     canonical::pointer(&payload.data, &reference.pointer)
         .map(<[u8]>::to_vec)

@@ -3,24 +3,32 @@
 //! No I/O, no clock, no tokio. Time and identity come in as values, so that any history can be
 //! folded again with the same result.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod ahead;
+mod answer;
 mod decide;
 pub mod fold;
 mod input;
 pub mod retry;
 mod state;
+mod unresolved;
 mod waits;
 mod wake;
 mod why;
 
 pub use ahead::{Batch, Stamp, ahead, is_outcome};
+pub use answer::{Answer, Reason};
 pub use decide::{Decided, Owner, Slots, decide};
 pub use fold::{Place, Verdict, fold};
 pub use state::{
-    Answer, AttemptEnd, AttemptState, BatchProgress, ClaimState, FOLD_VERSION, Holder, LetterRef,
-    Live, OpAnswer, PartitionState, Reason, RunState, RunStatus, Session, StepState, StepStatus,
-    Totals, Wait, WaitKind,
+    AttemptEnd, AttemptState, BatchProgress, ClaimState, FOLD_VERSION, Holder, LetterRef, Live,
+    OpAnswer, PartitionState, RunState, RunStatus, Session, StepState, StepStatus, Totals, Wait,
+    WaitKind,
 };
 pub use waits::StepCounts;
 pub use wake::wake_at;
 pub use why::{Why, why};
+
+#[cfg(test)]
+mod tests;

@@ -21,11 +21,7 @@ pub struct ClassRow {
 
 /// The row of a class.
 pub fn class_row(class: ErrorClass) -> ClassRow {
-    let row = |charged, retried, dead_lettered| ClassRow {
-        charged,
-        retried,
-        dead_lettered,
-    };
+    let row = |charged, retried, dead_lettered| ClassRow { charged, retried, dead_lettered };
     match class {
         ErrorClass::Transient => row(true, true, true),
         ErrorClass::Timeout => row(true, true, true),
@@ -92,17 +88,13 @@ pub fn after_failure(run: &RunKey, step: &StepState, now: Micros) -> Next {
     let wait_ms = backoff_ms(&step.spec.retry, failures, jitter_seed(run, step))
         .max(error.retry_after_ms.unwrap_or(0).min(limits::DEADLINE_MS));
     let due = now.plus_ms(wait_ms);
-    if step.deadline().is_some_and(|deadline| due > deadline) {
+    if step.deadline().is_some_and(|deadline| due >= deadline) {
         return Next::Exhausted(error);
     }
     if !free && is_past_elapsed(step, due) {
         return Next::Exhausted(error);
     }
-    if free {
-        Next::Defer(due)
-    } else {
-        Next::Retry(due)
-    }
+    if free { Next::Defer(due) } else { Next::Retry(due) }
 }
 
 /// The error for a step whose deadline or start limit passed while it waited.
@@ -113,10 +105,7 @@ pub fn overdue(step: &StepState, now: Micros) -> Option<StepError> {
         return Some(timeout("step_deadline", "the step's deadline passed"));
     }
     if late(step.start_deadline()) {
-        return Some(timeout(
-            "schedule_to_start",
-            "the step was not started in time",
-        ));
+        return Some(timeout("schedule_to_start", "the step was not started in time"));
     }
     None
 }
@@ -125,7 +114,9 @@ pub fn overdue(step: &StepState, now: Micros) -> Option<StepError> {
 /// jitter's part of itself. Never longer than the policy's maximum.
 pub fn backoff_ms(policy: &RetryPolicy, failures: u32, seed: u64) -> u64 {
     let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
-    let grown = policy.initial_ms as f64 * policy.multiplier.powi(exponent);
+    // Held finite, so that a policy without waits stays one: nothing times infinity is no number.
+    let growth = policy.multiplier.powi(exponent).min(f64::MAX);
+    let grown = policy.initial_ms as f64 * growth;
     let capped = grown.min(policy.max_ms as f64);
     let part = (seed >> 11) as f64 / (1u64 << 53) as f64;
     (capped * (1.0 - policy.jitter * part)).ceil() as u64
@@ -147,20 +138,13 @@ fn jitter_seed(run: &RunKey, step: &StepState) -> u64 {
 
 fn last_error(step: &StepState) -> StepError {
     step.error.clone().unwrap_or_else(|| {
-        StepError::new(
-            ErrorClass::Transient,
-            "unspecified",
-            "the attempt failed without an error",
-        )
+        StepError::new(ErrorClass::Transient, "unspecified", "the attempt failed without an error")
     })
 }
 
 /// Whether the newest attempt ended without having been sent; such an attempt is free.
 fn is_unsent(step: &StepState) -> bool {
-    matches!(
-        step.attempts.last().map(|last| &last.end),
-        Some(AttemptEnd::Released(Some(_)))
-    )
+    matches!(step.attempts.last().map(|last| &last.end), Some(AttemptEnd::Released(Some(_))))
 }
 
 fn is_past_elapsed(step: &StepState, due: Micros) -> bool {

@@ -3,6 +3,9 @@
 //! Everything here is stored; nothing is inferred from anything but events, so two folds of one
 //! log are equal byte for byte.
 
+mod claim_form;
+
+use crate::Answer;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spine_schemas::{
@@ -229,6 +232,12 @@ pub struct AttemptState {
     /// Whether it spent budget.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub charged: bool,
+    /// Which edit of the input it was given; a success with an older one does not end the step.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub edit: u32,
+    /// Set when an operator redrove the step by force, although this attempt may have taken effect.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accepted: bool,
     /// The fault that was injected instead of a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injected: Option<spine_schemas::Fault>,
@@ -271,7 +280,7 @@ pub struct LetterRef {
 pub struct BatchProgress {
     /// Identity of the batch.
     pub id: String,
-    /// Index of its newest item.
+    /// Index of its newest item; once the batch is broken, of the item that broke it.
     pub index: u32,
     /// Whether every item up to there was applied.
     pub whole: bool,
@@ -297,58 +306,6 @@ pub struct OpAnswer {
     pub asked: u64,
     /// What was answered.
     pub answer: Answer,
-}
-
-/// The answer to a request, from the fold's verdict at the request's own position.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "status", rename_all = "snake_case")]
-pub enum Answer {
-    /// Done.
-    Ok,
-    /// The caller holds the attempt and may act.
-    Execute {
-        /// The attempt.
-        attempt: u32,
-        /// Its lease.
-        lease: u64,
-        /// When the lease ends unless a heartbeat comes.
-        lease_until: Micros,
-        /// How often the input was edited; part of the idempotency key.
-        edit: u32,
-    },
-    /// The step is done; its stored output is the answer.
-    Replay,
-    /// Not now.
-    Wait {
-        /// What for.
-        wait_for: WaitKind,
-        /// Until when, if that is known.
-        until: Option<Micros>,
-    },
-    /// An earlier attempt may have taken effect.
-    Unknown {
-        /// That attempt.
-        attempt: u32,
-    },
-    /// Not allowed.
-    Denied {
-        /// Why, as a code.
-        code: Reason,
-    },
-    /// The step's letter waits for an operator.
-    DeadLettered {
-        /// The letter.
-        letter_id: Digest,
-    },
-    /// The same identity came with another input.
-    Conflict {
-        /// Digest of the stored input.
-        stored: Digest,
-        /// Digest of the given input.
-        given: Digest,
-    },
-    /// An earlier operation of the same request was refused.
-    NotTried,
 }
 
 /// A named wait of an open run.
@@ -414,58 +371,6 @@ impl Totals {
         add(&mut self.output_text, usage.output_text);
         add(&mut self.output_reasoning, usage.output_reasoning);
     }
-}
-
-/// Why the fold did not apply an event. A closed set; each has a numbered code at the door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// It was applied before.
-    Duplicate,
-    /// It carries a claim that is no longer current.
-    OlderClaim,
-    /// The state had moved on before it was read.
-    LostRace,
-    /// An outcome that came after the step or run had moved on; kept as evidence.
-    Late,
-    /// An earlier item of its batch was absent or not applied.
-    BrokenBatch,
-    /// There is no such run.
-    RunAbsent,
-    /// The run exists, with other content.
-    RunExists,
-    /// The run has ended.
-    RunEnded,
-    /// The run's driver does not take this from this author.
-    WrongDriver,
-    /// There is no such step.
-    StepAbsent,
-    /// The step exists, with other input.
-    StepConflict,
-    /// The step's state does not allow it.
-    StepState,
-    /// The attempt is not the one in question.
-    WrongAttempt,
-    /// The lease is not the one in question.
-    WrongLease,
-    /// A decision without a claim, or with one that was never made.
-    NoClaim,
-    /// A claim over another claim than the current one.
-    ClaimLost,
-    /// There is no such letter, or it is closed.
-    LetterClosed,
-    /// An effect may repeat; it needs an override.
-    NeedsForce,
-    /// An edit while an earlier attempt may have taken effect.
-    EditUnresolved,
-    /// The operation's number was used for another question.
-    OpReused,
-    /// The session was replaced, or forgot the operation.
-    SessionGone,
-    /// A limit of the run is reached.
-    LimitReached,
-    /// The step was given up.
-    GivenUp,
 }
 
 impl RunState {
@@ -538,48 +443,6 @@ impl RunStatus {
     }
 }
 
-/// `Claim` as JSON; `schemas` keeps it free of serde because Avro has its own wire form.
-mod claim_form {
-    use super::Claim;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    struct Form {
-        worker: String,
-        address: String,
-        store_id: String,
-        log_id: String,
-        fold_version: u32,
-        partitions: u32,
-        over: Option<u64>,
-        restored: bool,
-    }
-
-    pub(super) fn serialize<S: Serializer>(claim: &Claim, to: S) -> Result<S::Ok, S::Error> {
-        Form {
-            worker: claim.worker.clone(),
-            address: claim.address.clone(),
-            store_id: claim.store_id.clone(),
-            log_id: claim.log_id.clone(),
-            fold_version: claim.fold_version,
-            partitions: claim.partitions,
-            over: claim.over,
-            restored: claim.restored,
-        }
-        .serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Claim, D::Error> {
-        let form = Form::deserialize(from)?;
-        Ok(Claim {
-            worker: form.worker,
-            address: form.address,
-            store_id: form.store_id,
-            log_id: form.log_id,
-            fold_version: form.fold_version,
-            partitions: form.partitions,
-            over: form.over,
-            restored: form.restored,
-        })
-    }
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

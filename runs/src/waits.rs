@@ -1,6 +1,6 @@
 //! What an open run waits for, when its next timer is due, and how its state reads from outside.
 
-use crate::{RunState, RunStatus, StepState, StepStatus, Wait, WaitKind};
+use crate::{RunState, RunStatus, StepState, StepStatus, Wait, WaitKind, unresolved};
 use spine_schemas::{Driver, time::Micros};
 
 /// Steps of a run by what became of them.
@@ -26,11 +26,7 @@ impl RunState {
     }
 
     fn needs_a_person(&self) -> bool {
-        let mut waits = self
-            .steps
-            .values()
-            .filter_map(|step| self.step_wait(step))
-            .peekable();
+        let mut waits = self.steps.values().filter_map(|step| self.step_wait(step)).peekable();
         waits.peek().is_some()
             && waits.all(|wait| match wait.wait_for {
                 WaitKind::Resolution | WaitKind::DeadLetter => true,
@@ -49,17 +45,10 @@ impl RunState {
         if !self.is_open() {
             return Vec::new();
         }
-        let waits: Vec<Wait> = self
-            .steps
-            .values()
-            .filter_map(|step| self.step_wait(step))
-            .collect();
+        let waits: Vec<Wait> =
+            self.steps.values().filter_map(|step| self.step_wait(step)).collect();
         if waits.is_empty() {
-            return vec![Wait {
-                wait_for: self.idle_wait(),
-                step: None,
-                until: None,
-            }];
+            return vec![Wait { wait_for: self.idle_wait(), step: None, until: None }];
         }
         waits
     }
@@ -81,11 +70,7 @@ impl RunState {
             StepStatus::DeadLettered => (WaitKind::DeadLetter, None),
             StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => return None,
         };
-        Some(Wait {
-            wait_for,
-            step: Some(step.key.clone()),
-            until,
-        })
+        Some(Wait { wait_for, step: Some(step.key.clone()), until })
     }
 
     fn idle_wait(&self) -> WaitKind {
@@ -107,13 +92,9 @@ impl RunState {
 
     /// Steps by what became of them.
     pub fn step_counts(&self) -> StepCounts {
-        let planned = self
-            .created
-            .plan
-            .as_ref()
-            .map_or(0, |plan| plan.steps.len());
-        let mut counts = StepCounts::default();
-        counts.total = u32::try_from(planned.max(self.steps.len())).unwrap_or(u32::MAX);
+        let planned = self.created.plan.as_ref().map_or(0, |plan| plan.steps.len());
+        let total = u32::try_from(planned.max(self.steps.len())).unwrap_or(u32::MAX);
+        let mut counts = StepCounts { total, ..StepCounts::default() };
         for step in self.steps.values() {
             match step.status {
                 StepStatus::Completed => counts.completed += 1,
@@ -135,9 +116,7 @@ impl RunState {
 impl StepState {
     /// When the running attempt's lease ends unless a heartbeat comes.
     pub fn lease_until(&self) -> Option<Micros> {
-        self.live
-            .as_ref()
-            .map(|live| live.heartbeat_at.plus_ms(live.lease_ms))
+        self.live.as_ref().map(|live| live.heartbeat_at.plus_ms(live.lease_ms))
     }
 
     /// When the step as a whole must have ended.
@@ -151,14 +130,24 @@ impl StepState {
         limited.then(|| self.budget_from.plus_ms(self.spec.schedule_to_start_ms))
     }
 
+    /// The earliest limit after a time that ends the step's waiting, whether it may start or not.
+    pub(crate) fn limit_after(&self, now: Option<Micros>) -> Option<Micros> {
+        // Both drivers whose steps an owner decides about judge an idempotent step alike.
+        let forgotten = unresolved::key_forgotten_at(Driver::Plan, self);
+        [self.start_deadline(), self.deadline(), forgotten]
+            .into_iter()
+            .flatten()
+            .filter(|limit| now.is_none_or(|now| *limit > now))
+            .min()
+    }
+
     /// When the owner next has something to decide for this step without any new event.
     pub fn next_due(&self) -> Option<Micros> {
         match self.status {
-            StepStatus::Scheduled => earliest(self.start_deadline(), self.deadline()),
-            StepStatus::Running => self.lease_until(),
-            StepStatus::RetryWaiting | StepStatus::Deferred => {
-                earliest(self.due_at, self.deadline())
+            StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => {
+                earliest(self.due_at, self.limit_after(None))
             }
+            StepStatus::Running => self.lease_until(),
             StepStatus::Unknown
             | StepStatus::Completed
             | StepStatus::Failed

@@ -6,7 +6,7 @@ use spine_schemas::{Driver, time::Micros};
 /// The earliest time at which [`crate::decide`] may have something new to say for this run, as
 /// seen by an owner. `None` when only an event can change that.
 ///
-/// Steps that may start now are not listed: they wait for a slot, not for a time.
+/// Steps that may start now are not listed: they wait for a slot, not for a time. Their limits are.
 pub fn wake_at(run: &RunState, owner: &Owner<'_>) -> Option<Micros> {
     if !run.is_open() || run.driver() == Driver::Record {
         return None;
@@ -18,7 +18,8 @@ fn step_wakes_at(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {
     match step.status {
         StepStatus::Running => lease_ends(step, owner),
         StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => {
-            step.next_due().map(|due| if due <= owner.now { deadline_after(step, owner) } else { due })
+            let due = step.due_at.filter(|due| *due > owner.now);
+            due.into_iter().chain(step.limit_after(Some(owner.now))).min()
         }
         StepStatus::Unknown
         | StepStatus::Completed
@@ -29,24 +30,13 @@ fn step_wakes_at(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {
     }
 }
 
-/// A step whose time has come and that was not started waits for a slot; its deadline still runs.
-fn deadline_after(step: &StepState, owner: &Owner<'_>) -> Micros {
-    [step.start_deadline(), step.deadline()]
-        .into_iter()
-        .flatten()
-        .filter(|limit| *limit > owner.now)
-        .min()
-        .unwrap_or(Micros(i64::MAX))
-}
-
 fn lease_ends(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {
     let live = step.live.as_ref()?;
     let until = live.heartbeat_at.max(owner.claim_at).plus_ms(live.lease_ms);
-    let after = Micros(until.0.saturating_add(1));
     match &live.holder {
         Holder::Outside => None,
-        Holder::Session(_) => Some(after),
+        Holder::Session(_) => Some(until),
         Holder::Owner(claim) if *claim == owner.claim || owner.held.contains(&live.lease) => None,
-        Holder::Owner(_) => Some(after),
+        Holder::Owner(_) => Some(until),
     }
 }

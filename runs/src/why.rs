@@ -11,23 +11,21 @@ use spine_schemas::{Driver, OnExhausted};
 pub struct Why {
     /// For people.
     pub sentence: String,
-    /// Kinds of events one of which is the next to be applied to the run. Empty once it has ended.
+    /// Kinds of events one of which is the next to be applied to the run. Empty once it has ended
+    /// and no letter of it is open.
     pub next: Vec<&'static str>,
 }
 
 /// Explains a run.
 pub fn why(run: &RunState) -> Why {
     if let Some(sentence) = ended(run) {
-        return Why {
-            sentence,
-            next: Vec::new(),
-        };
+        // A letter outlives its run: an operator may still close it.
+        let open_letter = run.steps.values().any(|step| step.letter.is_some());
+        let next = if open_letter { vec!["step_discarded"] } else { Vec::new() };
+        return Why { sentence, next };
     }
-    let mut reasons: Vec<(u8, &StepState)> = run
-        .steps
-        .values()
-        .filter_map(|step| Some((nearness(step)?, step.as_ref())))
-        .collect();
+    let mut reasons: Vec<(u8, &StepState)> =
+        run.steps.values().filter_map(|step| Some((nearness(step)?, step.as_ref()))).collect();
     reasons.sort_by_key(|(nearness, _)| *nearness);
     let mut next: Vec<&'static str> = run_level_next(run).to_vec();
     for (_, step) in &reasons {
@@ -36,10 +34,7 @@ pub fn why(run: &RunState) -> Why {
     next.sort_unstable();
     next.dedup();
     let Some((_, nearest)) = reasons.first() else {
-        return Why {
-            sentence: idle(run),
-            next,
-        };
+        return Why { sentence: idle(run), next };
     };
     let mut sentence = step_sentence(run, nearest);
     match reasons.len() - 1 {
@@ -53,17 +48,14 @@ pub fn why(run: &RunState) -> Why {
 
 fn ended(run: &RunState) -> Option<String> {
     let at = run.ended_at.map(|at| at.to_string()).unwrap_or_default();
-    let reason = run
-        .error
-        .as_ref()
-        .map(|error| format!("{}: {}", error.code, error.message));
+    let reason = run.error.as_ref().map(|error| format!("{}: {}", error.code, error.message));
     let reason = reason.unwrap_or_else(|| "no reason was given".into());
     match run.status {
         RunStatus::Running => None,
         RunStatus::Completed => Some(format!("The run completed at {at}.")),
-        RunStatus::Degraded => Some(format!(
-            "The run completed at {at}, with something left out or degraded."
-        )),
+        RunStatus::Degraded => {
+            Some(format!("The run completed at {at}, with something left out or degraded."))
+        }
         RunStatus::Failed => Some(match &run.failed_step {
             Some(step) => format!("The run failed at {at} with step {step} ({reason})."),
             None => format!("The run failed at {at} ({reason})."),
@@ -144,10 +136,7 @@ fn step_sentence(run: &RunState, step: &StepState) -> String {
             ),
         },
         StepStatus::DeadLettered => {
-            let letter = step
-                .letter
-                .as_ref()
-                .map(|letter| letter.letter_id.to_string());
+            let letter = step.letter.as_ref().map(|letter| letter.letter_id.to_string());
             let letter = letter.unwrap_or_default();
             format!(
                 "Step {key} used up its attempts with {}: repair the cause, then run \
@@ -162,15 +151,8 @@ fn step_sentence(run: &RunState, step: &StepState) -> String {
 }
 
 fn running(step: &StepState) -> String {
-    let until = step
-        .lease_until()
-        .map(|until| until.to_string())
-        .unwrap_or_default();
-    let since = step
-        .live
-        .as_ref()
-        .map(|live| live.started_at.to_string())
-        .unwrap_or_default();
+    let until = step.lease_until().map(|until| until.to_string()).unwrap_or_default();
+    let since = step.live.as_ref().map(|live| live.started_at.to_string()).unwrap_or_default();
     let (key, attempt) = (&step.key, step.attempt);
     match step.live.as_ref().map(|live| &live.holder) {
         Some(Holder::Session(session)) => format!(
@@ -208,19 +190,10 @@ fn last_error(step: &StepState) -> String {
 
 fn run_level_next(run: &RunState) -> &'static [&'static str] {
     match run.driver() {
-        Driver::Plan => &[
-            "decision_recorded",
-            "step_scheduled",
-            "run_completed",
-            "run_failed",
-        ],
-        Driver::Journal => &[
-            "decision_recorded",
-            "step_started",
-            "run_completed",
-            "run_failed",
-            "run_cancelled",
-        ],
+        Driver::Plan => &["decision_recorded", "step_scheduled", "run_completed", "run_failed"],
+        Driver::Journal => {
+            &["decision_recorded", "step_started", "run_completed", "run_failed", "run_cancelled"]
+        }
         Driver::Record => &[
             "decision_recorded",
             "step_scheduled",
@@ -235,7 +208,7 @@ fn run_level_next(run: &RunState) -> &'static [&'static str] {
 /// The events that an open step waits for.
 fn step_next(run: &RunState, step: &StepState) -> Vec<&'static str> {
     let fails_run = step.spec.on_exhausted == OnExhausted::Fail || step.given_up;
-    let exhausted = if fails_run {
+    let exhausted = if fails_run && run.driver() != Driver::Journal {
         "run_failed"
     } else {
         "step_dead_lettered"
@@ -243,23 +216,12 @@ fn step_next(run: &RunState, step: &StepState) -> Vec<&'static str> {
     let mut next = match step.status {
         StepStatus::Scheduled => vec!["step_started", exhausted],
         StepStatus::Running => {
-            vec![
-                "step_completed",
-                "step_failed",
-                "step_heartbeat",
-                "step_lost",
-                "step_released",
-            ]
+            vec!["step_completed", "step_failed", "step_heartbeat", "step_lost", "step_released"]
         }
         StepStatus::RetryWaiting | StepStatus::Deferred => vec!["step_started", exhausted],
-        StepStatus::Unknown => vec!["step_resolved"],
+        StepStatus::Unknown => vec!["step_resolved", "step_released"],
         StepStatus::Failed => {
-            vec![
-                "step_retry_scheduled",
-                "step_deferred",
-                "step_cancelled",
-                exhausted,
-            ]
+            vec!["step_retry_scheduled", "step_deferred", "step_cancelled", exhausted]
         }
         StepStatus::DeadLettered => vec!["step_redriven", "step_discarded"],
         StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => vec![],

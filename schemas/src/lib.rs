@@ -18,6 +18,7 @@ pub mod keys;
 mod kind;
 mod letter;
 pub mod limits;
+pub mod mutants;
 pub mod payload;
 mod plan;
 pub mod spec;

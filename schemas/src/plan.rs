@@ -113,7 +113,9 @@ impl Plan {
     /// # Errors
     /// [`Error::Invalid`] or [`Error::TooLarge`], naming the field by its path in the plan.
     pub fn parse(source: impl Into<Bytes>) -> Result<Self> {
-        let source = source.into();
+        let source: Bytes = source.into();
+        // Space around the plan is not part of it: it would not survive the JSON form of the event.
+        let source = source.slice_ref(source.trim_ascii());
         canonical::check_depth("steps", &source)?;
         let json: PlanJson<'_> = serde_json::from_slice(&source)
             .map_err(|error| Error::invalid("steps", error.to_string()))?;

@@ -5,6 +5,7 @@ pub(crate) mod form;
 mod from_typed;
 pub(crate) mod letter;
 pub(crate) mod payload;
+mod take;
 mod to_typed;
 
 pub(crate) use form::{Sum, Symbol, Time};

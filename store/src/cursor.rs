@@ -31,3 +31,18 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     let byte = |pair: &[u8; 2]| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok();
     if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{read, write};
+
+    #[test]
+    fn cursors_read_back_and_only_for_their_list() {
+        let cursor = write("runs", &(5, "é/\u{1F980}")).unwrap();
+        assert!(cursor.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert_eq!(read::<(i64, String)>("runs", &cursor).unwrap(), (5, "é/\u{1F980}".into()));
+        read::<(i64, String)>("letters", &cursor).unwrap_err();
+        read::<(i64, String)>("runs", &cursor[1..]).unwrap_err();
+        read::<(i64, String)>("runs", &format!("{cursor}00")).unwrap_err();
+    }
+}

@@ -11,6 +11,8 @@
 //!
 //! Where the columns lie is the adapter's business.
 
+#[cfg(test)]
+mod arbitrary;
 mod decision;
 mod exact;
 mod given;

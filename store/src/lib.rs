@@ -14,7 +14,7 @@ mod traits;
 
 pub use error::{Error, Result};
 pub use rows::{
-    DecisionRow, EventRow, LetterClosing, LetterKind, LetterRow, LetterStatus, Page, Progress, RefusalRow,
-    RunChange, RunFilter, RunRow, StoreBatch, VerdictKind,
+    DecisionRow, EventRow, LetterClosing, LetterKind, LetterRow, LetterStatus, Page, Progress,
+    RefusalRow, RunChange, RunFilter, RunRow, StoreBatch, VerdictKind,
 };
 pub use traits::RunStore;

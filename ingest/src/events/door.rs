@@ -106,9 +106,7 @@ fn right_door(kind: Kind) -> &'static str {
         Kind::StepStarted | Kind::StepHeartbeat => "POST /v1/runs/{id}/journal takes it",
         Kind::StepResolved => "POST /v1/runs/{id}/steps/{step}/resolve takes it",
         Kind::StepRedriven => "POST /v1/dead-letters/{id}/redrive takes it",
-        Kind::StepDiscarded | Kind::RecordDisposed => {
-            "POST /v1/dead-letters/{id}/discard takes it"
-        }
+        Kind::StepDiscarded | Kind::RecordDisposed => "POST /v1/dead-letters/{id}/discard takes it",
         Kind::StepLost
         | Kind::StepRetryScheduled
         | Kind::StepDeferred
@@ -130,4 +128,3 @@ fn right_door(kind: Kind) -> &'static str {
         | Kind::StepCancelled => "its run must be a record run",
     }
 }
-

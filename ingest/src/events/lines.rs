@@ -2,16 +2,14 @@
 
 use super::door::{self, BadLines, Refused};
 use crate::{
-    App, Code, Problem, Verdicts,
-    ask::DEFAULT_ACTOR,
-    limits::BUFFER_BYTES,
+    App, Code, Problem, Verdicts, ask::DEFAULT_ACTOR, ids, limits::BUFFER_BYTES,
     query::DEFAULT_TENANT,
 };
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use spine_log::{EventLog, NewRecord};
 use spine_schemas::{
-    Digest, Event, codec,
+    Event, codec,
     json::{self, Defaults},
     keys, limits,
     time::Micros,
@@ -43,14 +41,17 @@ impl Author {
         Self { key, fallback: app.fresh_id(), now: app.now() }
     }
 
+    /// An author for tests.
+    #[cfg(test)]
+    pub(super) fn fixed(key: Option<String>, now: Micros) -> Self {
+        Self { key, fallback: "fallback".to_owned(), now }
+    }
+
     /// The identity of an event that has none. With a key it is the same when the batch is sent
     /// again; without one it is like no other.
     fn event_id(&self, line: usize) -> String {
         match &self.key {
-            Some(key) => {
-                let line = (line as u64).to_be_bytes();
-                Digest::of_parts(&[key.as_bytes(), &line]).to_string()
-            }
+            Some(key) => ids::of_line(key, line),
             None => format!("{}-{line}", self.fallback),
         }
     }

@@ -38,7 +38,9 @@ impl Problem {
     /// The refusal of a request by the fold; `None` where it was granted, now or before.
     pub(crate) fn of_verdict(verdict: &Verdict) -> Option<Self> {
         let reason = match verdict {
-            Verdict::Applied(_) | Verdict::Stale(Reason::Duplicate, Some(Answer::Ok)) => return None,
+            Verdict::Applied(_) | Verdict::Stale(Reason::Duplicate, Some(Answer::Ok)) => {
+                return None;
+            }
             Verdict::Stale(reason, _) | Verdict::Refused(reason, _) | Verdict::Illegal(reason) => {
                 *reason
             }

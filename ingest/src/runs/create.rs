@@ -125,7 +125,8 @@ fn answer<L: EventLog, S: RunStore, V: Verdicts>(
         "position": app.position(asked.partition, asked.offset),
     });
     // An id may hold any character; a program that needs the address escapes it itself.
-    let plain = |id: &str| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte));
+    let plain =
+        |id: &str| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte));
     let mut response = (status, Json(answer)).into_response();
     if plain(&run.run_id) && *run.tenant == *DEFAULT_TENANT {
         let location = format!("/v1/runs/{}", run.run_id);

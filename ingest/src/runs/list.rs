@@ -1,15 +1,10 @@
 //! `GET /v1/runs`: runs, newest first, with stable paging.
 
 use crate::{
-    App, Code, Problem, Verdicts,
-    query,
+    App, Code, Problem, Verdicts, query,
     views::{PositionView, Time},
 };
-use axum::{
-    Json,
-    extract::State,
-    http::Uri,
-};
+use axum::{Json, extract::State, http::Uri};
 use serde::{Deserialize, Serialize};
 use spine_log::EventLog;
 use spine_schemas::check_tenant;

@@ -152,7 +152,7 @@ impl Active {
 }
 
 /// The noted durable length of a segment; 0 without a note.
-fn noted_bytes(disk: &dyn Disk, dir: &Path, first_offset: u64) -> Result<u64> {
+pub(crate) fn noted_bytes(disk: &dyn Disk, dir: &Path, first_offset: u64) -> Result<u64> {
     let path = dir.join(files::name(first_offset, Kind::Note));
     if !disk.exists(&path) {
         return Ok(0);

@@ -197,8 +197,7 @@ impl Committer {
     }
 
     fn refuse(&self, waiting: Vec<Pending>, error: &Error) {
-        let cause = if matches!(error, Error::Full { .. }) { "full" } else { "poisoned" };
-        metrics::observe_refused_total(&self.partition.name, cause, waiting.len());
+        metrics::observe_refused_total(&self.partition.name, error, waiting.len());
         for pending in waiting {
             // A caller that left does not want the answer.
             let _ = pending.reply.send(Err(error.clone()));

@@ -103,6 +103,12 @@ impl Seat {
         }
     }
 
+    /// A partition that nobody here writes.
+    pub(crate) fn for_reading(partition: Arc<Partition>) -> Self {
+        partition.queue.close(Error::Refused("the log was opened for reading only".into()));
+        Self { partition, state: Mutex::new(State::Gone), finished: watch::Sender::new(true) }
+    }
+
     /// Sets the committer to work, if it is at rest.
     pub(crate) fn start(&self, driver: &Driver) -> Result<()> {
         let mut state = lock(&self.state);

@@ -1,6 +1,6 @@
 //! What the log measures. One function per metric, the unit in its name.
 
-use crate::TopicPartition;
+use crate::{Error, TopicPartition};
 use metrics::{Label, counter, gauge, histogram};
 use std::time::Duration;
 
@@ -32,7 +32,15 @@ pub(crate) fn observe_group_batches(of: &TopicPartition, batches: usize) {
 }
 
 /// Batches that were refused, by cause.
-pub(crate) fn observe_refused_total(of: &TopicPartition, cause: &'static str, batches: usize) {
+pub(crate) fn observe_refused_total(of: &TopicPartition, error: &Error, batches: usize) {
+    let cause = match error {
+        Error::Busy => "busy",
+        Error::Full { .. } => "full",
+        Error::Poisoned(_) => "poisoned",
+        Error::TooLarge { .. } => "too_large",
+        Error::Unavailable(_) => "closed",
+        Error::Missing(_) | Error::Damaged(_) | Error::Refused(_) => "other",
+    };
     let mut labels = labels(of);
     labels.push(Label::new("cause", cause));
     counter!("spine_log_refused_total", labels).increment(batches as u64);

@@ -22,6 +22,8 @@ mod os_disk;
 mod partition;
 mod queue;
 mod random;
+mod read_only;
+mod read_only_disk;
 mod reader;
 mod recover;
 mod schema;
@@ -52,7 +54,7 @@ use std::{
     any::Any,
     collections::BTreeMap,
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::oneshot;
@@ -163,6 +165,12 @@ impl EmbeddedLog {
         open::open(options, disk, clock, driver)
     }
 
+    /// Opens the log in a directory for reading what is durable now, also while another process
+    /// writes it. Appends are refused, and a reader that reaches the end gets an error.
+    pub fn open_read_only(dir: &Path, disk: Arc<dyn Disk>) -> Result<Self> {
+        read_only::open(dir, disk)
+    }
+
     /// Takes no more appends, finishes those that wait, ends waiting readers, and frees the lock.
     pub async fn close(&self) {
         for seat in self.inner.topics.values().flatten() {
@@ -206,7 +214,7 @@ impl EventLog for EmbeddedLog {
         let (reply, outcome) = oneshot::channel();
         let pushed = seat.partition.queue.push(Pending { batch, urgency, reply });
         if let Err(error) = pushed {
-            metrics::observe_refused_total(to, "busy", 1);
+            metrics::observe_refused_total(to, &error, 1);
             return Err(error);
         }
         seat.start(&self.inner.driver)?;

@@ -25,16 +25,23 @@ pub(crate) struct Recovered {
     pub(crate) index: Index,
 }
 
+impl Recovered {
+    /// A segment of which no block was read yet.
+    fn nothing(segment: &OpenSegment) -> Self {
+        Self {
+            end_offset: segment.header.first_offset,
+            durable_bytes: segment.header_bytes,
+            last_time: Micros(segment.header.floor_micros),
+            index: Index::default(),
+        }
+    }
+}
+
 /// Checks the active segment, cuts a torn tail, and makes what is left durable. `noted_bytes` is
 /// the length that was durable for certain.
 pub(crate) fn recover(segment: &OpenSegment, noted_bytes: u64) -> Result<Recovered> {
     let size_bytes = segment.file.size_bytes().map_err(|error| io(segment, error))?;
-    let mut found = Recovered {
-        end_offset: segment.header.first_offset,
-        durable_bytes: segment.header_bytes,
-        last_time: Micros(segment.header.floor_micros),
-        index: Index::default(),
-    };
+    let mut found = Recovered::nothing(segment);
     let bad = scan(segment, size_bytes, &mut found)?;
     if size_bytes < noted_bytes {
         return Err(missing_end(segment, &found, size_bytes, noted_bytes));
@@ -46,6 +53,21 @@ pub(crate) fn recover(segment: &OpenSegment, noted_bytes: u64) -> Result<Recover
     write_again(segment, noted_bytes, found.durable_bytes)?;
     if bad.is_some() || noted_bytes < found.durable_bytes {
         segment.file.sync_data().map_err(|error| io(segment, error))?;
+    }
+    Ok(found)
+}
+
+/// Reads the durable part of an active segment that another process may be writing. Nothing is cut or
+/// written; what lies above the noted length is not looked at.
+pub(crate) fn survey(segment: &OpenSegment, noted_bytes: u64) -> Result<Recovered> {
+    let size_bytes = segment.file.size_bytes().map_err(|error| io(segment, error))?;
+    let mut found = Recovered::nothing(segment);
+    let bad = scan(segment, noted_bytes.min(size_bytes), &mut found)?;
+    if let Some(damage) = &bad {
+        return Err(damaged(&segment.path, damage));
+    }
+    if size_bytes < noted_bytes {
+        return Err(missing_end(segment, &found, size_bytes, noted_bytes));
     }
     Ok(found)
 }

@@ -24,10 +24,21 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// A simulated disk. Clones share it. A new one has the root directory `/`.
-#[derive(Clone, Debug, Default)]
+/// A simulated disk. A new one has the root directory `/`.
+///
+/// Clones share it, and each clone is the disk as the process that lives at that moment sees it:
+/// once that process is dead, its clone does no I/O any more. A test keeps one value to control the
+/// disk, which always works, and hands a new clone to each process.
+#[derive(Debug, Default)]
 pub struct SimDisk {
     world: Arc<Mutex<World>>,
+    life: u64,
+}
+
+impl Clone for SimDisk {
+    fn clone(&self) -> Self {
+        self.of(&lock(&self.world))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -143,24 +154,32 @@ impl SimDisk {
     /// Makes one change, if the process is alive to make it.
     fn change<T>(&self, change: impl FnOnce(&mut World) -> io::Result<T>) -> io::Result<T> {
         let mut world = lock(&self.world);
-        world.live_to_change()?;
+        world.live(self.life)?;
+        world.changes_left = world.changes_left.map(|left| left - 1);
         change(&mut world)
     }
 
+    /// Looks at something, if the process is alive to see it.
+    fn look<T>(&self, look: impl FnOnce(&World) -> io::Result<T>) -> io::Result<T> {
+        let world = lock(&self.world);
+        world.live(self.life)?;
+        look(&world)
+    }
+
+    /// The disk as the process that lives now sees it.
+    fn of(&self, world: &World) -> Self {
+        Self { world: Arc::clone(&self.world), life: world.life }
+    }
+
     fn handle(&self, world: &World, id: u64) -> Arc<dyn DiskFile> {
-        Arc::new(SimFile { disk: self.clone(), id, life: world.life })
+        Arc::new(SimFile { disk: self.of(world), id })
     }
 }
 
 impl World {
-    fn live(&self) -> io::Result<()> {
-        if self.changes_left == Some(0) { Err(dead()) } else { Ok(()) }
-    }
-
-    fn live_to_change(&mut self) -> io::Result<()> {
-        self.live()?;
-        self.changes_left = self.changes_left.map(|left| left - 1);
-        Ok(())
+    fn live(&self, life: u64) -> io::Result<()> {
+        let alive = self.life == life && self.changes_left != Some(0);
+        if alive { Ok(()) } else { Err(dead()) }
     }
 
     fn file(&self, path: &Path) -> io::Result<u64> {
@@ -238,13 +257,11 @@ impl Disk for SimDisk {
     }
 
     fn exists(&self, path: &Path) -> bool {
-        lock(&self.world).names.get(path).is_some()
+        self.look(|world| Ok(world.names.get(path).is_some())).unwrap_or(false)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let world = lock(&self.world);
-        world.live()?;
-        world.names.list(dir)
+        self.look(|world| world.names.list(dir))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -263,9 +280,7 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, path: &Path, _access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        let world = lock(&self.world);
-        world.live()?;
-        world.file(path).map(|id| self.handle(&world, id))
+        self.look(|world| world.file(path).map(|id| self.handle(world, id)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -292,7 +307,7 @@ impl Disk for SimDisk {
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
-        Ok(lock(&self.world).free_bytes())
+        self.look(|world| Ok(world.free_bytes()))
     }
 
     fn lock(&self, path: &Path, owner: &str) -> io::Result<Lock> {
@@ -300,10 +315,9 @@ impl Disk for SimDisk {
             if let Some((_, owner)) = world.locks.get(path) {
                 return Ok(Lock::Busy(owner.clone()));
             }
-            let life = world.life;
-            world.locks.insert(path.to_owned(), (life, owner.to_owned()));
+            world.locks.insert(path.to_owned(), (world.life, owner.to_owned()));
             let held: Box<dyn Any + Send + Sync> =
-                Box::new(SimLock { disk: self.clone(), path: path.to_owned(), life });
+                Box::new(SimLock { disk: self.of(world), path: path.to_owned() });
             Ok(Lock::Held(held))
         })
     }

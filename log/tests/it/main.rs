@@ -5,9 +5,11 @@
 mod contract;
 mod damage;
 mod failing_disks;
+mod formats;
 mod group_commit;
 mod other_readers;
 mod ownership;
+mod reading_only;
 mod recovery;
 mod seeking;
 mod segments;

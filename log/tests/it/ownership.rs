@@ -121,6 +121,22 @@ fn files_of_another_log_are_refused_by_name() {
 }
 
 #[test]
+fn a_lost_newest_segment_is_betrayed_by_its_note() {
+    run(async {
+        let disk = SimDisk::new();
+        let mut options = options(DIR);
+        options.segment_bytes = 1000;
+        let log = open(&options, &disk).unwrap();
+        append(&log, vec![1; 900]).await.unwrap();
+        append(&log, vec![2; 900]).await.unwrap();
+        drop(log);
+        disk.delete(&crate::support::segment(1, "avro"));
+        let why = damage(open(&options, &disk));
+        assert!(why.contains("00000000000000000001.durable"), "{why}");
+    });
+}
+
+#[test]
 fn a_lost_description_or_segment_is_named_and_never_replaced() {
     run(async {
         type Lose = fn(&SimDisk);

@@ -7,7 +7,11 @@ use spine_log::{
     Error, EventLog, NewRecord, PartitionReader, Record, Urgency,
     embedded::{Driver, EmbeddedLog, Latency, Options, Random, SimDisk, seeded_random},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::task::JoinSet;
 
 const SEEDS: u64 = 3000;
@@ -99,7 +103,8 @@ impl World {
         let log = self.open();
         self.check(&log).await;
         self.plan_fault();
-        let reading = tokio::spawn(read_along(log.clone()));
+        let seen = Arc::new(Mutex::new(Known::new()));
+        let reading = tokio::spawn(read_along(log.clone(), Arc::clone(&seen)));
         let mut appending = JoinSet::new();
         for _ in 0..4 + (self.random)() % 12 {
             let batch = self.batch();
@@ -129,7 +134,11 @@ impl World {
         self.disk.set_capacity_bytes(None);
         self.disk.fail_syncs(0);
         self.crash();
-        self.known.extend(reading.await.unwrap_or_default());
+        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        for (offset, record) in seen {
+            let known = self.known.entry(offset).or_insert_with(|| record.clone());
+            assert_eq!(*known, record, "a reader saw another record at offset {offset}");
+        }
     }
 
     fn remember(&mut self, (batch, outcome): (Vec<NewRecord>, Result<spine_log::Appended, Error>)) {
@@ -173,35 +182,47 @@ fn numbers(record: &Record) -> [u64; 3] {
     [number(0), number(8), number(16)]
 }
 
-/// Tails the log from its beginning until it fails.
-async fn read_along(log: EmbeddedLog) -> Known {
-    let mut known = Known::new();
-    let Ok(mut reader) = log.reader(&place(), 0).await else {
-        return known;
-    };
+/// Lives through a seed and returns the disk that is left and what is known.
+fn live_through(seed: u64) -> (SimDisk, Known) {
+    run(async {
+        let mut world = World::new(seed);
+        for _ in 0..LIVES {
+            world.live().await;
+        }
+        let log = world.open();
+        world.check(&log).await;
+        (world.disk, world.known)
+    })
+}
+
+/// Tails the log from its beginning until it fails, and notes each record that it sees.
+async fn read_along(log: EmbeddedLog, seen: Arc<Mutex<Known>>) {
+    let Ok(mut reader) = log.reader(&place(), 0).await else { return };
     drop(log);
     while let Ok(records) = reader.next(EVERYTHING).await {
-        known.extend(records.into_iter().map(|record| (record.offset, record)));
+        let records = records.into_iter().map(|record| (record.offset, record));
+        seen.lock().unwrap().extend(records);
     }
-    known
 }
 
 #[test]
 fn whatever_was_acknowledged_or_read_is_there_in_the_next_life() {
     let mut records = 0;
     for seed in 0..SEEDS {
-        let outcome = std::panic::catch_unwind(|| {
-            run(async {
-                let mut world = World::new(seed);
-                for _ in 0..LIVES {
-                    world.live().await;
-                }
-                let log = world.open();
-                world.check(&log).await;
-                world.known.len()
-            })
-        });
+        let outcome = std::panic::catch_unwind(|| live_through(seed).1.len());
         records += outcome.unwrap_or_else(|_| panic!("seed {seed} fails"));
     }
     assert!(records > 10 * SEEDS as usize, "only {records} records were ever known");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    for seed in 0..20 {
+        let files = |disk: SimDisk| -> Vec<_> {
+            disk.paths().into_iter().map(|path| (disk.contents(&path), path)).collect()
+        };
+        let ((first, known), (second, again)) = (live_through(seed), live_through(seed));
+        assert_eq!(files(first), files(second), "seed {seed}");
+        assert_eq!(known, again, "seed {seed}");
+    }
 }

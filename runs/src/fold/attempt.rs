@@ -1,8 +1,13 @@
 //! The life of an attempt up to its outcome: scheduled, started, alive, lost, waiting again.
 
-use super::{Place, Verdict, gate::Author, outcome::Which};
+use super::{
+    Place, Verdict,
+    gate::{Author, late},
+    outcome::Which,
+};
 use crate::{
     Answer, AttemptEnd, AttemptState, Holder, Live, Reason, RunState, StepState, StepStatus,
+    unresolved,
 };
 use spine_schemas::{
     Driver, ErrorClass, Fault, StepError, StepKey, StepSpec, StepStarted, limits, time::Micros,
@@ -59,9 +64,7 @@ pub(super) fn scheduled(
     if state.steps.len() >= limits::RUN_STEPS {
         return author.reject(Reason::LimitReached);
     }
-    state
-        .steps
-        .insert(key.clone(), Arc::new(fresh(key, spec, place)));
+    state.steps.insert(key.clone(), Arc::new(fresh(key, spec, place)));
     Verdict::Applied(Answer::Ok)
 }
 
@@ -128,10 +131,7 @@ fn started_outside(
             return verdict;
         }
     }
-    let step = state
-        .steps
-        .get_mut(key)
-        .expect("the step is there: checked or made above");
+    let step = state.steps.get_mut(key).expect("the step is there: checked or made above");
     let given = start.spec.as_ref().map(|spec| spec.input.digest);
     if given.is_some_and(|given| given != step.spec.input.digest) {
         return author.reject(Reason::StepConflict);
@@ -144,12 +144,7 @@ fn started_outside(
     }
     let step = Arc::make_mut(step);
     if step.live.is_some() {
-        end_attempt(
-            step,
-            AttemptEnd::Lost("a newer attempt was reported".into()),
-            false,
-            place,
-        );
+        end_attempt(step, AttemptEnd::Lost("a newer attempt was reported".into()), false, place);
     }
     let lease_ms = step.spec.timeout_ms;
     start_attempt(step, number, Holder::Outside, lease_ms, place);
@@ -165,6 +160,11 @@ pub(super) fn start_attempt(
     lease_ms: u64,
     place: Place,
 ) {
+    let driver = match &holder {
+        Holder::Owner(_) => Driver::Plan,
+        Holder::Session(_) => Driver::Journal,
+        Holder::Outside => Driver::Record,
+    };
     step.status = StepStatus::Running;
     step.attempt = number;
     step.due_at = None;
@@ -187,22 +187,32 @@ pub(super) fn start_attempt(
         ended_at: None,
         end: AttemptEnd::Running,
         charged: false,
+        edit: step.edit,
+        accepted: false,
         injected: None,
         cost_micros: None,
     });
     if step.attempts.len() > limits::ATTEMPT_HISTORY {
-        // The first attempt and the newest ones tell the story; the middle is counted.
-        step.attempts.remove(1);
-        step.attempts_omitted += 1;
+        shorten_history(step, driver);
     }
 }
 
-/// Ends the running attempt in the history and takes its lease away.
+/// The first attempt and the newest ones tell the story; the middle is counted. The first one that
+/// may have taken effect stays, too: the life of the key counts from it.
+fn shorten_history(step: &mut StepState, driver: Driver) {
+    let keeps_next = unresolved::first(driver, step) == Some(1);
+    step.attempts.remove(if keeps_next { 2 } else { 1 });
+    step.attempts_omitted += 1;
+}
+
+/// Ends the newest attempt in the history and takes its lease away. An attempt that had ended before
+/// is judged anew: it never spends budget twice.
 pub(super) fn end_attempt(step: &mut StepState, end: AttemptEnd, charged: bool, place: Place) {
     step.live = None;
     step.last_offset = place.offset;
-    step.charged += u32::from(charged);
     if let Some(last) = step.attempts.last_mut() {
+        step.charged = step.charged.saturating_sub(u32::from(last.charged));
+        step.charged += u32::from(charged);
         last.ended_at = Some(place.at);
         last.end = end;
         last.charged = charged;
@@ -221,21 +231,31 @@ pub(super) fn heartbeat(
     let Some(step) = state.steps.get_mut(key) else {
         return author.reject(Reason::StepAbsent);
     };
-    let step = Arc::make_mut(step);
-    let Some(live) = step.live.as_mut() else {
-        return author.reject(Reason::StepState);
+    let Some(live) = step.live.as_ref() else {
+        return reject_past(author, step, attempt, Reason::StepState);
     };
     if live.attempt != attempt {
-        return author.reject(Reason::WrongAttempt);
+        return reject_past(author, step, attempt, Reason::WrongAttempt);
     }
     if needs_lease && lease != Some(live.lease) {
         return author.reject(Reason::WrongLease);
     }
-    live.heartbeat = place.offset;
-    live.heartbeat_at = place.at;
+    let step = Arc::make_mut(step);
+    if let Some(live) = step.live.as_mut() {
+        live.heartbeat = place.offset;
+        live.heartbeat_at = place.at;
+    }
     step.lost_in_row = 0;
     step.last_offset = place.offset;
     Verdict::Applied(Answer::Ok)
+}
+
+/// A report about an attempt that has been passed comes late, perhaps for the second time.
+fn reject_past(author: Author, step: &StepState, attempt: u32, reason: Reason) -> Verdict {
+    if author == Author::Reporter && attempt <= step.attempt {
+        return late(reason);
+    }
+    author.reject(reason)
 }
 
 /// The owner's decision that an attempt's worker is gone, unless it has been heard of since.
@@ -288,7 +308,8 @@ pub(super) fn waits(
     let Some(step) = state.steps.get_mut(key) else {
         return Author::Owner.reject(Reason::StepAbsent);
     };
-    if step.status != StepStatus::Failed || step.given_up || step.attempt != attempt {
+    let is_spent = step.charged >= step.spec.retry.max_attempts;
+    if step.status != StepStatus::Failed || step.given_up || step.attempt != attempt || is_spent {
         return Author::Owner.reject(Reason::LostRace);
     }
     let step = Arc::make_mut(step);
@@ -312,23 +333,19 @@ pub(super) fn unknown(
         return author.reject(Reason::StepAbsent);
     };
     if attempt != step.attempt {
-        return author.reject(Reason::WrongAttempt);
+        return reject_past(author, step, attempt, Reason::WrongAttempt);
     }
     if step.status == StepStatus::Unknown {
         return author.duplicate();
     }
-    if step.status.is_terminal() || step.status == StepStatus::DeadLettered {
-        return author.reject(Reason::StepState);
+    if step.status.is_terminal() || step.status == StepStatus::DeadLettered || step.given_up {
+        return reject_past(author, step, attempt, Reason::StepState);
     }
     let step = Arc::make_mut(step);
     if step.live.is_some() {
         end_attempt(step, AttemptEnd::Lost(reason.to_owned()), false, place);
     }
-    step.error = Some(StepError::new(
-        ErrorClass::UnknownOutcome,
-        "unknown",
-        reason,
-    ));
+    step.error = Some(StepError::new(ErrorClass::UnknownOutcome, "unknown", reason));
     step.status = StepStatus::Unknown;
     step.due_at = None;
     step.last_offset = place.offset;
@@ -345,12 +362,11 @@ pub(super) fn fault_injected(
     let Some(step) = state.steps.get_mut(key) else {
         return Author::Owner.reject(Reason::StepAbsent);
     };
-    if step
-        .live
-        .as_ref()
-        .is_none_or(|live| live.attempt != attempt)
-    {
+    if step.live.as_ref().is_none_or(|live| live.attempt != attempt) {
         return Author::Owner.reject(Reason::LostRace);
+    }
+    if (step.attempts.last()).is_some_and(|last| last.injected.is_some()) {
+        return Author::Owner.duplicate();
     }
     let step = Arc::make_mut(step);
     if let Some(last) = step.attempts.last_mut() {

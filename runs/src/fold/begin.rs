@@ -1,7 +1,7 @@
 //! `begin`: an agent asks to run a step, and the state answers.
 
 use super::{Place, Verdict, attempt};
-use crate::{Answer, Holder, Reason, RunState, StepState, StepStatus, WaitKind};
+use crate::{Answer, Holder, Reason, RunState, StepState, StepStatus, WaitKind, unresolved};
 use spine_schemas::{Driver, Event, StepKey, StepSpec, StepStarted, limits, spec};
 use std::sync::Arc;
 
@@ -17,14 +17,16 @@ pub(super) fn begin(
         return denied(Reason::WrongDriver);
     }
     let (Some(op), Some(spec)) = (&event.op, &start.spec) else {
-        return Verdict::Illegal(Reason::StepState);
+        return denied(Reason::StepAbsent);
     };
-    if let Some(answer) = state
-        .steps
-        .get(key)
-        .and_then(|step| answer_without_start(step, spec, place))
+    if let Some(answer) =
+        state.steps.get(key).and_then(|step| answer_without_start(step, spec, place))
     {
-        return Verdict::Refused(Reason::StepState, answer);
+        return if answer.grants() {
+            Verdict::Stale(Reason::Duplicate, Some(answer))
+        } else {
+            Verdict::Refused(Reason::StepState, answer)
+        };
     }
     if !state.is_open() {
         return denied(Reason::RunEnded);
@@ -33,34 +35,16 @@ pub(super) fn begin(
         if state.steps.len() >= limits::RUN_STEPS {
             return denied(Reason::LimitReached);
         }
-        state
-            .steps
-            .insert(key.clone(), Arc::new(attempt::fresh(key, spec, place)));
+        state.steps.insert(key.clone(), Arc::new(attempt::fresh(key, spec, place)));
     }
-    let step = Arc::make_mut(
-        state
-            .steps
-            .get_mut(key)
-            .expect("the step is there: made above"),
-    );
-    let lease_ms = start.lease_ms.unwrap_or(spec::LEASE_MS);
+    let step = Arc::make_mut(state.steps.get_mut(key).expect("the step is there: made above"));
+    let lease_ms = start.lease_ms.unwrap_or(spec::LEASE_MS).min(limits::TIMEOUT_MS);
     let number = step.attempt + 1;
-    attempt::start_attempt(
-        step,
-        number,
-        Holder::Session(op.session.clone()),
-        lease_ms,
-        place,
-    );
+    attempt::start_attempt(step, number, Holder::Session(op.session.clone()), lease_ms, place);
     let edit = step.edit;
     state.totals.attempts += 1;
     let lease_until = place.at.plus_ms(lease_ms);
-    Verdict::Applied(Answer::Execute {
-        attempt: number,
-        lease: place.offset,
-        lease_until,
-        edit,
-    })
+    Verdict::Applied(Answer::Execute { attempt: number, lease: place.offset, lease_until, edit })
 }
 
 /// The answer where no attempt may start now; `None` where one may.
@@ -71,37 +55,31 @@ fn answer_without_start(step: &StepState, spec: &StepSpec, place: Place) -> Opti
         return Some(Answer::Conflict { stored, given });
     }
     let wait = |wait_for, until| Some(Answer::Wait { wait_for, until });
+    let waiting = matches!(
+        step.status,
+        StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred
+    );
+    if waiting && unresolved::key_is_forgotten(Driver::Journal, step, place.at) {
+        // The owner is about to park it.
+        let attempt = step.attempt;
+        return Some(Answer::Unknown { attempt });
+    }
     match step.status {
         StepStatus::Scheduled => None,
         StepStatus::RetryWaiting | StepStatus::Deferred => {
             let due = step.due_at.filter(|due| place.at < *due)?;
             let deferred = step.status == StepStatus::Deferred;
-            wait(
-                if deferred {
-                    WaitKind::Deferral
-                } else {
-                    WaitKind::Retry
-                },
-                Some(due),
-            )
+            wait(if deferred { WaitKind::Deferral } else { WaitKind::Retry }, Some(due))
         }
         StepStatus::Running => wait(WaitKind::Attempt, step.lease_until()),
-        StepStatus::Failed if step.given_up => Some(Answer::Denied {
-            code: Reason::GivenUp,
-        }),
+        StepStatus::Failed if step.given_up => Some(Answer::Denied { code: Reason::GivenUp }),
         StepStatus::Failed => wait(WaitKind::Owner, None),
-        StepStatus::Unknown => Some(Answer::Unknown {
-            attempt: step.attempt,
-        }),
+        StepStatus::Unknown => Some(Answer::Unknown { attempt: step.attempt }),
         StepStatus::Completed | StepStatus::Skipped => Some(Answer::Replay),
         StepStatus::DeadLettered => match &step.letter {
-            Some(letter) => Some(Answer::DeadLettered {
-                letter_id: letter.letter_id,
-            }),
+            Some(letter) => Some(Answer::DeadLettered { letter_id: letter.letter_id }),
             None => wait(WaitKind::DeadLetter, None),
         },
-        StepStatus::Cancelled => Some(Answer::Denied {
-            code: Reason::StepState,
-        }),
+        StepStatus::Cancelled => Some(Answer::Denied { code: Reason::StepState }),
     }
 }

@@ -1,8 +1,8 @@
 //! Who may append what: claims for decisions, drivers for requests, whole predecessors for batches.
 
 use super::Verdict;
-use crate::{Answer, BatchProgress, PartitionState, Reason, RunState};
-use spine_schemas::{BatchItem, Body, Driver, Event, RunEvent, StepEvent};
+use crate::{Answer, BatchProgress, PartitionState, Reason};
+use spine_schemas::{BatchItem, Body, Driver, Event, RunEvent, StepEvent, limits};
 use std::collections::VecDeque;
 
 /// In which role an event was appended. The role decides what a refusal is called.
@@ -23,12 +23,8 @@ impl Author {
     pub(super) fn reject(self, reason: Reason) -> Verdict {
         match self {
             Self::Owner => Verdict::Stale(Reason::LostRace, None),
-            Self::Runner => match reason {
-                Reason::RunEnded | Reason::StepState | Reason::WrongAttempt => {
-                    Verdict::Stale(Reason::Late, Some(Answer::Denied { code: reason }))
-                }
-                _ => Verdict::Illegal(reason),
-            },
+            Self::Runner if reason == Reason::RunEnded => late(reason),
+            Self::Runner => Verdict::Illegal(reason),
             Self::Requester => Verdict::Refused(reason, Answer::Denied { code: reason }),
             Self::Reporter => Verdict::Illegal(reason),
         }
@@ -40,9 +36,14 @@ impl Author {
     }
 }
 
+/// The verdict on a fact that came after the step or run had moved on: kept as evidence.
+pub(super) fn late(code: Reason) -> Verdict {
+    Verdict::Stale(Reason::Late, Some(Answer::Denied { code }))
+}
+
 /// The role of an event's author, from its kind, the driver of its run, and its operation.
 pub(super) fn author(event: &Event, driver: Option<Driver>) -> Author {
-    if event.op.is_some() {
+    if event.op.is_some() && is_operation(&event.body) {
         return Author::Requester;
     }
     match &event.body {
@@ -94,6 +95,53 @@ fn step_author(body: &StepEvent, driver: Option<Driver>) -> Author {
     }
 }
 
+/// What an agent may do by an operation. A number on anything else gives no right to append it.
+fn is_operation(body: &Body) -> bool {
+    match body {
+        Body::Run(_, event) => match event {
+            RunEvent::Created(_) => false,
+            RunEvent::Completed { .. }
+            | RunEvent::Failed { .. }
+            | RunEvent::Cancelled { .. }
+            | RunEvent::DecisionRecorded(_) => true,
+        },
+        Body::Step(_, _, event) => match event {
+            StepEvent::Started(start) => start.attempt.is_none(),
+            StepEvent::Heartbeat { .. }
+            | StepEvent::Completed { .. }
+            | StepEvent::Failed { .. }
+            | StepEvent::Released { .. } => true,
+            StepEvent::Scheduled(_)
+            | StepEvent::Lost { .. }
+            | StepEvent::RetryScheduled { .. }
+            | StepEvent::Deferred { .. }
+            | StepEvent::Unknown { .. }
+            | StepEvent::Resolved(_)
+            | StepEvent::Skipped { .. }
+            | StepEvent::Cancelled { .. }
+            | StepEvent::DeadLettered { .. }
+            | StepEvent::Redriven { .. }
+            | StepEvent::Discarded { .. }
+            | StepEvent::FaultInjected { .. } => false,
+        },
+        Body::Partition(_) => false,
+    }
+}
+
+/// Operations are an agent's, in a run that an agent drives.
+pub(super) fn check_op(event: &Event, driver: Option<Driver>) -> Result<(), Verdict> {
+    if event.op.is_none() {
+        return Ok(());
+    }
+    if !is_operation(&event.body) {
+        return Err(Verdict::Illegal(Reason::WrongDriver));
+    }
+    match driver {
+        Some(Driver::Journal) | None => Ok(()),
+        Some(Driver::Plan | Driver::Record) => Err(Author::Requester.reject(Reason::WrongDriver)),
+    }
+}
+
 /// Decisions fold only under the current claim; everything else carries none.
 pub(super) fn check_claim(
     partition: &PartitionState,
@@ -114,15 +162,20 @@ pub(super) fn check_claim(
 }
 
 /// A request or decision needs every earlier item of its batch; outcomes and facts never do.
-pub(super) fn check_batch(state: &RunState, event: &Event, author: Author) -> Result<(), Verdict> {
+pub(super) fn check_batch(
+    batches: &VecDeque<BatchProgress>,
+    event: &Event,
+    author: Author,
+) -> Result<(), Verdict> {
     let Some(item) = event.batch.as_ref().filter(|item| item.index > 0) else {
         return Ok(());
     };
-    let whole = state
-        .batches
-        .iter()
-        .any(|batch| batch.id == item.id && batch.whole && batch.index + 1 >= item.index);
-    if whole {
+    let rests_on_applied = |batch: &BatchProgress| {
+        // A repeat rests on what came before it, whatever became of what came after it.
+        item.index <= batch.index || (batch.whole && item.index - 1 == batch.index)
+    };
+    let known = batches.iter().find(|batch| batch.id == item.id);
+    if known.is_some_and(rests_on_applied) || crate::is_outcome(&event.body) {
         return Ok(());
     }
     match author {
@@ -132,18 +185,27 @@ pub(super) fn check_batch(state: &RunState, event: &Event, author: Author) -> Re
     }
 }
 
-/// Notes one item. A repeated item changes nothing; a gap breaks the batch.
+/// Whether noting this item would change anything: a repeat does not, nor does an item of a batch
+/// that is broken already.
+pub(super) fn is_news(batches: &VecDeque<BatchProgress>, item: &BatchItem) -> bool {
+    let known = batches.iter().find(|batch| batch.id == item.id);
+    known.is_none_or(|batch| batch.whole && item.index > batch.index)
+}
+
+/// Notes one item that is news. A gap breaks the batch at its first missing item.
 pub(super) fn note_item(batches: &mut VecDeque<BatchProgress>, item: &BatchItem, applied: bool) {
     match batches.iter_mut().find(|batch| batch.id == item.id) {
-        Some(batch) if item.index <= batch.index => {}
         Some(batch) => {
-            batch.whole &= applied && item.index == batch.index + 1;
-            batch.index = item.index;
+            batch.whole = applied && item.index - 1 == batch.index;
+            batch.index += 1;
         }
         None => batches.push_back(BatchProgress {
             id: item.id.clone(),
-            index: item.index,
+            index: 0,
             whole: applied && item.index == 0,
         }),
+    }
+    while batches.len() > limits::RUN_BATCHES {
+        batches.pop_front();
     }
 }

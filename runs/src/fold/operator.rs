@@ -2,10 +2,10 @@
 //! how a letter comes about.
 
 use super::{Place, Verdict, gate::Author};
-use crate::{Answer, AttemptEnd, LetterRef, Reason, RunState, StepState, StepStatus, retry};
+use crate::{Answer, AttemptEnd, LetterRef, Reason, RunState, StepState, StepStatus, unresolved};
 use spine_schemas::{
-    Digest, Effect, InputEdit, Output, Payload, Resolution, StepError, StepKey, StepSpec, Then,
-    keys, time::Micros,
+    Digest, Driver, Effect, InputEdit, Output, Payload, Resolution, StepError, StepKey, StepSpec,
+    Then, keys, time::Micros,
 };
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ pub(super) fn resolved(
     resolution: &Resolution,
     place: Place,
 ) -> Verdict {
+    let driver = state.driver();
     let Some(step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
@@ -33,21 +34,24 @@ pub(super) fn resolved(
     step.late_success = false;
     step.lost_in_row = 0;
     if resolution.happened {
-        let output = resolution
-            .output
-            .clone()
-            .unwrap_or_else(|| Output::of(Payload::null()));
-        step.output = Some(Output {
-            source: Some("resolved".into()),
-            ..output
-        });
+        let output = resolution.output.clone().unwrap_or_else(|| Output::of(Payload::null()));
+        step.output = Some(Output { source: Some("resolved".into()), ..output });
         step.status = StepStatus::Completed;
         step.ended_at = Some(place.at);
     } else {
-        if let Some(last) = step.attempts.last_mut() {
-            last.end = AttemptEnd::DidNotHappen;
+        let effect = step.spec.effect;
+        // Whoever looked found no effect of the step at all, so older attempts are settled, too.
+        for attempt in &mut step.attempts {
+            if unresolved::is_unresolved(driver, effect, attempt) {
+                attempt.end = AttemptEnd::DidNotHappen;
+            }
         }
-        step.status = StepStatus::Scheduled;
+        // What the attempts cost stays spent: a probe that always finds nothing must not retry for ever.
+        step.status = if step.charged >= step.spec.retry.max_attempts {
+            StepStatus::Failed
+        } else {
+            StepStatus::Scheduled
+        };
     }
     Verdict::Applied(Answer::Ok)
 }
@@ -83,11 +87,7 @@ pub(super) fn dead_lettered(
     step.status = StepStatus::DeadLettered;
     step.due_at = None;
     step.error = Some(error.clone());
-    step.letter = Some(LetterRef {
-        letter_id,
-        offset: place.offset,
-        at: place.at,
-    });
+    step.letter = Some(LetterRef { letter_id, offset: place.offset, at: place.at });
     step.last_offset = place.offset;
     Verdict::Applied(Answer::Ok)
 }
@@ -100,24 +100,21 @@ pub(super) fn redriven(
     edit: Option<&InputEdit>,
     place: Place,
 ) -> Verdict {
+    let driver = state.driver();
     let Some(step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
-    if step
-        .letter
-        .as_ref()
-        .is_none_or(|letter| letter.letter_id != letter_id)
-    {
+    if step.letter.as_ref().is_none_or(|letter| letter.letter_id != letter_id) {
         return refuse(Reason::LetterClosed);
     }
     if step.status != StepStatus::DeadLettered {
         return refuse(Reason::StepState);
     }
-    if needs_force(step, place.at) && !force {
+    if needs_force(driver, step, place.at) && !force {
         return refuse(Reason::NeedsForce);
     }
     if let Some(edit) = edit {
-        if first_ambiguous(step).is_some() {
+        if unresolved::any(driver, step) {
             return refuse(Reason::EditUnresolved);
         }
         if edit.before != step.spec.input.digest {
@@ -127,15 +124,23 @@ pub(super) fn redriven(
     }
     let step = Arc::make_mut(step);
     if let Some(edit) = edit {
-        let spec = StepSpec {
-            input: edit.after.clone(),
-            ..StepSpec::clone(&step.spec)
-        };
+        let spec = StepSpec { input: edit.after.clone(), ..StepSpec::clone(&step.spec) };
         step.spec = Arc::new(spec);
         step.edit += 1;
     }
+    if force {
+        accept_unresolved(driver, step);
+    }
     put_back(step, place);
     Verdict::Applied(Answer::Ok)
+}
+
+/// Whoever forces a redrive accepts that the attempts so far may have taken effect.
+fn accept_unresolved(driver: Driver, step: &mut StepState) {
+    let effect = step.spec.effect;
+    for attempt in &mut step.attempts {
+        attempt.accepted |= unresolved::is_unresolved(driver, effect, attempt);
+    }
 }
 
 /// A redriven step keeps its identity, key and history, and gets its full budget again.
@@ -153,29 +158,12 @@ fn put_back(step: &mut StepState, place: Place) {
 
 /// Whether another attempt may repeat an effect: a careful step, or one with an unresolved attempt
 /// that the remote may have forgotten by now.
-fn needs_force(step: &StepState, now: Micros) -> bool {
+fn needs_force(driver: Driver, step: &StepState, now: Micros) -> bool {
     match step.spec.effect {
         Effect::Pure => false,
-        Effect::Idempotent => {
-            first_ambiguous(step).is_some_and(|since| now > since.plus_ms(step.spec.key_ttl_ms))
-        }
+        Effect::Idempotent => unresolved::key_is_forgotten(driver, step, now),
         Effect::Probe | Effect::AtMostOnce => true,
     }
-}
-
-/// Log time of the first attempt that may have taken effect although it did not complete.
-pub(crate) fn first_ambiguous(step: &StepState) -> Option<Micros> {
-    let effect = step.spec.effect;
-    let ambiguous = |end: &AttemptEnd| match end {
-        AttemptEnd::Failed(error) => retry::is_ambiguous(effect, error.class),
-        AttemptEnd::Lost(_) => effect != Effect::Pure,
-        AttemptEnd::Running
-        | AttemptEnd::Completed
-        | AttemptEnd::Released(_)
-        | AttemptEnd::DidNotHappen => false,
-    };
-    let found = step.attempts.iter().find(|attempt| ambiguous(&attempt.end));
-    found.map(|attempt| attempt.started_at)
 }
 
 pub(super) fn discarded(
@@ -189,11 +177,7 @@ pub(super) fn discarded(
     let Some(step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
-    if step
-        .letter
-        .as_ref()
-        .is_none_or(|letter| letter.letter_id != letter_id)
-    {
+    if step.letter.as_ref().is_none_or(|letter| letter.letter_id != letter_id) {
         return refuse(Reason::LetterClosed);
     }
     let step = Arc::make_mut(step);

@@ -3,9 +3,11 @@
 use super::{
     Place, Verdict,
     attempt::{end_attempt, lose},
-    gate::Author,
+    gate::{Author, late},
 };
-use crate::{Answer, AttemptEnd, Reason, RunState, StepState, StepStatus, retry};
+use crate::{
+    Answer, AttemptEnd, AttemptState, Reason, RunState, StepState, StepStatus, retry, unresolved,
+};
 use spine_schemas::{Driver, ErrorClass, Output, StepError, StepKey, Usage};
 use std::sync::Arc;
 
@@ -28,41 +30,39 @@ enum Timing {
 }
 
 fn timing(step: &StepState, which: Which<'_>, driver: Driver) -> Result<Timing, Reason> {
-    let known = |attempt: &&crate::AttemptState| {
-        attempt.attempt == which.attempt
-            && (driver == Driver::Record || Some(attempt.lease) == which.lease)
-    };
-    if !step.attempts.iter().any(|attempt| known(&attempt)) {
-        let numbered = step
-            .attempts
-            .iter()
-            .any(|attempt| attempt.attempt == which.attempt);
-        return Err(if numbered {
-            Reason::WrongLease
+    let numbered = |attempt: &&AttemptState| attempt.attempt == which.attempt;
+    let Some(known) = step.attempts.iter().rfind(numbered) else {
+        return Err(if is_left_out(step, which.attempt) {
+            Reason::Late
         } else {
             Reason::WrongAttempt
         });
+    };
+    if driver != Driver::Record && Some(known.lease) != which.lease {
+        return Err(Reason::WrongLease);
     }
-    if step
-        .live
-        .as_ref()
-        .is_some_and(|live| live.attempt == which.attempt)
-    {
+    if step.live.as_ref().is_some_and(|live| live.attempt == which.attempt) {
         return Ok(Timing::Live);
     }
-    Ok(if step.attempt == which.attempt {
+    Ok(if step.attempt == which.attempt && step.edit == known.edit {
         Timing::Newest
     } else {
         Timing::Superseded
     })
 }
 
+/// Whether an attempt was dropped from the middle of a long history, so that its lease is not known.
+fn is_left_out(step: &StepState, attempt: u32) -> bool {
+    let first = step.attempts.first().map_or(0, |first| first.attempt);
+    step.attempts_omitted > 0 && first < attempt && attempt < step.attempt
+}
+
 /// An outcome without a matching attempt was invented; one with a wrong lease was, too.
 fn mismatch(author: Author, reason: Reason) -> Verdict {
-    match author {
-        Author::Runner => Verdict::Illegal(reason),
-        Author::Owner | Author::Requester | Author::Reporter => author.reject(reason),
+    if reason == Reason::Late {
+        return late(reason);
     }
+    author.reject(reason)
 }
 
 pub(super) fn completed(
@@ -84,18 +84,20 @@ pub(super) fn completed(
     if step.status == StepStatus::Completed {
         return match timing {
             Timing::Live | Timing::Newest => author.duplicate(),
-            Timing::Superseded => late(),
+            Timing::Superseded => late(Reason::Late),
         };
     }
     if step.status.is_terminal() || step.given_up {
-        return late();
+        return late(Reason::Late);
+    }
+    match timing {
+        Timing::Live | Timing::Newest => {
+            complete(Arc::make_mut(step), which, output, usage, place);
+        }
+        Timing::Superseded if step.late_success => return late(Reason::Late),
+        Timing::Superseded => keep_evidence(Arc::make_mut(step), which.attempt, driver),
     }
     let step = Arc::make_mut(step);
-    match timing {
-        Timing::Live | Timing::Newest => complete(step, which, output, usage, place),
-        Timing::Superseded if step.late_success => return late(),
-        Timing::Superseded => step.late_success = true,
-    }
     step.last_offset = place.offset;
     if let Some(usage) = usage {
         state.totals.add(usage);
@@ -122,22 +124,36 @@ fn complete(
     step.ended_at = Some(place.at);
 }
 
-fn note_cost(step: &mut StepState, attempt: u32, usage: Option<&Usage>) {
-    let cost_micros = usage
-        .map(|usage| usage.cost_micros)
-        .filter(|cost| *cost > 0);
-    if let Some(entry) = step
-        .attempts
-        .iter_mut()
-        .rev()
-        .find(|entry| entry.attempt == attempt)
-    {
-        entry.cost_micros = cost_micros.or(entry.cost_micros);
+/// An older attempt turned out to have succeeded. Where repeating may hurt nothing more is tried by
+/// itself: not after the newer attempt, and not now if that has ended already.
+fn keep_evidence(step: &mut StepState, attempt: u32, driver: Driver) {
+    step.late_success = true;
+    let goes_on = match step.status {
+        StepStatus::Scheduled
+        | StepStatus::RetryWaiting
+        | StepStatus::Deferred
+        | StepStatus::Failed => true,
+        StepStatus::Running
+        | StepStatus::Unknown
+        | StepStatus::Completed
+        | StepStatus::DeadLettered
+        | StepStatus::Skipped
+        | StepStatus::Cancelled => false,
+    };
+    if goes_on && step.spec.effect.is_careful() && driver != Driver::Record {
+        let message = format!("attempt {attempt} turned out to have succeeded");
+        let class = ErrorClass::UnknownOutcome;
+        step.error = Some(StepError::new(class, "late_success", message));
+        step.status = StepStatus::Unknown;
+        step.due_at = None;
     }
 }
 
-fn late() -> Verdict {
-    Verdict::Stale(Reason::Late, Some(Answer::Denied { code: Reason::Late }))
+fn note_cost(step: &mut StepState, attempt: u32, usage: Option<&Usage>) {
+    let cost_micros = usage.map(|usage| usage.cost_micros).filter(|cost| *cost > 0);
+    if let Some(entry) = step.attempts.iter_mut().rev().find(|entry| entry.attempt == attempt) {
+        entry.cost_micros = cost_micros.or(entry.cost_micros);
+    }
 }
 
 pub(super) fn failed(
@@ -156,22 +172,16 @@ pub(super) fn failed(
         Ok(timing) => timing,
         Err(reason) => return mismatch(author, reason),
     };
-    let step = Arc::make_mut(step);
+    let acted = unresolved::may_have_acted(driver, step.spec.effect, error.class);
     match timing {
-        Timing::Live => fail(step, error, driver, place),
+        Timing::Live => {}
         Timing::Newest if step.status == StepStatus::Failed => return author.duplicate(),
-        // A definite failure settles what was unknown; it was charged when it became unknown.
-        Timing::Newest
-            if step.status == StepStatus::Unknown
-                && !step.late_success
-                && !retry::is_ambiguous(step.spec.effect, error.class) =>
-        {
-            step.error = Some(error.clone());
-            end_attempt(step, AttemptEnd::Failed(error.clone()), false, place);
-            step.status = StepStatus::Failed;
-        }
-        Timing::Newest | Timing::Superseded => return late(),
+        // A definite failure settles what was unknown.
+        Timing::Newest if is_open_question(step, driver) && !acted => {}
+        Timing::Newest | Timing::Superseded => return late(Reason::Late),
     }
+    let step = Arc::make_mut(step);
+    fail(step, error, driver, place);
     note_cost(step, which.attempt, usage);
     if let Some(usage) = usage {
         state.totals.add(usage);
@@ -179,7 +189,23 @@ pub(super) fn failed(
     Verdict::Applied(Answer::Ok)
 }
 
-/// Ends the live attempt with an error. A careful step whose attempt may have taken effect is
+/// Whether the step waits to learn what became of its newest attempt, and of no other.
+fn is_open_question(step: &StepState, driver: Driver) -> bool {
+    let effect = step.spec.effect;
+    let newest = step.attempts.last();
+    step.status == StepStatus::Unknown
+        && !step.late_success
+        && newest.is_some_and(|newest| match newest.end {
+            AttemptEnd::Lost(_) => true,
+            AttemptEnd::Running
+            | AttemptEnd::Completed
+            | AttemptEnd::Failed(_)
+            | AttemptEnd::Released(_)
+            | AttemptEnd::DidNotHappen => unresolved::is_unresolved(driver, effect, newest),
+        })
+}
+
+/// Ends the newest attempt with an error. A careful step whose attempt may have taken effect is
 /// parked; so is one whose older attempt turned out to have succeeded.
 fn fail(step: &mut StepState, error: &StepError, driver: Driver, place: Place) {
     if error.class == ErrorClass::Lost && driver != Driver::Record {
@@ -187,16 +213,13 @@ fn fail(step: &mut StepState, error: &StepError, driver: Driver, place: Place) {
     }
     let charged = retry::class_row(error.class).charged;
     let careful = step.spec.effect.is_careful();
-    let ambiguous = retry::is_ambiguous(step.spec.effect, error.class) || step.late_success;
+    let acted = unresolved::may_have_acted(driver, step.spec.effect, error.class);
+    let ambiguous = acted || (step.late_success && driver != Driver::Record);
     end_attempt(step, AttemptEnd::Failed(error.clone()), charged, place);
     step.error = Some(error.clone());
     step.lost_in_row = 0;
     step.free_in_row = if charged { 0 } else { step.free_in_row + 1 };
-    step.status = if careful && ambiguous && driver != Driver::Record {
-        StepStatus::Unknown
-    } else {
-        StepStatus::Failed
-    };
+    step.status = if careful && ambiguous { StepStatus::Unknown } else { StepStatus::Failed };
 }
 
 pub(super) fn released(
@@ -212,7 +235,8 @@ pub(super) fn released(
     };
     match timing(step, which, driver) {
         Ok(Timing::Live) => {}
-        Ok(Timing::Newest | Timing::Superseded) => return late(),
+        Ok(Timing::Newest) if is_open_question(step, driver) => {}
+        Ok(Timing::Newest | Timing::Superseded) => return late(Reason::Late),
         Err(reason) => return mismatch(author, reason),
     }
     let step = Arc::make_mut(step);
@@ -231,8 +255,8 @@ pub(super) fn released(
     Verdict::Applied(Answer::Ok)
 }
 
-/// `step_skipped` and `step_cancelled`: reported in record runs; decided elsewhere only for a step
-/// whose attempt ended as cancelled.
+/// `step_skipped` and `step_cancelled`: reported in record runs; decided for an agent's step whose
+/// attempt ended as cancelled.
 pub(super) fn left_out(
     state: &mut RunState,
     key: &StepKey,
@@ -241,14 +265,23 @@ pub(super) fn left_out(
     place: Place,
     author: Author,
 ) -> Verdict {
-    if state.driver() != Driver::Record {
-        return author.reject(Reason::WrongDriver);
-    }
+    let driver = state.driver();
     let Some(step) = state.steps.get_mut(key) else {
         return author.reject(Reason::StepAbsent);
     };
     if step.status == status {
         return author.duplicate();
+    }
+    let ended_cancelled = step.status == StepStatus::Failed
+        && !step.given_up
+        && (step.error.as_ref()).is_some_and(|error| error.class == ErrorClass::Cancelled);
+    let may_leave_out = match driver {
+        Driver::Record => true,
+        Driver::Journal => status == StepStatus::Cancelled && ended_cancelled,
+        Driver::Plan => false,
+    };
+    if !may_leave_out {
+        return author.reject(Reason::WrongDriver);
     }
     if step.status.is_terminal() {
         return author.reject(Reason::StepState);

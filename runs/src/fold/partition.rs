@@ -39,11 +39,7 @@ fn claimed(partition: &mut PartitionState, claim: &Claim, place: Place) -> Verdi
         partition.restored_at = Some(place.offset);
     }
     let claim = claim.clone();
-    partition.claim = Some(ClaimState {
-        offset: place.offset,
-        at: place.at,
-        claim,
-    });
+    partition.claim = Some(ClaimState { offset: place.offset, at: place.at, claim });
     Verdict::Applied(Answer::Ok)
 }
 

@@ -1,9 +1,9 @@
 //! Events about a run as a whole: creation, end, recorded decisions.
 
-use super::{Place, Verdict, gate::Author};
-use crate::{Answer, Reason, RunState, RunStatus, StepStatus, Totals};
+use super::{Place, Verdict, attempt::end_attempt, gate::Author};
+use crate::{Answer, AttemptEnd, Reason, RunState, RunStatus, StepState, StepStatus, Totals};
 use spine_schemas::{
-    Digest, Driver, Event, Output, RunCreated, RunEvent, RunKey, StepError, StepKey, limits,
+    Body, Digest, Driver, Event, Output, RunCreated, RunEvent, RunKey, StepError, StepKey, limits,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -14,17 +14,13 @@ use std::{
 pub(super) fn create(
     run: &mut Option<Arc<RunState>>,
     event: &Event,
-    body: &RunEvent,
     place: Place,
     author: Author,
 ) -> Verdict {
-    let (RunEvent::Created(created), Some(run_id)) = (body, event.run_id()) else {
+    let Body::Run(run_id, RunEvent::Created(created)) = &event.body else {
         return author.reject(Reason::RunAbsent);
     };
-    let key = RunKey {
-        tenant: event.tenant.clone(),
-        run_id: run_id.clone(),
-    };
+    let key = RunKey { tenant: event.tenant.clone(), run_id: run_id.clone() };
     *run = Some(Arc::new(RunState {
         key,
         created_digest: created_digest(created),
@@ -116,15 +112,7 @@ fn completed(
     });
     let degraded = left_out || output.is_some_and(|output| output.degraded);
     state.output = output.cloned();
-    end(
-        state,
-        if degraded {
-            RunStatus::Degraded
-        } else {
-            RunStatus::Completed
-        },
-        place,
-    )
+    end(state, if degraded { RunStatus::Degraded } else { RunStatus::Completed }, place)
 }
 
 /// A plan ends when all its steps have; an agent may end its run when nothing is in the open.
@@ -133,11 +121,7 @@ fn may_complete(state: &RunState) -> bool {
         |open: &dyn Fn(StepStatus) -> bool| !state.steps.values().any(|step| open(step.status));
     match state.driver() {
         Driver::Plan => {
-            let planned = state
-                .created
-                .plan
-                .as_ref()
-                .map_or(0, |plan| plan.steps.len());
+            let planned = state.created.plan.as_ref().map_or(0, |plan| plan.steps.len());
             state.steps.len() == planned && no_step_is(&|status| !status.is_terminal())
         }
         Driver::Journal => {
@@ -157,30 +141,45 @@ fn failed(
     if !state.is_open() {
         return ended_already(state, author, |status| status == RunStatus::Failed);
     }
-    let running = state
-        .steps
-        .values()
-        .any(|step| step.status == StepStatus::Running);
+    let running = state.steps.values().any(|step| step.status == StepStatus::Running);
     if running && state.driver() != Driver::Record {
         return author.reject(Reason::StepState);
     }
     if let Some(failed) = step.and_then(|key| state.steps.get_mut(key)) {
-        if failed.status.is_terminal() {
+        if !failed.status.is_terminal() {
+            give_up(Arc::make_mut(failed), error, place);
+        } else if author != Author::Reporter {
             return author.reject(Reason::StepState);
         }
-        let failed = Arc::make_mut(failed);
-        if failed.status != StepStatus::DeadLettered {
-            failed.status = StepStatus::Failed;
-            failed.error.get_or_insert_with(|| error.clone());
-        }
-        failed.due_at = None;
-        failed.given_up = true;
-        failed.ended_at.get_or_insert(place.at);
-        failed.last_offset = place.offset;
     }
     state.error = Some(error.clone());
     state.failed_step = step.cloned();
     end(state, RunStatus::Failed, place)
+}
+
+/// The step with which a run fails. An open letter and an open question stay what they are.
+fn give_up(step: &mut StepState, error: &StepError, place: Place) {
+    match step.status {
+        StepStatus::DeadLettered | StepStatus::Unknown => {}
+        StepStatus::Scheduled
+        | StepStatus::Running
+        | StepStatus::RetryWaiting
+        | StepStatus::Deferred
+        | StepStatus::Completed
+        | StepStatus::Failed
+        | StepStatus::Skipped
+        | StepStatus::Cancelled => {
+            if step.live.is_some() {
+                end_attempt(step, AttemptEnd::Failed(error.clone()), false, place);
+            }
+            step.status = StepStatus::Failed;
+            step.error.get_or_insert_with(|| error.clone());
+        }
+    }
+    step.due_at = None;
+    step.given_up = true;
+    step.ended_at.get_or_insert(place.at);
+    step.last_offset = place.offset;
 }
 
 fn cancelled(state: &mut RunState, reason: &str, place: Place, author: Author) -> Verdict {
@@ -196,31 +195,45 @@ fn cancelled(state: &mut RunState, reason: &str, place: Place, author: Author) -
 }
 
 fn ended_already(state: &RunState, author: Author, same: impl Fn(RunStatus) -> bool) -> Verdict {
-    if same(state.status) {
-        author.duplicate()
-    } else {
-        author.reject(Reason::RunEnded)
-    }
+    if same(state.status) { author.duplicate() } else { author.reject(Reason::RunEnded) }
 }
 
-/// Ends the run; steps that never ran end with it.
+/// Ends the run; steps that wait end with it, and so do attempts that Spine answers for.
 fn end(state: &mut RunState, status: RunStatus, place: Place) -> Verdict {
     state.status = status;
     state.ended_at = Some(place.at);
+    let reported = state.driver() == Driver::Record;
     for step in state.steps.values_mut() {
-        let waiting = matches!(
-            step.status,
-            StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred
-        );
-        if waiting {
-            let step = Arc::make_mut(step);
-            step.status = StepStatus::Cancelled;
-            step.due_at = None;
-            step.ended_at = Some(place.at);
-            step.last_offset = place.offset;
+        match step.status {
+            StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => {
+                cancel_step(Arc::make_mut(step), place);
+            }
+            StepStatus::Running if !reported => {
+                let step = Arc::make_mut(step);
+                end_attempt(step, AttemptEnd::Lost("the run ended".into()), false, place);
+                if step.spec.effect.is_careful() {
+                    step.status = StepStatus::Unknown;
+                } else {
+                    cancel_step(step, place);
+                }
+            }
+            StepStatus::Running
+            | StepStatus::Unknown
+            | StepStatus::Completed
+            | StepStatus::Failed
+            | StepStatus::DeadLettered
+            | StepStatus::Skipped
+            | StepStatus::Cancelled => {}
         }
     }
     Verdict::Applied(Answer::Ok)
+}
+
+fn cancel_step(step: &mut StepState, place: Place) {
+    step.status = StepStatus::Cancelled;
+    step.due_at = None;
+    step.ended_at = Some(place.at);
+    step.last_offset = place.offset;
 }
 
 fn decision(state: &mut RunState, event: &Event, author: Author) -> Verdict {

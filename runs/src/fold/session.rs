@@ -5,8 +5,7 @@ use crate::{Answer, Holder, OpAnswer, Reason, RunState, Session, StepStatus};
 use spine_schemas::{Body, Digest, Event, Op, RunEvent, StepEvent, StepKey, limits};
 use std::sync::Arc;
 
-/// Folds an event that may record an operation: repeats are answered from memory, first ones are
-/// folded and their answers kept.
+/// Folds an event that may record an operation and was not answered before, and keeps its answer.
 pub(super) fn fold_with_op(
     state: &mut RunState,
     event: &Event,
@@ -16,72 +15,90 @@ pub(super) fn fold_with_op(
     let Some(op) = &event.op else {
         return fold(state);
     };
-    let asked = hash_of_question(event);
-    if let Some(verdict) = answered_before(state, op, asked) {
-        return verdict;
-    }
-    replace_session(state, op, place);
+    let took_over = replace_session(state, op, place);
     let verdict = fold(state);
-    if let Some(answer) = verdict.answer() {
-        remember(state, op, asked, answer.clone(), place);
+    let Some(answer) = verdict.answer().cloned() else {
+        return verdict;
+    };
+    remember(state, op, hash_of_question(event), answer.clone(), place);
+    if took_over {
+        return Verdict::Applied(answer);
     }
     verdict
 }
 
-fn answered_before(state: &RunState, op: &Op, asked: u64) -> Option<Verdict> {
+/// The verdict on an operation whose number is known already, or whose session may not ask any more.
+pub(super) fn answered_before(state: &RunState, event: &Event) -> Option<Verdict> {
+    let op = event.op.as_ref()?;
     let refused = |code| Some(Verdict::Refused(code, Answer::Denied { code }));
     let session = state.sessions.get(&op.session)?;
+    let is_replaced = session.replaced_by.is_some();
     if let Some(known) = session.ops.get(&op.op_id) {
-        if known.asked != asked {
-            return refused(Reason::OpReused);
-        }
-        return Some(Verdict::Stale(
-            Reason::Duplicate,
-            Some(known.answer.clone()),
-        ));
+        let answer = known.answer.clone();
+        // Its attempt was lost when the session was replaced, so it must not act on it now.
+        let is_void = is_replaced && matches!(answer, Answer::Execute { .. });
+        return if known.asked != hash_of_question(event) {
+            refused(Reason::OpReused)
+        } else if is_void {
+            refused(Reason::SessionGone)
+        } else if answer.grants() {
+            Some(Verdict::Stale(Reason::Duplicate, Some(answer)))
+        } else {
+            Some(Verdict::Refused(Reason::Duplicate, answer))
+        };
     }
+    // Outcomes are never fenced: what a replaced agent did, it did.
     let forgotten = session.forgotten.is_some_and(|newest| op.op_id <= newest);
-    if session.replaced_by.is_some() || forgotten {
+    if (is_replaced || forgotten) && !crate::is_outcome(&event.body) {
         return refused(Reason::SessionGone);
     }
     None
 }
 
 /// A session that names the one before it takes over: the attempts of the old one are lost at once.
-fn replace_session(state: &mut RunState, op: &Op, place: Place) {
+/// Says whether it took any.
+fn replace_session(state: &mut RunState, op: &Op, place: Place) -> bool {
     let Some(old) = op.replaces.as_ref().filter(|old| **old != op.session) else {
-        return;
+        return false;
     };
-    if let Some(session) = state.sessions.get_mut(old) {
-        if session.replaced_by.is_some() {
-            return;
-        }
-        session.replaced_by = Some(op.session.clone());
+    let by_itself = state.sessions.get(&op.session);
+    if !state.is_open() || by_itself.is_some_and(|session| session.replaced_by.is_some()) {
+        return false;
     }
+    // The old one may not have been heard of yet: what it appended may still be on its way.
+    let session = session_of(state, old, place);
+    if session.replaced_by.is_some() {
+        return false;
+    }
+    session.replaced_by = Some(op.session.clone());
     let held: Vec<StepKey> = state
         .steps
         .values()
         .filter(|step| step.status == StepStatus::Running)
         .filter(|step| {
-            step.live
-                .as_ref()
-                .is_some_and(|live| live.holder == Holder::Session(old.clone()))
+            step.live.as_ref().is_some_and(|live| live.holder == Holder::Session(old.clone()))
         })
         .map(|step| step.key.clone())
         .collect();
-    for key in held {
-        if let Some(step) = state.steps.get_mut(&key) {
+    for key in &held {
+        if let Some(step) = state.steps.get_mut(key) {
             attempt::lose(Arc::make_mut(step), "its session was replaced", place);
         }
     }
+    !held.is_empty()
+}
+
+fn session_of<'a>(state: &'a mut RunState, name: &str, place: Place) -> &'a mut Session {
+    if !state.sessions.contains_key(name) {
+        make_room(state);
+    }
+    let session = state.sessions.entry(name.to_owned()).or_default();
+    session.last_at = place.at;
+    session
 }
 
 fn remember(state: &mut RunState, op: &Op, asked: u64, answer: Answer, place: Place) {
-    if !state.sessions.contains_key(&op.session) {
-        make_room(state);
-    }
-    let session: &mut Session = state.sessions.entry(op.session.clone()).or_default();
-    session.last_at = place.at;
+    let session = session_of(state, &op.session, place);
     session.ops.insert(op.op_id, OpAnswer { asked, answer });
     while session.ops.len() > limits::SESSION_OPS {
         if let Some((dropped, _)) = session.ops.pop_first() {
@@ -119,20 +136,16 @@ fn hash_of_question(event: &Event) -> u64 {
         Body::Run(_, body) => match body {
             RunEvent::Created(_) => ("created", String::new(), Vec::new()),
             RunEvent::Completed { output } => {
-                let digest = output
-                    .as_ref()
-                    .map(|output| output.payload.digest.0.to_vec());
+                let digest = output.as_ref().map(|output| output.payload.digest.0.to_vec());
                 ("run_completed", String::new(), digest.unwrap_or_default())
             }
             RunEvent::Failed { error, .. } => {
                 ("run_failed", String::new(), error.code.clone().into_bytes())
             }
             RunEvent::Cancelled { .. } => ("run_cancelled", String::new(), Vec::new()),
-            RunEvent::DecisionRecorded(decision) => (
-                "decision",
-                String::new(),
-                decision.decision.clone().into_bytes(),
-            ),
+            RunEvent::DecisionRecorded(decision) => {
+                ("decision", String::new(), decision.decision.clone().into_bytes())
+            }
         },
         Body::Step(_, key, body) => {
             let (kind, detail) = step_question(body);
@@ -150,9 +163,7 @@ fn step_question(body: &StepEvent) -> (&'static str, Vec<u8>) {
             let digest = start.spec.as_ref().map(|spec| spec.input.digest.0.to_vec());
             ("begin", digest.unwrap_or_default())
         }
-        StepEvent::Completed {
-            attempt, output, ..
-        } => {
+        StepEvent::Completed { attempt, output, .. } => {
             let mut detail = attempt.to_be_bytes().to_vec();
             detail.extend_from_slice(&output.payload.digest.0);
             ("complete", detail)

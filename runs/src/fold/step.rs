@@ -1,7 +1,12 @@
 //! Events about a step: which rule folds which kind.
 
-use super::{Place, Verdict, attempt, begin, gate::Author, operator, outcome};
-use crate::{Reason, RunState};
+use super::{
+    Place, Verdict, attempt, begin,
+    gate::{Author, late},
+    operator,
+    outcome::{self, Which},
+};
+use crate::{Reason, RunState, StepState, StepStatus};
 use spine_schemas::{Driver, Event, StepEvent, StepKey};
 
 pub(super) fn fold(
@@ -13,7 +18,10 @@ pub(super) fn fold(
     author: Author,
 ) -> Verdict {
     if !state.is_open() && !is_allowed_after_end(body, state.driver()) {
-        return author.reject(Reason::RunEnded);
+        return after_end(state, key, body, author);
+    }
+    if author == Author::Owner && state.driver() == Driver::Record {
+        return author.reject(Reason::WrongDriver);
     }
     match body {
         StepEvent::Scheduled(spec) => attempt::scheduled(state, key, spec, place, author),
@@ -24,111 +32,93 @@ pub(super) fn fold(
         StepEvent::Heartbeat { attempt, lease } => {
             attempt::heartbeat(state, key, *attempt, *lease, place, author)
         }
-        StepEvent::Completed {
-            attempt,
-            lease,
-            output,
-            usage,
-        } => {
-            let which = outcome::Which {
-                key,
-                attempt: *attempt,
-                lease: *lease,
-            };
-            outcome::completed(state, which, output, usage.as_ref(), place, author)
+        StepEvent::Completed { .. }
+        | StepEvent::Failed { .. }
+        | StepEvent::Released { .. }
+        | StepEvent::Lost { .. } => fold_end(state, key, body, place, author),
+        StepEvent::RetryScheduled { attempt, due_at } => {
+            attempt::waits(state, key, *attempt, *due_at, StepStatus::RetryWaiting, place)
         }
-        StepEvent::Failed {
-            attempt,
-            lease,
-            error,
-            usage,
-        } => {
-            let which = outcome::Which {
-                key,
-                attempt: *attempt,
-                lease: *lease,
-            };
-            outcome::failed(state, which, error, usage.as_ref(), place, author)
+        StepEvent::Deferred { attempt, due_at } => {
+            attempt::waits(state, key, *attempt, *due_at, StepStatus::Deferred, place)
         }
-        StepEvent::Released {
-            attempt,
-            lease,
-            error,
-        } => {
-            let which = outcome::Which {
-                key,
-                attempt: *attempt,
-                lease: Some(*lease),
-            };
-            outcome::released(state, which, error.as_ref(), place, author)
-        }
-        StepEvent::Lost {
-            attempt,
-            lease,
-            heartbeat,
-            reason,
-        } => {
-            let which = outcome::Which {
-                key,
-                attempt: *attempt,
-                lease: Some(*lease),
-            };
-            attempt::lost(state, which, *heartbeat, reason, place, author)
-        }
-        StepEvent::RetryScheduled { attempt, due_at } => attempt::waits(
-            state,
-            key,
-            *attempt,
-            *due_at,
-            crate::StepStatus::RetryWaiting,
-            place,
-        ),
-        StepEvent::Deferred { attempt, due_at } => attempt::waits(
-            state,
-            key,
-            *attempt,
-            *due_at,
-            crate::StepStatus::Deferred,
-            place,
-        ),
         StepEvent::Unknown { attempt, reason } => {
             attempt::unknown(state, key, *attempt, reason, place, author)
         }
         StepEvent::FaultInjected { attempt, fault } => {
             attempt::fault_injected(state, key, *attempt, *fault, place)
         }
-        StepEvent::Skipped { reason } => outcome::left_out(
-            state,
-            key,
-            crate::StepStatus::Skipped,
-            reason,
-            place,
-            author,
-        ),
-        StepEvent::Cancelled { reason } => outcome::left_out(
-            state,
-            key,
-            crate::StepStatus::Cancelled,
-            reason,
-            place,
-            author,
-        ),
+        StepEvent::Skipped { reason } => {
+            outcome::left_out(state, key, StepStatus::Skipped, reason, place, author)
+        }
+        StepEvent::Cancelled { reason } => {
+            outcome::left_out(state, key, StepStatus::Cancelled, reason, place, author)
+        }
+        StepEvent::DeadLettered { attempt, letter_id, error } => {
+            operator::dead_lettered(state, key, *attempt, *letter_id, error, place)
+        }
         StepEvent::Resolved(resolution) => operator::resolved(state, key, resolution, place),
-        StepEvent::DeadLettered {
-            attempt,
-            letter_id,
-            error,
-        } => operator::dead_lettered(state, key, *attempt, *letter_id, error, place),
-        StepEvent::Redriven {
-            letter_id,
-            force,
-            edit,
-            ..
-        } => operator::redriven(state, key, *letter_id, *force, edit.as_ref(), place),
-        StepEvent::Discarded {
-            letter_id, then, ..
-        } => operator::discarded(state, key, *letter_id, *then, place),
+        StepEvent::Redriven { letter_id, force, edit, .. } => {
+            operator::redriven(state, key, *letter_id, *force, edit.as_ref(), place)
+        }
+        StepEvent::Discarded { letter_id, then, .. } => {
+            operator::discarded(state, key, *letter_id, *then, place)
+        }
     }
+}
+
+/// The ends of attempts.
+fn fold_end(
+    state: &mut RunState,
+    key: &StepKey,
+    body: &StepEvent,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    let which = |attempt: u32, lease: Option<u64>| Which { key, attempt, lease };
+    if let StepEvent::Completed { attempt, lease, output, usage } = body {
+        let which = which(*attempt, *lease);
+        outcome::completed(state, which, output, usage.as_ref(), place, author)
+    } else if let StepEvent::Failed { attempt, lease, error, usage } = body {
+        let which = which(*attempt, *lease);
+        outcome::failed(state, which, error, usage.as_ref(), place, author)
+    } else if let StepEvent::Released { attempt, lease, error } = body {
+        let which = which(*attempt, Some(*lease));
+        outcome::released(state, which, error.as_ref(), place, author)
+    } else if let StepEvent::Lost { attempt, lease, heartbeat, reason } = body {
+        let which = which(*attempt, Some(*lease));
+        attempt::lost(state, which, *heartbeat, reason, place, author)
+    } else {
+        unreachable!("only the ends of attempts come here")
+    }
+}
+
+/// What comes after the end of a run is refused, or kept as evidence. A report that says nothing
+/// new is a repeat, not a fault of its author.
+fn after_end(state: &RunState, key: &StepKey, body: &StepEvent, author: Author) -> Verdict {
+    let is_known = |step: &StepState| match body {
+        StepEvent::Scheduled(spec) => spec.input.digest == step.spec.input.digest,
+        StepEvent::Started(start) => start.attempt.is_some_and(|number| number <= step.attempt),
+        StepEvent::Heartbeat { attempt, .. }
+        | StepEvent::Completed { attempt, .. }
+        | StepEvent::Failed { attempt, .. }
+        | StepEvent::Unknown { attempt, .. } => *attempt <= step.attempt,
+        StepEvent::Skipped { .. } | StepEvent::Cancelled { .. } => step.status.is_terminal(),
+        StepEvent::Lost { .. }
+        | StepEvent::RetryScheduled { .. }
+        | StepEvent::Deferred { .. }
+        | StepEvent::Released { .. }
+        | StepEvent::Resolved(_)
+        | StepEvent::DeadLettered { .. }
+        | StepEvent::Redriven { .. }
+        | StepEvent::Discarded { .. }
+        | StepEvent::FaultInjected { .. } => false,
+    };
+    let known = state.steps.get(key).is_some_and(|step| is_known(step));
+    if known && author == Author::Reporter {
+        return late(Reason::RunEnded);
+    }
+    author.reject(Reason::RunEnded)
 }
 
 /// Letters can be closed after their run has ended; a `begin` is answered by its own rule.

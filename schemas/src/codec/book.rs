@@ -12,6 +12,7 @@ use apache_avro::{
 };
 use std::{
     collections::BTreeMap,
+    fmt,
     io::{ErrorKind, Read},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{PoisonError, RwLock},
@@ -25,6 +26,13 @@ const FROZEN: [&str; 2] =
 #[derive(Default)]
 pub struct SchemaBook {
     writers: RwLock<BTreeMap<u64, &'static Writer>>,
+}
+
+impl fmt::Debug for SchemaBook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let writers = self.writers.read().unwrap_or_else(PoisonError::into_inner);
+        f.debug_set().entries(writers.keys().map(|id| format!("{id:016x}"))).finish()
+    }
 }
 
 /// A foreign writer schema with the readers that were made for it.

@@ -193,11 +193,9 @@ proptest! {
     #[test]
     fn any_letter_survives_avro(letter in arbitrary::letter()) {
         let bytes = encode_letter(&letter).unwrap();
-        prop_assert_eq!(decode_letter(&bytes, &SchemaBook::default()).unwrap(), letter);
-    }
-
-    #[test]
-    fn equal_letters_have_equal_bytes(letter in arbitrary::letter()) {
-        prop_assert_eq!(encode_letter(&letter).unwrap(), encode_letter(&letter.clone()).unwrap());
+        let decoded = decode_letter(&bytes, &SchemaBook::default()).unwrap();
+        // A letter that is published twice is the same letter.
+        prop_assert_eq!(encode_letter(&decoded).unwrap(), bytes);
+        prop_assert_eq!(decoded, letter);
     }
 }

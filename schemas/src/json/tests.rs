@@ -65,6 +65,17 @@ fn payloads_keep_their_text() {
 }
 
 #[test]
+fn null_params_are_params_and_absent_ones_are_none() {
+    let line =
+        r#"{"kind":"decision_recorded","run_id":"r","decision":{"decision":"d","params":null}}"#;
+    let Body::Run(_, RunEvent::DecisionRecorded(decision)) = parse(line).unwrap().body else {
+        panic!("no decision")
+    };
+    assert_eq!(decision.params, Some(crate::Payload::null()));
+    assert_eq!(decision.result, None);
+}
+
+#[test]
 fn unknown_fields_are_refused_by_name_at_every_level() {
     for (line, field) in [
         (r#"{"kind":"run_completed","run_id":"r","surprise":1}"#, "surprise"),
@@ -103,94 +114,90 @@ fn unknown_fields_are_refused_by_name_at_every_level() {
     }
 }
 
+/// Each line is refused for its field; `$` stands for the kind and the run.
+fn assert_refused(kind: &str, table: &[(&str, &str)]) {
+    for (rest, field) in table {
+        let line = rest.replace('$', &format!(r#""kind":"{kind}","run_id":"r""#));
+        assert_eq!(refused(&line).0, *field, "{line}");
+    }
+}
+
 #[test]
-fn wrong_and_missing_fields_are_refused_by_name() {
-    for (line, field) in [
+fn lines_that_are_not_one_event_are_refused() {
+    let table = [
         ("", "event"),
         ("{", "event"),
         ("[]", "event"),
-        (r#"{"kind":"run_completed","run_id":"r"} x"#, "event"),
+        ("{$} x", "event"),
         (r#"{"run_id":"r"}"#, "kind"),
         (r#"{"kind":"step_teleported","run_id":"r"}"#, "kind"),
         (r#"{"kind":"unknown","run_id":"r"}"#, "kind"),
         (r#"{"kind":"run_completed"}"#, "run_id"),
         (r#"{"kind":"run_completed","run_id":""}"#, "run_id"),
         (r#"{"kind":"run_completed","run_id":7}"#, "run_id"),
-        (r#"{"kind":"run_completed","run_id":"r","run_id":"q"}"#, "run_id"),
-        (r#"{"kind":"run_completed","run_id":"r","attempt":1}"#, "attempt"),
-        (r#"{"kind":"run_completed","run_id":"r","tenant":"UP"}"#, "tenant"),
-        (r#"{"kind":"run_completed","run_id":"r","occurred_at":"yesterday"}"#, "occurred_at"),
-        (r#"{"kind":"run_completed","run_id":"r","output":{"data":{"a":1,"a":2}}}"#, "output.data"),
+        (r#"{$,"run_id":"q"}"#, "run_id"),
+        (r#"{$,"attempt":1}"#, "attempt"),
+        (r#"{$,"tenant":"UP"}"#, "tenant"),
+        (r#"{$,"occurred_at":"yesterday"}"#, "occurred_at"),
+        (r#"{$,"output":{"data":{"a":1,"a":2}}}"#, "output.data"),
+        (r#"{$,"trace":{"trace_id":"x","span_id":"y"}}"#, "trace.trace_id"),
+    ];
+    assert_refused("run_completed", &table);
+}
+
+#[test]
+fn wrong_and_missing_fields_of_outcomes_are_refused_by_name() {
+    let table = [
+        (r#"{$,"step":{"name":"s"},"attempt":1}"#, "output"),
+        (r#"{$,"step":{"name":"s"},"output":{}}"#, "attempt"),
+        (r#"{$,"attempt":1,"output":{}}"#, "step"),
+        (r#"{$,"step":{},"attempt":1,"output":{}}"#, "step.name"),
+        (r#"{$,"step":{"name":"a/b"},"attempt":1,"output":{}}"#, "step.name"),
+        (r#"{$,"step":{"name":"s","occurrence":0},"attempt":1,"output":{}}"#, "step.occurrence"),
+        (r#"{$,"step":{"name":"s"},"attempt":0,"output":{}}"#, "attempt"),
+        (r#"{$,"step":{"name":"s"},"attempt":-1,"output":{}}"#, "attempt"),
+        (r#"{$,"step":{"name":"s"},"attempt":1.5,"output":{}}"#, "attempt"),
         (
-            r#"{"kind":"run_completed","run_id":"r","trace":{"trace_id":"x","span_id":"y"}}"#,
-            "trace.trace_id",
-        ),
-        (r#"{"kind":"step_completed","run_id":"r","step":{"name":"s"},"attempt":1}"#, "output"),
-        (r#"{"kind":"step_completed","run_id":"r","step":{"name":"s"},"output":{}}"#, "attempt"),
-        (r#"{"kind":"step_completed","run_id":"r","attempt":1,"output":{}}"#, "step"),
-        (
-            r#"{"kind":"step_completed","run_id":"r","step":{},"attempt":1,"output":{}}"#,
-            "step.name",
-        ),
-        (
-            r#"{"kind":"step_completed","run_id":"r","step":{"name":"a/b"},"attempt":1,"output":{}}"#,
-            "step.name",
-        ),
-        (
-            r#"{"kind":"step_completed","run_id":"r","step":{"name":"s","occurrence":0},"attempt":1,"output":{}}"#,
-            "step.occurrence",
-        ),
-        (
-            r#"{"kind":"step_completed","run_id":"r","step":{"name":"s"},"attempt":0,"output":{}}"#,
-            "attempt",
-        ),
-        (
-            r#"{"kind":"step_completed","run_id":"r","step":{"name":"s"},"attempt":-1,"output":{}}"#,
-            "attempt",
-        ),
-        (
-            r#"{"kind":"step_completed","run_id":"r","step":{"name":"s"},"attempt":1.5,"output":{}}"#,
-            "attempt",
-        ),
-        (
-            r#"{"kind":"step_completed","run_id":"r","step":{"name":"s"},"attempt":1,"output":{},"usage":{"cost_micros":-4}}"#,
+            r#"{$,"step":{"name":"s"},"attempt":1,"output":{},"usage":{"cost_micros":-4}}"#,
             "usage.cost_micros",
         ),
+        (r#"{$,"step":{"name":"s"},"attempt":1,"output":{},"timer":{}}"#, "timer.due_at"),
+    ];
+    assert_refused("step_completed", &table);
+    let table = [
         (
-            r#"{"kind":"step_failed","run_id":"r","step":{"name":"s"},"attempt":1,"error":{"class":"bad luck","code":"c"}}"#,
+            r#"{$,"step":{"name":"s"},"attempt":1,"error":{"class":"bad","code":"c"}}"#,
             "error.class",
         ),
         (
-            r#"{"kind":"step_failed","run_id":"r","step":{"name":"s"},"attempt":1,"error":{"class":"unknown","code":"c"}}"#,
+            r#"{$,"step":{"name":"s"},"attempt":1,"error":{"class":"unknown","code":"c"}}"#,
             "error.class",
         ),
+        (r#"{$,"step":{"name":"s"},"attempt":1,"error":{"class":"lost"}}"#, "error.code"),
+    ];
+    assert_refused("step_failed", &table);
+}
+
+#[test]
+fn wrong_and_missing_fields_of_runs_are_refused_by_name() {
+    let table = [
+        (r#"{$,"run":{"workflow":"w","version":"1","driver":"plan"}}"#, "run.plan"),
         (
-            r#"{"kind":"step_failed","run_id":"r","step":{"name":"s"},"attempt":1,"error":{"class":"lost"}}"#,
-            "error.code",
-        ),
-        (
-            r#"{"kind":"run_created","run_id":"r","run":{"workflow":"w","version":"1","driver":"plan"}}"#,
-            "run.plan",
-        ),
-        (
-            r#"{"kind":"run_created","run_id":"r","run":{"workflow":"w","version":"1","driver":"plan","plan":{"steps":[]}}}"#,
+            r#"{$,"run":{"workflow":"w","version":"1","driver":"plan","plan":{"steps":[]}}}"#,
             "run.plan.steps",
         ),
         (
-            r#"{"kind":"run_created","run_id":"r","run":{"workflow":"w","version":"1","plan":{"steps":[{"name":"a","tool":"t"}]}}}"#,
+            r#"{$,"run":{"workflow":"w","version":"1","plan":{"steps":[{"name":"a","tool":"t"}]}}}"#,
             "run.plan",
         ),
-        (
-            r#"{"kind":"decision_recorded","run_id":"r","decision":{"decision":"d","confidence":1.1}}"#,
-            "decision.confidence",
-        ),
-        (
-            r#"{"kind":"run_created","run_id":"r","run":{"workflow":"w","version":"1","input":{"$payload":{"bytes":"!"}}}}"#,
-            "run.input",
-        ),
-    ] {
-        assert_eq!(refused(line).0, field, "{line}");
-    }
+        (r#"{$,"run":{"workflow":"","version":"1"}}"#, "run.workflow"),
+        (r#"{$,"run":{"workflow":"w"}}"#, "run.version"),
+    ];
+    assert_refused("run_created", &table);
+    let escaped = r#"{"kind":"run_created","run_id":"r","run":{"workflow":"w","version":"1","input":{"$payload":{"bytes":"!"}}}}"#;
+    assert_eq!(refused(escaped).0, "run.input");
+    let table = [(r#"{$,"decision":{"decision":"d","confidence":1.1}}"#, "decision.confidence")];
+    assert_refused("decision_recorded", &table);
 }
 
 #[test]

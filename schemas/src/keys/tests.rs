@@ -28,7 +28,7 @@ fn a_key_lies_in_the_partition_that_a_java_producer_gives_it() {
 fn c5_idempotency_keys_differ_by_every_part_and_by_nothing_else() {
     let (run, step) = (RunKey::new("t", "r"), StepKey::new("s", "n", 2).unwrap());
     let key = idempotency_key("i", &run, &step, 0);
-    assert_eq!(key, idempotency_key("i", &run.clone(), &step.clone(), 0));
+    assert_eq!(key, idempotency_key("i", &RunKey::new("t", "r"), &step, 0));
     let others = [
         idempotency_key("j", &run, &step, 0),
         idempotency_key("i", &RunKey::new("u", "r"), &step, 0),

@@ -4,7 +4,7 @@ use super::{
     Sum, Symbol, Text, Time,
     form::{Blob, wire_record},
     long,
-    to_typed::{count, whole},
+    take::{count, unknown, whole},
 };
 use crate::{
     self as typed, Error, ErrorClass, LetterAttempt, LetterSource, RecordClass, Result, RunKey,
@@ -179,7 +179,7 @@ impl<'a> From<&'a LetterAttempt> for Attempt<'a> {
 
 impl Attempt<'_> {
     fn into_typed(self) -> Result<LetterAttempt> {
-        let Symbol::Known(class) = self.class else { return Err(newer("step.attempts.class")) };
+        let Symbol::Known(class) = self.class else { return Err(unknown("step.attempts.class")) };
         Ok(LetterAttempt {
             attempt: count("step.attempts.attempt", self.attempt)?,
             started_at: self.started_at.0,
@@ -200,7 +200,7 @@ impl DeadLetter<'_> {
     pub(crate) fn into_letter(self) -> Result<typed::DeadLetter> {
         let bytes = |blob: Blob<'_>| Bytes::from(blob.0.into_owned());
         let source = match (self.class, self.step) {
-            (Symbol::Unknown, _) => return Err(newer("class")),
+            (Symbol::Unknown, _) => return Err(unknown("class")),
             (Symbol::Known(AnyClass::Record(class)), None) => LetterSource::Record { class },
             (Symbol::Known(AnyClass::Step(class)), Some(step)) => step.into_source(class)?,
             (Symbol::Known(AnyClass::Record(_)), Some(_)) => {
@@ -225,8 +225,4 @@ impl DeadLetter<'_> {
             dead_at: self.dead_at.0,
         })
     }
-}
-
-fn newer(field: &str) -> Error {
-    Error::UnknownKind { field: field.into(), symbol: "unknown".into(), claimed: false }
 }

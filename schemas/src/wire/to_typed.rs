@@ -2,13 +2,10 @@
 //! over is not allowed with it, and the refusal names the field.
 
 use super::{
-    Decision, Edit, Error as WireError, Output, Owner, Redrive, Retry, Run, Spec, Step, StepEvent,
-    Symbol, Text, Usage,
+    Decision, Edit, Owner, Redrive, Run, StepEvent,
+    take::{count, known, need, optional_whole, step_key, unknown, whole},
 };
-use crate::{
-    self as typed, Body, Error, InputEdit, Kind, PartitionEvent, Plan, Result, RetryPolicy,
-    RunEvent, StepKey, StepSpec,
-};
+use crate::{self as typed, Body, Error, InputEdit, Kind, PartitionEvent, Plan, Result, RunEvent};
 use std::{borrow::Cow, sync::Arc};
 
 impl StepEvent<'_> {
@@ -291,144 +288,6 @@ impl StepEvent<'_> {
             reason: self.take_reason(),
         })
     }
-
-    fn take_attempt(&mut self) -> Result<u32> {
-        count("attempt", need("attempt", self.attempt.take())?)
-    }
-
-    fn take_lease(&mut self) -> Result<Option<u64>> {
-        optional_whole("lease", self.lease.take())
-    }
-
-    /// An absent reason is an empty one: whoever reports a fact need not explain it.
-    fn take_reason(&mut self) -> String {
-        self.reason.take().map(Cow::into_owned).unwrap_or_default()
-    }
-
-    fn take_step(&mut self) -> Result<Option<StepKey>> {
-        self.step.take().map(step_key).transpose()
-    }
-
-    fn take_letter(&mut self) -> Result<typed::Digest> {
-        Ok(need("dead_letter", self.dead_letter.take())?.letter_id.0)
-    }
-
-    fn take_output(&mut self) -> Result<Option<typed::Output>> {
-        let Some(Output { data, degraded, source }) = self.output.take() else { return Ok(None) };
-        let payload = data.into_typed("output.data")?;
-        Ok(Some(typed::Output { payload, degraded, source: source.map(Cow::into_owned) }))
-    }
-
-    fn take_error(&mut self) -> Result<typed::StepError> {
-        let WireError { class, code, message, retry_after_ms } = need("error", self.error.take())?;
-        Ok(typed::StepError {
-            class: known("error.class", class)?,
-            code: code.into_owned(),
-            message: message.into_owned(),
-            retry_after_ms: optional_whole("error.retry_after_ms", retry_after_ms)?,
-        })
-    }
-
-    fn take_usage(&mut self) -> Result<Option<typed::Usage>> {
-        let Some(usage) = self.usage.take() else { return Ok(None) };
-        let usage: Usage<'_> = *usage;
-        Ok(Some(typed::Usage {
-            provider: usage.provider.map(Cow::into_owned),
-            model: usage.model.map(Cow::into_owned),
-            input_uncached: whole("usage.input_uncached", usage.input_uncached)?,
-            cache_read: whole("usage.cache_read", usage.cache_read)?,
-            cache_write: whole("usage.cache_write", usage.cache_write)?,
-            output_text: whole("usage.output_text", usage.output_text)?,
-            output_reasoning: whole("usage.output_reasoning", usage.output_reasoning)?,
-            cost_micros: whole("usage.cost_micros", usage.cost_micros)?,
-            price_version: usage.price_version.map(Cow::into_owned),
-        }))
-    }
-
-    fn take_spec(&mut self) -> Result<StepSpec> {
-        let spec: Spec<'_> = *need("spec", self.spec.take())?;
-        let status = |status| {
-            u16::try_from(status)
-                .map_err(|_| Error::invalid("spec.not_applied", "must be HTTP statuses"))
-        };
-        Ok(StepSpec {
-            tool: spec.tool.into_owned(),
-            input: spec.input.into_typed("spec.input")?,
-            effect: known("spec.effect", spec.effect)?,
-            retry: retry_policy(&spec.retry)?,
-            timeout_ms: whole("spec.timeout_ms", spec.timeout_ms)?,
-            schedule_to_start_ms: whole("spec.schedule_to_start_ms", spec.schedule_to_start_ms)?,
-            deadline_ms: whole("spec.deadline_ms", spec.deadline_ms)?,
-            key_ttl_ms: whole("spec.key_ttl_ms", spec.key_ttl_ms)?,
-            on_exhausted: known("spec.on_exhausted", spec.on_exhausted)?,
-            not_applied: spec.not_applied.into_iter().map(status).collect::<Result<_>>()?,
-        })
-    }
-
-    /// The first field that the kind did not take.
-    fn left_over(&self) -> Option<&'static str> {
-        let fields = [
-            ("run_id", self.run_id.is_some()),
-            ("step", self.step.is_some()),
-            ("attempt", self.attempt.is_some()),
-            ("lease", self.lease.is_some()),
-            ("heartbeat", self.heartbeat.is_some()),
-            ("reason", self.reason.is_some()),
-            ("run", self.run.is_some()),
-            ("spec", self.spec.is_some()),
-            ("start", self.start.is_some()),
-            ("output", self.output.is_some()),
-            ("error", self.error.is_some()),
-            ("usage", self.usage.is_some()),
-            ("decision", self.decision.is_some()),
-            ("timer", self.timer.is_some()),
-            ("resolution", self.resolution.is_some()),
-            ("dead_letter", self.dead_letter.is_some()),
-            ("redrive", self.redrive.is_some()),
-            ("discard", self.discard.is_some()),
-            ("fault", self.fault.is_some()),
-            ("owner", self.owner.is_some()),
-            ("record", self.record.is_some()),
-            ("disposal", self.disposal.is_some()),
-        ];
-        fields.iter().find(|(_, present)| *present).map(|(name, _)| *name)
-    }
-}
-
-fn retry_policy(retry: &Retry) -> Result<RetryPolicy> {
-    Ok(RetryPolicy {
-        max_attempts: count("spec.retry.max_attempts", retry.max_attempts)?,
-        initial_ms: whole("spec.retry.initial_ms", retry.initial_ms)?,
-        multiplier: retry.multiplier,
-        max_ms: whole("spec.retry.max_ms", retry.max_ms)?,
-        jitter: retry.jitter,
-        max_elapsed_ms: whole("spec.retry.max_elapsed_ms", retry.max_elapsed_ms)?,
-    })
-}
-
-/// The key as it was written; `check` judges its text.
-fn step_key(step: Step<'_>) -> Result<StepKey> {
-    let occurrence = count("step.occurrence", step.occurrence)?;
-    Ok(StepKey { scope: text(step.scope), name: text(step.name), occurrence })
-}
-
-fn text(text: Text<'_>) -> Arc<str> {
-    text.into()
-}
-
-fn need<T>(field: &'static str, value: Option<T>) -> Result<T> {
-    value.ok_or_else(|| Error::invalid(field, "is missing"))
-}
-
-fn known<T>(field: &'static str, symbol: Symbol<T>) -> Result<T> {
-    match symbol {
-        Symbol::Known(symbol) => Ok(symbol),
-        Symbol::Unknown => Err(unknown(field)),
-    }
-}
-
-fn unknown(field: &str) -> Error {
-    Error::UnknownKind { field: field.into(), symbol: "unknown".into(), claimed: false }
 }
 
 fn under_claim(error: Error, claimed: bool) -> Error {
@@ -454,19 +313,4 @@ fn in_plan(error: Error) -> Error {
         | Error::SchemaUnknown(_)
         | Error::Incompatible(_) => error,
     }
-}
-
-/// A number that is never negative.
-pub(super) fn whole(field: &'static str, number: i64) -> Result<u64> {
-    u64::try_from(number).map_err(|_| Error::invalid(field, "must not be negative"))
-}
-
-fn optional_whole(field: &'static str, number: Option<i64>) -> Result<Option<u64>> {
-    number.map(|number| whole(field, number)).transpose()
-}
-
-/// A number that fits into 32 bits.
-pub(super) fn count(field: &'static str, number: i64) -> Result<u32> {
-    u32::try_from(number)
-        .map_err(|_| Error::invalid(field, "must be a whole number below 4294967296"))
 }

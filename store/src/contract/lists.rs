@@ -93,7 +93,11 @@ pub(super) async fn filters(store: &impl RunStore) {
 pub(super) async fn pages_stay_stable_under_writes(store: &impl RunStore) {
     let mut tape = Tape::new(0);
     // Pairs of equal time, so that pages also end between runs that only the key tells apart.
-    let run = |number: u64| samples::run("default", &format!("r{number:03}"), number / 2);
+    let run = |number: u64| {
+        let mut run = samples::run("default", &format!("r{number:03}"), number);
+        run.created_at = samples::at(number / 2);
+        run
+    };
     let runs: Vec<RunState> = (0..41).map(run).collect();
     write(store, &mut tape, &runs).await;
     for limit in [1, 2, 7, 100] {

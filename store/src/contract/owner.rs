@@ -14,7 +14,8 @@ async fn write(store: &impl RunStore, tape: &mut Tape, runs: &[RunState]) {
 }
 
 fn due(run_id: &str, due_at: Micros) -> RunState {
-    let run = samples::run("default", run_id, 0);
+    // Every run begins at an offset of its own.
+    let run = samples::run("default", run_id, u64::from(run_id.as_bytes()[0]));
     samples::with_step(run, samples::waiting_step("a", 0, due_at))
 }
 
@@ -22,9 +23,9 @@ fn due(run_id: &str, due_at: Micros) -> RunState {
 pub(super) async fn pages_open_runs_in_key_order(store: &impl RunStore) {
     let mut tape = Tape::new(0);
     let mut keys = Vec::new();
-    for tenant in ["b", "a", "a-1"] {
+    for (tenant, first) in [("b", 0), ("a", 100), ("a-1", 200)] {
         for number in 0..11 {
-            let run = samples::run(tenant, &format!("r{number}"), number);
+            let run = samples::run(tenant, &format!("r{number}"), first + number);
             let ended = samples::ended(run.clone(), RunStatus::Failed, number);
             let is_open = number % 3 != 0;
             write(store, &mut tape, &[run]).await;

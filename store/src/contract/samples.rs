@@ -94,7 +94,7 @@ pub fn changed(run: &RunState) -> RunChange {
     RunChange { created: false, ..created(run) }
 }
 
-/// An open journal run without steps.
+/// An open journal run without steps. No two runs of a partition begin at one offset.
 pub fn run(tenant: &str, run_id: &str, offset: u64) -> RunState {
     let created = RunCreated {
         workflow: "refund".into(),
@@ -237,6 +237,8 @@ fn attempts(offset: u64) -> Vec<AttemptState> {
         ended_at: (number < 7).then(|| at(offset + 1)),
         end,
         charged: number % 2 == 0,
+        edit: number / 5,
+        accepted: number == 5,
         injected: (number == 3).then_some(Fault::Timeout),
         cost_micros: (number == 4).then_some(u64::MAX),
     };
@@ -288,7 +290,8 @@ pub fn full_run(tenant: &str, run_id: &str, offset: u64) -> RunState {
         BatchProgress { id: "b1".into(), index: 3, whole: true },
         BatchProgress { id: "".into(), index: 0, whole: false },
     ]);
-    run.sessions = BTreeMap::from([("S1".into(), session(offset)), ("".into(), Session::default())]);
+    run.sessions =
+        BTreeMap::from([("S1".into(), session(offset)), ("".into(), Session::default())]);
     run.seen = BTreeSet::from([0, 1, u64::MAX, 1 << 63]);
     run.decisions = 4;
     run.totals = Totals {

@@ -80,11 +80,11 @@ struct State<'a> {
     totals: Totals,
 }
 
-fn is_empty_queue(batches: &Cow<'_, VecDeque<BatchProgress>>) -> bool {
+fn is_empty_queue(batches: &VecDeque<BatchProgress>) -> bool {
     batches.is_empty()
 }
 
-fn is_empty_map(sessions: &Cow<'_, BTreeMap<String, Session>>) -> bool {
+fn is_empty_map(sessions: &BTreeMap<String, Session>) -> bool {
     sessions.is_empty()
 }
 

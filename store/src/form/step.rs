@@ -1,7 +1,10 @@
 //! One step of a run: one row, written whole with every change of the step.
 
 use super::{
-    damaged, exact, given::Given, head::read_error, offset_column, parse_name, payload,
+    damaged, exact,
+    given::Given,
+    head::read_error,
+    offset_column, parse_name, payload,
     payload::{OutputForm, PayloadForm},
     read_count, read_json, read_offset, write_json,
 };
@@ -113,7 +116,7 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-fn is_empty_list<T: Clone>(list: &Cow<'_, [T]>) -> bool {
+fn is_empty_list<T>(list: &[T]) -> bool {
     list.is_empty()
 }
 

@@ -134,7 +134,8 @@ fn count(row: &Row<'_>, at: usize) -> Result<u32> {
     read_count("steps", row.get(at)?)
 }
 
-const LETTERS: &str = "SELECT letter_id, kind, status, partition, source_offset, log_offset, tenant,
+const LETTERS: &str =
+    "SELECT letter_id, kind, status, partition, source_offset, log_offset, tenant,
     run_id, step, class, code, message, generation, attempts, attempts_json, tool, dead_at,
     closed_at, closed_by, closed_reason, given FROM dead_letters";
 

@@ -3,6 +3,7 @@
 //! A writer thread and a few reader threads own the connections, so that no task waits inside
 //! SQLite; or everything runs on the caller's thread, for the simulator.
 
+mod compare;
 mod fault;
 mod lane;
 mod list;
@@ -15,6 +16,7 @@ use crate::{
     DecisionRow, EventRow, LetterRow, LetterStatus, Page, Progress, RefusalRow, Result, RunFilter,
     RunRow, RunStore, StoreBatch, limits, metrics,
 };
+pub use compare::{Comparison, Difference, ProgressDifference, TableComparison, compare};
 use lane::Lane;
 use open::Place;
 use rusqlite::Connection;
@@ -43,25 +45,43 @@ pub struct Options {
     place: Place,
     execution: Execution,
     store_id: Option<String>,
+    max_bytes: Option<u64>,
 }
 
 impl Options {
     /// A store in a file, on threads. It is made where there is none, with a random id.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         let execution = Execution::Threads { readers: limits::READERS };
-        Self { place: Place::File(path.into()), execution, store_id: None }
+        Self { place: Place::File(path.into()), execution, store_id: None, max_bytes: None }
     }
 
     /// A store in a file, on the caller's thread. `store_id` is used only when it is made.
     pub fn inline_file(path: impl Into<PathBuf>, store_id: impl Into<String>) -> Self {
         let place = Place::File(path.into());
-        Self { place, execution: Execution::Inline, store_id: Some(store_id.into()) }
+        Self {
+            place,
+            execution: Execution::Inline,
+            store_id: Some(store_id.into()),
+            max_bytes: None,
+        }
     }
 
     /// A store in memory, on the caller's thread; gone with its last clone.
     pub fn inline_memory(store_id: impl Into<String>) -> Self {
         let place = Place::Memory;
-        Self { place, execution: Execution::Inline, store_id: Some(store_id.into()) }
+        Self {
+            place,
+            execution: Execution::Inline,
+            store_id: Some(store_id.into()),
+            max_bytes: None,
+        }
+    }
+
+    /// The file is not to grow beyond this. A batch that needs more fails as on a full disk.
+    #[must_use]
+    pub fn with_max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = Some(bytes);
+        self
     }
 
     /// With another number of reader threads. No effect on an inline store.
@@ -100,6 +120,9 @@ impl SqliteStore {
     /// [`crate::Error::Unavailable`] when it cannot be opened.
     pub fn open(options: &Options) -> Result<Self> {
         let (connection, store_id) = open::writer(&options.place, options.store_id.as_deref())?;
+        if let Some(bytes) = options.max_bytes {
+            open::limit(&connection, bytes)?;
+        }
         let lanes = match (options.execution, &options.place) {
             (Execution::Threads { readers }, Place::File(path)) => {
                 let connections =

@@ -37,6 +37,14 @@ pub(super) fn writer(place: &Place, store_id: Option<&str>) -> Result<(Connectio
     Ok((connection, store_id))
 }
 
+/// Bounds the file to whole pages within `bytes`. Never below what it already holds.
+pub(super) fn limit(connection: &Connection, bytes: u64) -> Result<()> {
+    let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page;
+    connection.pragma_update(None, "max_page_count", pages.max(1))?;
+    Ok(())
+}
+
 /// A connection that reads what [`writer`] made.
 pub(super) fn reader(path: &Path) -> Result<Connection> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, false)?;

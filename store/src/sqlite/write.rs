@@ -2,7 +2,8 @@
 
 use super::{list, number::RunNumbers};
 use crate::{
-    DecisionRow, Error, EventRow, LetterClosing, LetterRow, Progress, RefusalRow, Result, RunChange, StoreBatch,
+    DecisionRow, Error, EventRow, LetterClosing, LetterRow, Progress, RefusalRow, Result,
+    RunChange, StoreBatch,
     form::{DecisionForm, Given, HeadForm, SpecForm, StepForm, name_of, offset_column, write_json},
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -42,7 +43,13 @@ fn advance(transaction: &Transaction<'_>, batch: &StoreBatch) -> Result<()> {
                    logged_at, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
             )?
             .execute(params![
-                batch.partition, log_id, offset, chain_before.0, chain.0, at.0, state
+                batch.partition,
+                log_id,
+                offset,
+                chain_before.0,
+                chain.0,
+                at.0,
+                state
             ])?,
         Some(expected) => transaction
             .prepare_cached(
@@ -50,7 +57,13 @@ fn advance(transaction: &Transaction<'_>, batch: &StoreBatch) -> Result<()> {
                    logged_at = ?6, state = ?7 WHERE partition = ?1 AND log_offset = ?8",
             )?
             .execute(params![
-                batch.partition, log_id, offset, chain_before.0, chain.0, at.0, state,
+                batch.partition,
+                log_id,
+                offset,
+                chain_before.0,
+                chain.0,
+                at.0,
+                state,
                 offset_column(expected)
             ])?,
     };
@@ -95,9 +108,19 @@ fn write_spec(transaction: &Transaction<'_>, run: i64, change: &RunChange) -> Re
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
-            run, form.workflow, form.version, form.driver, form.parent, form.tags,
-            form.created_offset, form.created_at, form.created_digest, form.input_digest,
-            form.state, form.input, form.plan
+            run,
+            form.workflow,
+            form.version,
+            form.driver,
+            form.parent,
+            form.tags,
+            form.created_offset,
+            form.created_at,
+            form.created_digest,
+            form.input_digest,
+            form.state,
+            form.input,
+            form.plan
         ])?;
     Ok(())
 }
@@ -136,12 +159,36 @@ fn write_head(
                seen = excluded.seen, output = excluded.output",
         )?
         .execute(params![
-            run, key.tenant, key.run_id, partition, form.workflow, form.version, form.driver,
-            form.status, form.waiting_for, total, completed, failed, dead_lettered,
-            form.attempts, form.cost_micros, form.tokens_in, form.tokens_out, form.decisions,
-            form.started_at, form.ended_at, form.last_offset, form.last_at, form.failed_step,
-            form.error_class, form.error_code, form.error_message, form.output_digest,
-            form.state, form.seen, form.output
+            run,
+            key.tenant,
+            key.run_id,
+            partition,
+            form.workflow,
+            form.version,
+            form.driver,
+            form.status,
+            form.waiting_for,
+            total,
+            completed,
+            failed,
+            dead_lettered,
+            form.attempts,
+            form.cost_micros,
+            form.tokens_in,
+            form.tokens_out,
+            form.decisions,
+            form.started_at,
+            form.ended_at,
+            form.last_offset,
+            form.last_at,
+            form.failed_step,
+            form.error_class,
+            form.error_code,
+            form.error_message,
+            form.output_digest,
+            form.state,
+            form.seen,
+            form.output
         ])?;
     Ok(())
 }
@@ -195,11 +242,27 @@ fn write_steps(
             let step = change.run.steps.get(step).expect("a changed step is one of the run's");
             let form = StepForm::of(step)?;
             insert.execute(params![
-                run, form.step, form.status, form.attempt, form.charged,
-                form.generation, form.tool, form.effect, form.scheduled_offset,
-                form.scheduled_at, form.due_at, form.ended_at, form.last_offset,
-                form.error_class, form.error_code, form.error_message, form.input_digest,
-                form.output_digest, form.state, form.input, form.output
+                run,
+                form.step,
+                form.status,
+                form.attempt,
+                form.charged,
+                form.generation,
+                form.tool,
+                form.effect,
+                form.scheduled_offset,
+                form.scheduled_at,
+                form.due_at,
+                form.ended_at,
+                form.last_offset,
+                form.error_class,
+                form.error_code,
+                form.error_message,
+                form.input_digest,
+                form.output_digest,
+                form.state,
+                form.input,
+                form.output
             ])?;
         }
     }
@@ -221,8 +284,15 @@ fn write_events(
             None => String::new(),
         };
         insert.execute(params![
-            numbers.of(&event.key), offset_column(event.offset), event.at.0, event.kind, step_column(event.step.as_ref()),
-            event.attempt.map_or(-1, i64::from), event.actor, event.verdict.as_str(), reason
+            numbers.of(&event.key),
+            offset_column(event.offset),
+            event.at.0,
+            event.kind,
+            step_column(event.step.as_ref()),
+            event.attempt.map_or(-1, i64::from),
+            event.actor,
+            event.verdict.as_str(),
+            reason
         ])?;
     }
     Ok(())
@@ -268,11 +338,27 @@ fn write_letter(transaction: &Transaction<'_>, row: &LetterRow) -> Result<()> {
                ?18, ?19, ?20, ?21)",
         )?
         .execute(params![
-            row.letter_id.0, row.kind.as_str(), row.status.as_str(), row.partition,
-            offset_column(row.source_offset), offset_column(row.offset), tenant, run_id,
-            step_column(row.step.as_ref()), row.class, row.code, row.message, row.generation,
-            row.attempts, row.attempts_json, tool, row.dead_at.0, closed_at, closed_by,
-            closed_reason, given.to_column()
+            row.letter_id.0,
+            row.kind.as_str(),
+            row.status.as_str(),
+            row.partition,
+            offset_column(row.source_offset),
+            offset_column(row.offset),
+            tenant,
+            run_id,
+            step_column(row.step.as_ref()),
+            row.class,
+            row.code,
+            row.message,
+            row.generation,
+            row.attempts,
+            row.attempts_json,
+            tool,
+            row.dead_at.0,
+            closed_at,
+            closed_by,
+            closed_reason,
+            given.to_column()
         ])?;
     Ok(())
 }
@@ -302,8 +388,13 @@ fn write_refusals(transaction: &Transaction<'_>, refusals: &[RefusalRow]) -> Res
                    answer, logged_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
-                row.partition, offset_column(row.offset), tenant, run_id,
-                name_of("reason", &row.reason)?, answer, row.at.0
+                row.partition,
+                offset_column(row.offset),
+                tenant,
+                run_id,
+                name_of("reason", &row.reason)?,
+                answer,
+                row.at.0
             ])?;
     }
     Ok(())

@@ -43,9 +43,7 @@ impl Default for Allowed {
 impl Allowed {
     /// Tools on this machine only: 127.0.0.0/8, ::1 and `localhost`.
     pub fn loopback() -> Self {
-        Self {
-            patterns: vec![Pattern::Loopback],
-        }
+        Self { patterns: vec![Pattern::Loopback] }
     }
 
     /// The hosts that an operator names: `host`, `host:port`, `*.suffix`, `*.suffix:port`, an address
@@ -71,27 +69,17 @@ impl Allowed {
     /// Says what is wrong and how to allow it.
     pub fn check(&self, tool: &str) -> Result<(), String> {
         let target = Target::parse(tool)?;
-        self.reach(&target.endpoint)
-            .map(|_| ())
-            .ok_or_else(|| refusal(&target.endpoint))
+        self.reach(&target.endpoint).map(|_| ()).ok_or_else(|| refusal(&target.endpoint))
     }
 
     /// How far a call to this endpoint may reach; `None` when it is not allowed.
     pub(super) fn reach(&self, endpoint: &Endpoint) -> Option<Reach> {
-        if !self
-            .patterns
-            .iter()
-            .any(|pattern| pattern.matches(endpoint))
-        {
+        if !self.patterns.iter().any(|pattern| pattern.matches(endpoint)) {
             return None;
         }
         // Whoever allows `localhost` means this machine, whatever a name server makes of it.
         let is_local = is_local_name(&endpoint.host) || is_loopback(endpoint);
-        Some(if is_local {
-            Reach::Loopback
-        } else {
-            Reach::AsResolved
-        })
+        Some(if is_local { Reach::Loopback } else { Reach::AsResolved })
     }
 }
 
@@ -108,11 +96,7 @@ impl Reach {
 /// What a refused caller is told.
 pub(super) fn refusal(endpoint: &Endpoint) -> String {
     let Endpoint { host, port, .. } = endpoint;
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.clone()
-    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     format!("tools may not be called on {host}:{port}; allow it with {ALLOW_SETTING} {host}:{port}")
 }
 
@@ -121,9 +105,7 @@ fn is_local_name(host: &str) -> bool {
 }
 
 fn is_loopback(endpoint: &Endpoint) -> bool {
-    endpoint
-        .address()
-        .is_some_and(|address| address.to_canonical().is_loopback())
+    endpoint.address().is_some_and(|address| address.to_canonical().is_loopback())
 }
 
 impl Pattern {
@@ -147,11 +129,7 @@ impl Pattern {
         if name.is_empty() || name.starts_with('.') || !name.chars().all(legal) {
             return Err(wrong());
         }
-        Ok(if below {
-            Self::Below(format!(".{name}"), port)
-        } else {
-            Self::Host(name, port)
-        })
+        Ok(if below { Self::Below(format!(".{name}"), port) } else { Self::Host(name, port) })
     }
 
     fn matches(&self, endpoint: &Endpoint) -> bool {
@@ -180,10 +158,9 @@ fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     }
     match text.split_once(':') {
         None => Some((text, None)),
-        Some((_, rest)) if rest.contains(':') => text
-            .parse::<std::net::Ipv6Addr>()
-            .ok()
-            .map(|_| (text, None)),
+        Some((_, rest)) if rest.contains(':') => {
+            text.parse::<std::net::Ipv6Addr>().ok().map(|_| (text, None))
+        }
         Some((host, digits)) => Some((host, Some(port(digits)?))),
     }
 }

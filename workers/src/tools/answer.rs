@@ -79,17 +79,10 @@ pub(super) async fn read_result(
     deadline: Instant,
 ) -> Result<Received, Silence> {
     let announced_bytes = body.size_hint().lower();
-    let mut sink = Sink {
-        kept: Vec::new(),
-        hash: None,
-        read_bytes: 0,
-    };
+    let mut sink = Sink { kept: Vec::new(), hash: None, read_bytes: 0 };
     while sink.read_bytes < RESULT_BYTES {
         let frame = connection.along(body.frame());
-        match timeout_at(deadline, frame)
-            .await
-            .map_err(|_| Silence::TimedOut)?
-        {
+        match timeout_at(deadline, frame).await.map_err(|_| Silence::TimedOut)? {
             Some(Ok(frame)) => frame.data_ref().map_or((), |data| sink.take(data)),
             Some(Err(error)) => return Err(Silence::of(&error)),
             None => break,
@@ -121,9 +114,7 @@ pub(super) async fn read_excerpt(
 
 /// The output that a result is. Without a type it is JSON if it reads as JSON.
 pub(super) fn payload(headers: &HeaderMap, received: Received) -> Payload {
-    let declared = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let declared = declared.filter(|text| !text.is_empty() && text.len() <= limits::NAME_BYTES);
     let may_be_json = declared.is_none_or(is_json);
     match received {
@@ -176,13 +167,8 @@ impl StatedUsage {
             self.output_reasoning,
             self.cost_micros,
         ];
-        texts
-            .into_iter()
-            .flatten()
-            .all(|text| text.len() <= limits::NAME_BYTES)
-            && numbers
-                .into_iter()
-                .all(|number| i64::try_from(number).is_ok())
+        texts.into_iter().flatten().all(|text| text.len() <= limits::NAME_BYTES)
+            && numbers.into_iter().all(|number| i64::try_from(number).is_ok())
     }
 }
 
@@ -191,10 +177,7 @@ pub(super) fn usage(headers: &HeaderMap) -> Option<Usage> {
     let stated = headers.get(USAGE)?;
     let read = serde_json::from_slice::<StatedUsage>(stated.as_bytes()).ok();
     let Some(usage) = read.filter(StatedUsage::is_within_limits) else {
-        tracing::warn!(
-            header = USAGE,
-            "a tool states its usage in a form that cannot be read"
-        );
+        tracing::warn!(header = USAGE, "a tool states its usage in a form that cannot be read");
         return None;
     };
     Some(Usage {

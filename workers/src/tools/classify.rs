@@ -76,27 +76,19 @@ pub(super) fn failure(
 /// The end of an attempt that was sent and has no whole answer.
 pub(super) fn silence(effect: Effect, silence: &Silence, timeout: Duration) -> CallEnd {
     let (class, code, message) = match silence {
-        Silence::TimedOut => (
-            ErrorClass::Timeout,
-            "timeout",
-            format!("no answer within {} ms", timeout.as_millis()),
-        ),
+        Silence::TimedOut => {
+            (ErrorClass::Timeout, "timeout", format!("no answer within {} ms", timeout.as_millis()))
+        }
         Silence::Dropped(why) => (
             ErrorClass::Transient,
             "dropped",
             format!("the connection ended before the answer did: {why}"),
         ),
-        Silence::Malformed(why) => (
-            ErrorClass::Transient,
-            "bad_answer",
-            format!("the answer is not HTTP/1.1: {why}"),
-        ),
+        Silence::Malformed(why) => {
+            (ErrorClass::Transient, "bad_answer", format!("the answer is not HTTP/1.1: {why}"))
+        }
     };
-    let class = if effect.is_careful() {
-        ErrorClass::UnknownOutcome
-    } else {
-        class
-    };
+    let class = if effect.is_careful() { ErrorClass::UnknownOutcome } else { class };
     CallEnd::Failed(StepError::new(class, code, cut(message)))
 }
 
@@ -126,11 +118,7 @@ fn excerpt(body: &[u8]) -> String {
         .take(EXCERPT_CHARS)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    if characters.next().is_some() {
-        format!("{shown}…")
-    } else {
-        shown
-    }
+    if characters.next().is_some() { format!("{shown}…") } else { shown }
 }
 
 /// A message within its limit.

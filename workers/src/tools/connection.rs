@@ -79,11 +79,7 @@ impl Connection {
             .map_err(|error| NotSent::Closed(describe(&error)))?;
         // An error of the connection reaches the request that it concerns, so here it is dropped.
         let driver = Driver(Some(Box::pin(connection.map(drop))));
-        Ok(Self {
-            sender,
-            driver,
-            gate,
-        })
+        Ok(Self { sender, driver, gate })
     }
 
     /// Sends a request and waits for the head of its answer, both until the deadline.
@@ -93,11 +89,7 @@ impl Connection {
         deadline: Instant,
     ) -> Result<Response<Incoming>, Unanswered> {
         self.gate.open(deadline);
-        let Self {
-            sender,
-            driver,
-            gate,
-        } = self;
+        let Self { sender, driver, gate } = self;
         let answer = driver.along(sender.send_request(request));
         let error = match timeout_at(deadline, answer).await {
             Ok(Ok(response)) => {

@@ -88,9 +88,7 @@ pub(super) async fn dial(
             Scheme::Https => secure(endpoint, tls, stream).await,
         }
     };
-    timeout_at(deadline, opened)
-        .await
-        .unwrap_or(Err(NotSent::TimedOut))
+    timeout_at(deadline, opened).await.unwrap_or(Err(NotSent::TimedOut))
 }
 
 async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, NotSent> {
@@ -98,9 +96,7 @@ async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, NotSent> {
         return Ok(vec![SocketAddr::new(address, endpoint.port)]);
     }
     let found = lookup_host((endpoint.host.as_str(), endpoint.port)).await;
-    let addresses: Vec<_> = found
-        .map_err(|error| NotSent::Dns(error.to_string()))?
-        .collect();
+    let addresses: Vec<_> = found.map_err(|error| NotSent::Dns(error.to_string()))?.collect();
     if addresses.is_empty() {
         return Err(NotSent::Dns("the name has no address".into()));
     }
@@ -109,10 +105,7 @@ async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, NotSent> {
 
 /// Checks every address, not only the first: which one answers is not ours to choose.
 pub(super) fn within(reach: Reach, addresses: &[SocketAddr]) -> Result<(), NotSent> {
-    let outside = addresses
-        .iter()
-        .map(SocketAddr::ip)
-        .find(|address| !reach.includes(*address));
+    let outside = addresses.iter().map(SocketAddr::ip).find(|address| !reach.includes(*address));
     outside.map_or(Ok(()), |address| Err(NotSent::Forbidden(address)))
 }
 
@@ -140,10 +133,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     // On one machine a socket can connect to itself, if its own port is the one nobody listens on.
     if stream.local_addr()? == stream.peer_addr()? {
-        return Err(io::Error::new(
-            io::ErrorKind::ConnectionRefused,
-            "nobody listens there",
-        ));
+        return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens there"));
     }
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -156,9 +146,6 @@ async fn secure(
 ) -> Result<Box<dyn Wire>, NotSent> {
     let failed = |why: String| NotSent::Tls(why);
     let name = ServerName::try_from(endpoint.host.clone()).map_err(|e| failed(e.to_string()))?;
-    let secured = tls
-        .connect(name, stream)
-        .await
-        .map_err(|e| failed(e.to_string()))?;
+    let secured = tls.connect(name, stream).await.map_err(|e| failed(e.to_string()))?;
     Ok(Box::new(secured))
 }

@@ -49,8 +49,7 @@ struct Pass {
 
 impl Pass {
     fn is_over(&self) -> bool {
-        self.deadline
-            .is_none_or(|deadline| Instant::now() >= deadline)
+        self.deadline.is_none_or(|deadline| Instant::now() >= deadline)
     }
 }
 
@@ -66,10 +65,7 @@ impl Gate {
 
     /// Lets one request through until its deadline.
     pub(super) fn open(&self, deadline: Instant) {
-        *self.pass() = Pass {
-            deadline: Some(deadline),
-            ..Pass::default()
-        };
+        *self.pass() = Pass { deadline: Some(deadline), ..Pass::default() };
     }
 
     /// Whether a byte of the request may have left. `false` is certain.
@@ -112,10 +108,7 @@ impl Gate {
 }
 
 fn too_late() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::TimedOut,
-        "the deadline passed before the request was written",
-    )
+    io::Error::new(io::ErrorKind::TimedOut, "the deadline passed before the request was written")
 }
 
 /// A stream behind its gate.

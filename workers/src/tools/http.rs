@@ -38,10 +38,7 @@ struct Shared {
 impl HttpTools {
     /// Calls tools on these hosts. Certificates are checked against Mozilla's list as compiled in.
     pub fn new(allowed: Allowed) -> Self {
-        Self::with_roots(
-            allowed,
-            webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
-        )
+        Self::with_roots(allowed, webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect())
     }
 
     /// The same with certificate authorities of one's own.
@@ -53,13 +50,7 @@ impl HttpTools {
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let tls = TlsConnector::from(Arc::new(tls));
-        Self {
-            shared: Arc::new(Shared {
-                allowed,
-                tls,
-                idle: Arc::default(),
-            }),
-        }
+        Self { shared: Arc::new(Shared { allowed, tls, idle: Arc::default() }) }
     }
 
     async fn attempt(&self, call: &ToolCall, deadline: Instant) -> CallEnd {
@@ -115,9 +106,7 @@ impl HttpTools {
             }
         }
         let mut connection = self.connect(&target.endpoint, reach, deadline).await?;
-        let response = connection
-            .ask(request::build(call, target), deadline)
-            .await?;
+        let response = connection.ask(request::build(call, target), deadline).await?;
         Ok((connection, response))
     }
 
@@ -167,10 +156,7 @@ async fn conclude(
     }
     let received = answer::read_result(connection, body, deadline).await;
     let payload = answer::payload(&head.headers, received.map_err(Unanswered::Silent)?);
-    Ok(CallEnd::Completed {
-        output: Output::of(payload),
-        usage: answer::usage(&head.headers),
-    })
+    Ok(CallEnd::Completed { output: Output::of(payload), usage: answer::usage(&head.headers) })
 }
 
 fn refused(class: ErrorClass, code: &str, why: String) -> CallEnd {

@@ -53,10 +53,7 @@ impl IdleConnections {
     pub(super) fn take(&self, endpoint: &Endpoint) -> Option<Connection> {
         loop {
             let newest = self.stash().by_endpoint.get_mut(endpoint)?.pop()?;
-            let Waiting {
-                since,
-                mut connection,
-            } = newest;
+            let Waiting { since, mut connection } = newest;
             if since.elapsed() < IDLE && connection.is_idle() {
                 return Some(connection);
             }
@@ -74,10 +71,7 @@ impl IdleConnections {
         if waiting.len() >= IDLE_PER_HOST {
             return;
         }
-        waiting.push(Waiting {
-            since: Instant::now(),
-            connection,
-        });
+        waiting.push(Waiting { since: Instant::now(), connection });
         if !stash.is_swept {
             stash.is_swept = true;
             tokio::spawn(sweep(Arc::downgrade(self)));

@@ -22,11 +22,5 @@ pub(super) const EXCERPT: Duration = Duration::from_secs(1);
 /// Characters of a failing answer's body that go into the message.
 pub(super) const EXCERPT_CHARS: usize = 200;
 
-const _: () = assert!(
-    RESULT_BYTES > PAYLOAD_BYTES as u64,
-    "a result that is kept is read whole"
-);
-const _: () = assert!(
-    IDLE_TOTAL >= IDLE_PER_HOST,
-    "one host may fill its own share"
-);
+const _: () = assert!(RESULT_BYTES > PAYLOAD_BYTES as u64, "a result that is kept is read whole");
+const _: () = assert!(IDLE_TOTAL >= IDLE_PER_HOST, "one host may fill its own share");

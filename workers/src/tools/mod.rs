@@ -60,9 +60,9 @@ pub enum CallEnd {
         /// What it used, if the tool said so.
         usage: Option<Usage>,
     },
-    /// With an error after something was sent.
+    /// With an error: something was sent, or the tool may not be called at all.
     Failed(StepError),
-    /// Nothing was sent.
+    /// Nothing was sent, and that may change.
     NeverSent(StepError),
 }
 

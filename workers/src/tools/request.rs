@@ -76,9 +76,7 @@ fn traceparent(call: &ToolCall) -> String {
 fn is_valid(trace: &Trace) -> bool {
     let is_id = |text: &str, digits: usize| {
         text.len() == digits
-            && text
-                .bytes()
-                .all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
+            && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
             && text.bytes().any(|c| c != b'0')
     };
     is_id(&trace.trace_id, 32) && is_id(&trace.span_id, 16)

@@ -16,11 +16,7 @@ pub(super) fn retry_after_ms(headers: &HeaderMap, now: Micros) -> Option<u64> {
     let due = httpdate::parse_http_date(text).ok()?;
     let answered = date(headers, DATE).unwrap_or_else(|| system_time(now));
     let wait = due.duration_since(answered).unwrap_or(Duration::ZERO);
-    Some(
-        u64::try_from(wait.as_millis())
-            .unwrap_or(u64::MAX)
-            .min(DEADLINE_MS),
-    )
+    Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).min(DEADLINE_MS))
 }
 
 fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {

@@ -41,7 +41,7 @@ pub(super) struct Target {
     pub(super) endpoint: Endpoint,
     /// The `Host` header: host and port as the URL has them.
     pub(super) authority: HeaderValue,
-    /// Path and query; `/` if the URL has none.
+    /// Path and query. An empty path is written as `/`.
     pub(super) path: PathAndQuery,
 }
 
@@ -51,9 +51,7 @@ impl Target {
     /// # Errors
     /// Says what is wrong. The text never repeats the URL, which may hold a password.
     pub(super) fn parse(tool: &str) -> Result<Self, String> {
-        let uri: Uri = tool
-            .parse()
-            .map_err(|error| format!("tool is not a URL: {error}"))?;
+        let uri: Uri = tool.parse().map_err(|error| format!("tool is not a URL: {error}"))?;
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Http,
             Some("https") => Scheme::Https,
@@ -68,20 +66,10 @@ impl Target {
             Scheme::Http => 80,
             Scheme::Https => 443,
         });
-        let path = match uri.path_and_query() {
-            Some(path) if path.as_str().starts_with('/') => path.clone(),
-            // `http://host?x=1` has a query and no path; an origin server wants the slash.
-            Some(query) => PathAndQuery::try_from(format!("/{query}"))
-                .map_err(|error| format!("tool has a malformed query: {error}"))?,
-            None => PathAndQuery::from_static("/"),
-        };
+        let path = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
         let authority = HeaderValue::from_str(authority.as_str())
             .map_err(|_| "tool has a host with characters that a header cannot hold")?;
-        Ok(Self {
-            endpoint: Endpoint { scheme, host, port },
-            authority,
-            path,
-        })
+        Ok(Self { endpoint: Endpoint { scheme, host, port }, authority, path })
     }
 }
 

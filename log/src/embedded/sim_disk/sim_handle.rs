@@ -1,6 +1,6 @@
 //! What a process holds of a simulated disk: open files and locks, void once the process is dead.
 
-use super::{SimDisk, World, dead, sim_file::SimBytes};
+use super::{SimDisk, dead, sim_file::SimBytes};
 use crate::embedded::{disk::DiskFile, lock};
 use std::{io, path::PathBuf};
 
@@ -8,13 +8,12 @@ use std::{io, path::PathBuf};
 pub(super) struct SimLock {
     pub(super) disk: SimDisk,
     pub(super) path: PathBuf,
-    pub(super) life: u64,
 }
 
 impl Drop for SimLock {
     fn drop(&mut self) {
         let mut world = lock(&self.disk.world);
-        if world.locks.get(&self.path).is_some_and(|(life, _)| *life == self.life) {
+        if world.locks.get(&self.path).is_some_and(|(life, _)| *life == self.disk.life) {
             world.locks.remove(&self.path);
         }
     }
@@ -25,20 +24,11 @@ impl Drop for SimLock {
 pub(super) struct SimFile {
     pub(super) disk: SimDisk,
     pub(super) id: u64,
-    pub(super) life: u64,
 }
 
 impl SimFile {
-    fn change<T>(&self, change: impl FnOnce(&mut World) -> io::Result<T>) -> io::Result<T> {
-        let life = self.life;
-        self.disk.change(|world| if world.life == life { change(world) } else { Err(dead()) })
-    }
-
     fn look<T>(&self, look: impl FnOnce(&SimBytes) -> T) -> io::Result<T> {
-        let world = lock(&self.disk.world);
-        world.live()?;
-        let alive = world.files.get(&self.id).filter(|_| world.life == self.life);
-        alive.map(look).ok_or_else(dead)
+        self.disk.look(|world| world.files.get(&self.id).map(look).ok_or_else(dead))
     }
 }
 
@@ -54,16 +44,16 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let at = usize::try_from(at).map_err(io::Error::other)?;
-        self.change(|world| world.write(self.id, bytes, at))
+        self.disk.change(|world| world.write(self.id, bytes, at))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.change(|world| world.sync(self.id))
+        self.disk.change(|world| world.sync(self.id))
     }
 
     fn truncate(&self, size_bytes: u64) -> io::Result<()> {
         let size = usize::try_from(size_bytes).map_err(io::Error::other)?;
-        self.change(|world| {
+        self.disk.change(|world| {
             world.files.get_mut(&self.id).ok_or_else(dead)?.truncate(size);
             Ok(())
         })

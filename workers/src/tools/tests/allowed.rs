@@ -42,23 +42,14 @@ fn loopback_is_the_default_and_nothing_else_is_in_it() {
 
 #[test]
 fn a_refusal_names_the_setting_to_paste() {
-    let refusal = Allowed::default()
-        .check("https://api.example.com/v1")
-        .unwrap_err();
+    let refusal = Allowed::default().check("https://api.example.com/v1").unwrap_err();
     let expected = "tools may not be called on api.example.com:443; \
         allow it with --allow-tool-host api.example.com:443";
     assert_eq!(refusal, expected);
-    let refusal = Allowed::default()
-        .check("http://[2001:DB8::1]/")
-        .unwrap_err();
+    let refusal = Allowed::default().check("http://[2001:DB8::1]/").unwrap_err();
     let pasted = refusal.split(' ').next_back().unwrap();
     assert_eq!(pasted, "[2001:db8::1]:80");
-    assert_eq!(
-        Allowed::parse([pasted])
-            .unwrap()
-            .check("http://[2001:db8::1]/"),
-        Ok(())
-    );
+    assert_eq!(Allowed::parse([pasted]).unwrap().check("http://[2001:db8::1]/"), Ok(()));
 }
 
 #[test]
@@ -67,16 +58,8 @@ fn patterns_match_what_they_say() {
         ("api.example.com", "https://api.example.com/", true),
         ("API.example.com.", "https://api.EXAMPLE.com:8443/", true),
         ("api.example.com", "https://other.example.com/", false),
-        (
-            "api.example.com",
-            "https://api.example.com.evil.net/",
-            false,
-        ),
-        (
-            "api.example.com:8443",
-            "https://api.example.com:8443/",
-            true,
-        ),
+        ("api.example.com", "https://api.example.com.evil.net/", false),
+        ("api.example.com:8443", "https://api.example.com:8443/", true),
         ("api.example.com:443", "https://api.example.com/", true),
         ("api.example.com:8443", "https://api.example.com/", false),
         ("*.example.com", "https://a.b.example.com/", true),
@@ -158,10 +141,7 @@ fn a_local_name_that_resolves_elsewhere_is_refused_when_connecting() {
     let foreign = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), 80));
     let local6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 80));
     let forbidden = Err(NotSent::Forbidden(foreign.ip()));
-    assert_eq!(
-        dial::within(Reach::Loopback, &[local, local6, mapped]),
-        Ok(())
-    );
+    assert_eq!(dial::within(Reach::Loopback, &[local, local6, mapped]), Ok(()));
     assert_eq!(dial::within(Reach::Loopback, &[local, foreign]), forbidden);
     assert_eq!(dial::within(Reach::AsResolved, &[foreign]), Ok(()));
 }
@@ -172,15 +152,9 @@ async fn a_host_that_is_not_allowed_is_refused_at_dispatch_too() {
     let tools = HttpTools::new(Allowed::parse(["api.example.com"]).unwrap());
     for effect in EFFECTS {
         let error = failed(tools.call(call(&server.url("/"), effect)).await);
-        assert_eq!(
-            (error.class, &*error.code),
-            (ErrorClass::Policy, "tool_host_not_allowed")
-        );
+        assert_eq!((error.class, &*error.code), (ErrorClass::Policy, "tool_host_not_allowed"));
     }
     assert_eq!(server.connections(), 0);
     let error = failed(tools.call(call("queue:refunds", Effect::Pure)).await);
-    assert_eq!(
-        (error.class, &*error.code),
-        (ErrorClass::Terminal, "tool_url_invalid")
-    );
+    assert_eq!((error.class, &*error.code), (ErrorClass::Terminal, "tool_url_invalid"));
 }

@@ -93,10 +93,7 @@ fn a_status_outside_the_table_is_never_a_success_and_never_safe_for_the_careful(
         for effect in EFFECTS {
             let class = classify(effect, &[], status, Some(1));
             let careful = Some(UnknownOutcome).filter(|_| !success);
-            assert!(
-                !effect.is_careful() || class == careful,
-                "{status} for {effect:?}"
-            );
+            assert!(!effect.is_careful() || class == careful, "{status} for {effect:?}");
             assert_eq!(class.is_none(), success, "{status} for {effect:?}");
         }
     }
@@ -104,26 +101,11 @@ fn a_status_outside_the_table_is_never_a_success_and_never_safe_for_the_careful(
 
 #[test]
 fn a_503_with_retry_after_is_a_pause_for_the_careful_and_transient_for_the_others() {
-    assert_eq!(
-        classify(Effect::AtMostOnce, &[], 503, Some(0)),
-        Some(RateLimited)
-    );
-    assert_eq!(
-        classify(Effect::Probe, &[], 503, Some(7000)),
-        Some(RateLimited)
-    );
-    assert_eq!(
-        classify(Effect::Idempotent, &[], 503, Some(7000)),
-        Some(Transient)
-    );
-    assert_eq!(
-        classify(Effect::Pure, &[], 503, Some(7000)),
-        Some(Transient)
-    );
-    assert_eq!(
-        classify(Effect::AtMostOnce, &[], 502, Some(7000)),
-        Some(UnknownOutcome)
-    );
+    assert_eq!(classify(Effect::AtMostOnce, &[], 503, Some(0)), Some(RateLimited));
+    assert_eq!(classify(Effect::Probe, &[], 503, Some(7000)), Some(RateLimited));
+    assert_eq!(classify(Effect::Idempotent, &[], 503, Some(7000)), Some(Transient));
+    assert_eq!(classify(Effect::Pure, &[], 503, Some(7000)), Some(Transient));
+    assert_eq!(classify(Effect::AtMostOnce, &[], 502, Some(7000)), Some(UnknownOutcome));
 }
 
 #[test]
@@ -138,19 +120,13 @@ fn statuses_that_the_tool_lists_count_as_not_done_for_the_careful() {
         assert_eq!(classify(effect, &[429], 429, None), Some(RateLimited));
     }
     assert_eq!(classify(Effect::Idempotent, &[202], 202, None), None);
-    assert_eq!(
-        classify(Effect::Idempotent, &[412], 412, None),
-        Some(Terminal)
-    );
+    assert_eq!(classify(Effect::Idempotent, &[412], 412, None), Some(Terminal));
 }
 
 #[tokio::test]
 async fn the_table_holds_over_a_socket() {
     for row in TABLE.iter().filter(|row| row.0 != 204 && row.0 != 304) {
-        let reason = StatusCode::from_u16(row.0)
-            .unwrap()
-            .canonical_reason()
-            .unwrap_or("Other");
+        let reason = StatusCode::from_u16(row.0).unwrap().canonical_reason().unwrap_or("Other");
         let server = Server::answering(answer(&format!("{} {reason}", row.0), "", "7")).await;
         let tools = tools();
         for effect in EFFECTS {
@@ -159,55 +135,30 @@ async fn the_table_holds_over_a_socket() {
                 None => assert_eq!(completed(end).payload.data, "7"),
                 Some(class) => {
                     let error = failed(end);
-                    assert_eq!(
-                        (error.class, error.code),
-                        (class, format!("http_{}", row.0))
-                    );
+                    assert_eq!((error.class, error.code), (class, format!("http_{}", row.0)));
                 }
             }
         }
-        assert_eq!(
-            server.seen().len(),
-            EFFECTS.len(),
-            "{}: one request a call",
-            row.0
-        );
+        assert_eq!(server.seen().len(), EFFECTS.len(), "{}: one request a call", row.0);
     }
 }
 
 #[test]
 fn messages_hold_status_and_the_beginning_of_the_body_within_the_limit() {
-    let end = failure(
-        Transient,
-        StatusCode::SERVICE_UNAVAILABLE,
-        Some(5),
-        b" down\nfor\0now ",
-    );
+    let end = failure(Transient, StatusCode::SERVICE_UNAVAILABLE, Some(5), b" down\nfor\0now ");
     let error = failed(end);
     assert_eq!(error.message, "503 Service Unavailable: down for now");
     assert_eq!(error.retry_after_ms, Some(5));
 
     let long = "é".repeat(5000);
     let end = failure(Terminal, StatusCode::BAD_REQUEST, Some(5), long.as_bytes());
-    let CallEnd::Failed(error) = end else {
-        panic!("{end:?}")
-    };
-    assert_eq!(
-        error.message,
-        format!("400 Bad Request: {}…", "é".repeat(200))
-    );
-    assert_eq!(
-        error.retry_after_ms, None,
-        "a pause helps no terminal error"
-    );
+    let CallEnd::Failed(error) = end else { panic!("{end:?}") };
+    assert_eq!(error.message, format!("400 Bad Request: {}…", "é".repeat(200)));
+    assert_eq!(error.retry_after_ms, None, "a pause helps no terminal error");
 
     let cut = super::super::classify::cut("ö".repeat(MESSAGE_BYTES));
     assert!(cut.len() <= MESSAGE_BYTES && cut.ends_with('…'));
 
     let end = failure(Terminal, StatusCode::FOUND, None, b"");
-    assert!(
-        failed(end)
-            .message
-            .contains("redirects are not followed; call the target itself")
-    );
+    assert!(failed(end).message.contains("redirects are not followed; call the target itself"));
 }

@@ -8,7 +8,7 @@ use super::{
         request,
         target::Target,
     },
-    BRIEF, EFFECTS, call, failed, never_sent,
+    BRIEF, EFFECTS, call, failed, for_every_effect, never_sent,
     server::{Server, answer},
     silent_class, tools,
 };
@@ -25,37 +25,23 @@ use ErrorClass::{Timeout, Transient};
 
 /// An address on which nobody listens.
 async fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string()
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
 }
 
 #[tokio::test]
 async fn a_refused_connection_was_never_sent_for_any_effect() {
     let address = free_address().await;
     for effect in EFFECTS {
-        let end = tools()
-            .call(call(&format!("http://{address}/"), effect))
-            .await;
+        let end = tools().call(call(&format!("http://{address}/"), effect)).await;
         let error = never_sent(end);
-        assert_eq!(
-            (error.class, error.code.as_str()),
-            (Transient, "connect_refused")
-        );
+        assert_eq!((error.class, error.code.as_str()), (Transient, "connect_refused"));
     }
 }
 
 #[tokio::test]
 async fn a_name_without_an_address_was_never_sent() {
     let tools = super::HttpTools::new(super::Allowed::parse(["*.invalid"]).unwrap());
-    let error = never_sent(
-        tools
-            .call(call("http://nobody.invalid/", Effect::AtMostOnce))
-            .await,
-    );
+    let error = never_sent(tools.call(call("http://nobody.invalid/", Effect::AtMostOnce)).await);
     assert_eq!((error.class, error.code.as_str()), (Transient, "dns"));
 }
 
@@ -81,33 +67,24 @@ async fn a_remote_that_never_ends_the_tls_handshake_was_never_sent() {
 
 #[tokio::test]
 async fn f1_a_tool_that_stays_silent_ends_as_timeout() {
-    for effect in EFFECTS {
+    for_every_effect(|effect| async move {
         let server = Server::stalling("").await;
         let mut call = call(&server.url("/"), effect);
         call.timeout = BRIEF;
         let error = failed(tools().call(call).await);
         assert_eq!(server.seen().len(), 1);
-        assert_eq!(
-            (error.class, &*error.code),
-            (silent_class(effect, Timeout), "timeout")
-        );
-        assert_eq!(error.message, "no answer within 150 ms");
-    }
+        assert_eq!((error.class, &*error.code), (silent_class(effect, Timeout), "timeout"));
+        assert_eq!(error.message, "no answer within 400 ms");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn f13_an_at_most_once_request_without_an_answer_is_unknown_and_seen_once() {
     let server = Server::closing("").await;
-    let error = failed(
-        tools()
-            .call(call(&server.url("/email"), Effect::AtMostOnce))
-            .await,
-    );
+    let error = failed(tools().call(call(&server.url("/email"), Effect::AtMostOnce)).await);
     assert_eq!(server.seen().len(), 1, "the email is sent once");
-    assert_eq!(
-        (error.class, &*error.code),
-        (ErrorClass::UnknownOutcome, "dropped")
-    );
+    assert_eq!((error.class, &*error.code), (ErrorClass::UnknownOutcome, "dropped"));
 }
 
 #[tokio::test]
@@ -122,10 +99,7 @@ async fn f14_a_reply_that_is_dropped_after_the_charge_leaves_one_key_for_every_a
         assert_eq!((error.class, &*error.code), (Transient, "dropped"));
     }
     let seen = server.seen();
-    let keys: Vec<_> = seen
-        .iter()
-        .map(|one| one.headers["idempotency-key"].clone())
-        .collect();
+    let keys: Vec<_> = seen.iter().map(|one| one.headers["idempotency-key"].clone()).collect();
     assert_eq!(keys.len(), 2, "each call is one request");
     assert_eq!(keys[0], keys[1]);
     assert_eq!(keys[0].len(), 64);
@@ -139,11 +113,7 @@ async fn an_answer_that_breaks_off_at_any_byte_is_silence() {
             let server = Server::closing(&whole.as_bytes()[..length]).await;
             let error = failed(tools().call(call(&server.url("/"), effect)).await);
             assert_eq!(server.seen().len(), 1, "cut at {length}");
-            assert_eq!(
-                error.class,
-                silent_class(effect, Transient),
-                "cut at {length}"
-            );
+            assert_eq!(error.class, silent_class(effect, Transient), "cut at {length}");
             assert_eq!(error.code, "dropped", "cut at {length}");
         }
     }
@@ -152,26 +122,24 @@ async fn an_answer_that_breaks_off_at_any_byte_is_silence() {
 #[tokio::test]
 async fn an_answer_that_stalls_in_head_or_body_ends_in_time() {
     let whole = super::server::ok(r#"{"ok":true}"#);
-    for effect in EFFECTS {
+    let whole = whole.as_bytes();
+    for_every_effect(|effect| async move {
         for length in [9, whole.len() - 12, whole.len() - 1] {
-            let server = Server::stalling(&whole.as_bytes()[..length]).await;
+            let server = Server::stalling(&whole[..length]).await;
             let mut call = call(&server.url("/"), effect);
             call.timeout = BRIEF;
             let error = failed(tools().call(call).await);
-            assert_eq!(
-                (error.class, &*error.code),
-                (silent_class(effect, Timeout), "timeout")
-            );
+            assert_eq!((error.class, &*error.code), (silent_class(effect, Timeout), "timeout"));
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_slow_drip_does_not_outlive_the_time_out() {
     let server = Server::start(|mut peer| async move {
         peer.request().await;
-        peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-            .await;
+        peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await;
         let mut drip = tokio::time::interval(Duration::from_millis(5));
         loop {
             drip.tick().await;
@@ -183,29 +151,24 @@ async fn a_slow_drip_does_not_outlive_the_time_out() {
     call.timeout = BRIEF;
     let started = Instant::now();
     assert_eq!(failed(tools().call(call).await).class, Timeout);
-    assert!(
-        started.elapsed() < Duration::from_secs(30),
-        "it ends by the time-out, not the body"
-    );
+    assert!(started.elapsed() < Duration::from_secs(30), "it ends by the time-out, not the body");
 }
 
 #[tokio::test]
 async fn a_failing_answer_is_judged_by_its_status_even_if_its_body_breaks_off() {
     let head = "HTTP/1.1 422 Unprocessable Entity\r\nContent-Length: 100\r\n\r\nno cents";
-    for effect in EFFECTS {
+    for_every_effect(|effect| async move {
         let server = Server::closing(head).await;
         let error = failed(tools().call(call(&server.url("/"), effect)).await);
-        assert_eq!(
-            (error.class, &*error.code),
-            (ErrorClass::Terminal, "http_422")
-        );
+        assert_eq!((error.class, &*error.code), (ErrorClass::Terminal, "http_422"));
         assert!(error.message.ends_with("no cents"), "{}", error.message);
 
         let server = Server::stalling(head).await;
         let mut call = call(&server.url("/"), effect);
         call.timeout = BRIEF;
         assert_eq!(failed(tools().call(call).await).code, "http_422");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -235,25 +198,15 @@ async fn a_reset_after_the_request_is_ambiguous() {
         })
         .await;
         let error = failed(tools().call(call(&server.url("/"), effect)).await);
-        assert_eq!(
-            (error.class, &*error.code),
-            (silent_class(effect, Transient), "dropped")
-        );
+        assert_eq!((error.class, &*error.code), (silent_class(effect, Transient), "dropped"));
     }
 }
 
 #[tokio::test]
 async fn an_interim_answer_is_passed_over() {
-    let both = format!(
-        "HTTP/1.1 103 Early Hints\r\n\r\n{}",
-        answer("404 Not Found", "", "")
-    );
+    let both = format!("HTTP/1.1 103 Early Hints\r\n\r\n{}", answer("404 Not Found", "", ""));
     let server = Server::answering(both).await;
-    let error = failed(
-        tools()
-            .call(call(&server.url("/"), Effect::AtMostOnce))
-            .await,
-    );
+    let error = failed(tools().call(call(&server.url("/"), Effect::AtMostOnce)).await);
     assert_eq!(error.code, "http_404");
 }
 
@@ -287,9 +240,7 @@ async fn a_request_that_timed_out_half_written_is_unknown_and_never_becomes_whol
             ended.await.unwrap();
             let mut bytes = Vec::new();
             let end = peer.stream.read_to_end(&mut bytes).await;
-            found
-                .send((bytes.len(), end.map_err(|error| error.kind())))
-                .unwrap();
+            found.send((bytes.len(), end.map_err(|error| error.kind()))).unwrap();
         }
     })
     .await;
@@ -297,19 +248,12 @@ async fn a_request_that_timed_out_half_written_is_unknown_and_never_becomes_whol
     let mut call = call(&server.url("/"), Effect::AtMostOnce);
     call.body = vec![b'1'; BODY_BYTES].into();
     call.timeout = BRIEF;
-    assert_eq!(
-        failed(tools().call(call).await).class,
-        ErrorClass::UnknownOutcome
-    );
+    assert_eq!(failed(tools().call(call).await).class, ErrorClass::UnknownOutcome);
 
     over.send(()).unwrap();
     let (read_bytes, end) = arrived.await.unwrap();
     assert!(read_bytes < BODY_BYTES);
-    assert_eq!(
-        end,
-        Err(std::io::ErrorKind::ConnectionReset),
-        "what was unsent is discarded"
-    );
+    assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset), "what was unsent is discarded");
 }
 
 #[tokio::test]

@@ -22,10 +22,7 @@ fn gated() -> (Gate, GatedStream, DuplexStream) {
 #[tokio::test(start_paused = true)]
 async fn nothing_passes_before_a_request_is_let_through() {
     let (gate, mut stream, _far) = gated();
-    assert_eq!(
-        stream.write(b"POST").await.unwrap_err().kind(),
-        ErrorKind::TimedOut
-    );
+    assert_eq!(stream.write(b"POST").await.unwrap_err().kind(), ErrorKind::TimedOut);
     assert!(!gate.was_sent());
 }
 
@@ -34,10 +31,7 @@ async fn a_stop_between_intent_and_send_closes_the_gate() {
     let (gate, mut stream, mut far) = gated();
     gate.open(Instant::now() + LIMIT);
     advance(LIMIT).await;
-    assert_eq!(
-        stream.write(b"POST").await.unwrap_err().kind(),
-        ErrorKind::TimedOut
-    );
+    assert_eq!(stream.write(b"POST").await.unwrap_err().kind(), ErrorKind::TimedOut);
     assert!(gate.was_late() && !gate.was_sent());
 
     drop(stream);
@@ -52,14 +46,8 @@ async fn a_stop_between_two_writes_leaves_the_request_incomplete() {
     gate.open(Instant::now() + LIMIT);
     stream.write_all(b"POST / HTTP/1.1\r\n").await.unwrap();
     advance(LIMIT + Duration::from_millis(1)).await;
-    assert_eq!(
-        stream.write(b"rest").await.unwrap_err().kind(),
-        ErrorKind::TimedOut
-    );
-    assert_eq!(
-        stream.flush().await.unwrap_err().kind(),
-        ErrorKind::TimedOut
-    );
+    assert_eq!(stream.write(b"rest").await.unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(stream.flush().await.unwrap_err().kind(), ErrorKind::TimedOut);
     assert!(gate.was_late() && gate.was_sent());
 
     drop(stream);
@@ -75,10 +63,7 @@ async fn each_request_has_a_deadline_and_a_record_of_its_own() {
     stream.write_all(b"one").await.unwrap();
     gate.answered();
     advance(2 * LIMIT).await;
-    stream
-        .flush()
-        .await
-        .expect("a waiting connection may be flushed");
+    stream.flush().await.expect("a waiting connection may be flushed");
 
     gate.open(Instant::now() + LIMIT);
     assert!(!gate.was_sent());

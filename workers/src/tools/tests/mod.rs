@@ -14,29 +14,26 @@ mod tls;
 use super::{Allowed, CallEnd, HttpTools, ToolCall};
 use bytes::Bytes;
 use spine_schemas::{Effect, ErrorClass, Output, RunKey, StepError, StepKey, keys};
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
-const EFFECTS: [Effect; 4] = [
-    Effect::Pure,
-    Effect::Idempotent,
-    Effect::Probe,
-    Effect::AtMostOnce,
-];
+const EFFECTS: [Effect; 4] = [Effect::Pure, Effect::Idempotent, Effect::Probe, Effect::AtMostOnce];
 
 /// Long enough that no test ends by it.
 const AMPLE: Duration = Duration::from_secs(60);
 /// For the tests that wait for it.
-const BRIEF: Duration = Duration::from_millis(150);
+const BRIEF: Duration = Duration::from_millis(400);
+
+/// Runs the same for every effect class at once, since each may wait for a time-out.
+async fn for_every_effect<F: Future<Output = ()>>(run: impl Fn(Effect) -> F) {
+    futures::future::join_all(EFFECTS.map(run)).await;
+}
 
 fn tools() -> HttpTools {
     HttpTools::new(Allowed::loopback())
 }
 
 fn call(tool: &str, effect: Effect) -> ToolCall {
-    let (run, step) = (
-        RunKey::new("default", "refund-17"),
-        StepKey::named("refund"),
-    );
+    let (run, step) = (RunKey::new("default", "refund-17"), StepKey::named("refund"));
     ToolCall {
         tool: tool.into(),
         idempotency_key: keys::idempotency_key("i", &run, &step, 0),
@@ -79,9 +76,5 @@ fn never_sent(end: CallEnd) -> StepError {
 /// The class of an end without a whole answer, where `repeatable` is that of the classes that may be
 /// repeated.
 fn silent_class(effect: Effect, repeatable: ErrorClass) -> ErrorClass {
-    if effect.is_careful() {
-        ErrorClass::UnknownOutcome
-    } else {
-        repeatable
-    }
+    if effect.is_careful() { ErrorClass::UnknownOutcome } else { repeatable }
 }

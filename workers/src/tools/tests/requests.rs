@@ -23,10 +23,7 @@ async fn a_request_says_whose_it_is() {
     let mut call = call(&server.url("/refund?dry=0"), Effect::Idempotent);
     call.step = StepKey::new("branch/2", "refund", 3).unwrap();
     call.attempt = 4;
-    call.trace = Some(Trace {
-        trace_id: "ab".repeat(16),
-        span_id: "cd".repeat(8),
-    });
+    call.trace = Some(Trace { trace_id: "ab".repeat(16), span_id: "cd".repeat(8) });
     completed(tools().call(call.clone()).await);
     let seen = server.seen().remove(0);
     assert_eq!(seen.line, "POST /refund?dry=0 HTTP/1.1");
@@ -40,16 +37,11 @@ async fn a_request_says_whose_it_is() {
         ("spine-attempt", "4".to_owned()),
         ("spine-run", "refund-17".to_owned()),
         ("spine-step", "branch/2/refund#3".to_owned()),
-        (
-            "traceparent",
-            format!("00-{}-{}-01", "ab".repeat(16), "cd".repeat(8)),
-        ),
+        ("traceparent", format!("00-{}-{}-01", "ab".repeat(16), "cd".repeat(8))),
         ("user-agent", format!("spine/{}", env!("CARGO_PKG_VERSION"))),
     ];
-    let expected: Vec<_> = expected
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
+    let expected: Vec<_> =
+        expected.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     assert_eq!(seen.headers.into_iter().collect::<Vec<_>>(), expected);
 }
 
@@ -60,10 +52,7 @@ async fn ids_beyond_plain_text_are_percent_encoded() {
         call.step = StepKey::new("a b", "größe", 1).unwrap();
     })
     .await;
-    assert_eq!(
-        seen.headers["spine-run"],
-        "%20Gr%C3%B6%C3%9Fe%20100%25%20%F0%9F%98%80"
-    );
+    assert_eq!(seen.headers["spine-run"], "%20Gr%C3%B6%C3%9Fe%20100%25%20%F0%9F%98%80");
     assert_eq!(seen.headers["spine-step"], "a%20b/gr%C3%B6%C3%9Fe#1");
 }
 
@@ -72,10 +61,7 @@ async fn no_value_can_add_a_header() {
     let seen = seen(|call| {
         call.run = RunKey::new("default", "r\r\nX-Forged: 1");
         call.content_type = "text/plain\r\nX-Forged: 2".into();
-        call.trace = Some(Trace {
-            trace_id: "\r\nX-Forged: 3".into(),
-            span_id: String::new(),
-        });
+        call.trace = Some(Trace { trace_id: "\r\nX-Forged: 3".into(), span_id: String::new() });
     })
     .await;
     assert_eq!(seen.headers.get("x-forged"), None);
@@ -95,10 +81,7 @@ async fn a_derived_trace_is_the_same_each_time_and_its_span_is_the_attempts_own(
     assert_ne!(first[36..52], second[36..52]);
     assert_ne!(first[..35], other.headers["traceparent"][..35]);
     let invalid = seen(|call| {
-        call.trace = Some(Trace {
-            trace_id: "0".repeat(32),
-            span_id: "0".repeat(16),
-        });
+        call.trace = Some(Trace { trace_id: "0".repeat(32), span_id: "0".repeat(16) });
     });
     assert_eq!(invalid.await.headers["traceparent"], first);
 }

@@ -11,11 +11,7 @@ use spine_schemas::{Digest, Effect, ErrorClass, Output, Payload, Usage, limits};
 
 async fn output_of(answer: impl Into<Vec<u8>>) -> Output {
     let server = Server::answering(answer).await;
-    completed(
-        tools()
-            .call(call(&server.url("/"), Effect::AtMostOnce))
-            .await,
-    )
+    completed(tools().call(call(&server.url("/"), Effect::AtMostOnce)).await)
 }
 
 async fn usage_of(header: &str) -> Option<Usage> {
@@ -30,11 +26,7 @@ async fn usage_of(header: &str) -> Option<Usage> {
 #[tokio::test]
 async fn json_is_kept_byte_for_byte() {
     let body = r#"{ "b":1.0, "a":12345678901234567890 }"#;
-    for kind in [
-        "application/json",
-        "Application/JSON",
-        "application/json; charset=utf-8",
-    ] {
+    for kind in ["application/json", "Application/JSON", "application/json; charset=utf-8"] {
         let head = format!("Content-Type: {kind}\r\n");
         let output = output_of(answer("200 OK", &head, body)).await;
         assert_eq!(output, Output::of(Payload::json("output", body).unwrap()));
@@ -46,10 +38,7 @@ async fn a_body_without_a_type_is_json_if_it_reads_as_json() {
     let output = output_of(answer("200 OK", "", "[1]")).await;
     assert_eq!(output.payload, Payload::json("output", "[1]").unwrap());
     let output = output_of(answer("200 OK", "", "hello")).await;
-    assert_eq!(
-        output.payload,
-        Payload::opaque("application/octet-stream", "hello")
-    );
+    assert_eq!(output.payload, Payload::opaque("application/octet-stream", "hello"));
 }
 
 #[tokio::test]
@@ -72,15 +61,9 @@ async fn other_types_are_kept_as_bytes_with_their_type() {
 #[tokio::test]
 async fn what_calls_itself_json_and_is_none_is_a_result_all_the_same() {
     let deep = "[".repeat(limits::JSON_DEPTH + 1) + &"]".repeat(limits::JSON_DEPTH + 1);
-    for body in ["{\"ok\":", "", "\u{feff}1", r#"{"a":1,"a":2}"#, &deep]
-        .into_iter()
-        .skip(2)
-    {
+    for body in [r#"{"ok":"#, "\u{feff}1", r#"{"a":1,"a":2}"#, &deep] {
         let output = output_of(ok(body)).await;
-        assert_eq!(
-            output.payload,
-            Payload::opaque("application/octet-stream", body.to_owned())
-        );
+        assert_eq!(output.payload, Payload::opaque("application/octet-stream", body.to_owned()));
     }
 }
 
@@ -106,10 +89,7 @@ async fn a_result_at_the_limit_is_kept_and_one_above_it_is_omitted_with_its_dige
 
     let large = kept + "x";
     let output = output_of(answer("200 OK", "Content-Type: text/plain\r\n", &large)).await;
-    assert_eq!(
-        output.payload,
-        Payload::opaque("text/plain", large.clone()).omit_if_large()
-    );
+    assert_eq!(output.payload, Payload::opaque("text/plain", large.clone()).omit_if_large());
     assert!(output.payload.omitted);
     assert_eq!(output.payload.digest, Digest::of_bytes(large.as_bytes()));
 }
@@ -126,11 +106,7 @@ async fn a_result_without_end_is_a_success_of_at_least_that_size() {
         std::future::pending::<()>().await;
     })
     .await;
-    let output = completed(
-        tools()
-            .call(call(&server.url("/"), Effect::AtMostOnce))
-            .await,
-    );
+    let output = completed(tools().call(call(&server.url("/"), Effect::AtMostOnce)).await);
     assert!(output.payload.omitted);
     assert!((64 << 20..80 << 20).contains(&output.payload.size_bytes));
 }
@@ -139,8 +115,7 @@ async fn a_result_without_end_is_a_success_of_at_least_that_size() {
 async fn an_announced_size_counts_where_not_all_is_read() {
     let server = Server::start(|mut peer| async move {
         peer.request().await;
-        peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99000000\r\n\r\n")
-            .await;
+        peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99000000\r\n\r\n").await;
         peer.write(&vec![b'x'; 99_000_000]).await;
     })
     .await;
@@ -152,15 +127,8 @@ async fn an_announced_size_counts_where_not_all_is_read() {
 async fn a_large_result_that_breaks_off_is_silence() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n".to_owned();
     let server = Server::closing(head.clone() + &"x".repeat(500_000)).await;
-    let error = failed(
-        tools()
-            .call(call(&server.url("/"), Effect::AtMostOnce))
-            .await,
-    );
-    assert_eq!(
-        (error.class, &*error.code),
-        (ErrorClass::UnknownOutcome, "dropped")
-    );
+    let error = failed(tools().call(call(&server.url("/"), Effect::AtMostOnce)).await);
+    assert_eq!((error.class, &*error.code), (ErrorClass::UnknownOutcome, "dropped"));
 
     let server = Server::stalling(head + &"x".repeat(500_000)).await;
     let mut call = call(&server.url("/"), Effect::Idempotent);
@@ -185,14 +153,7 @@ async fn usage_is_read_from_its_header() {
 async fn usage_that_is_malformed_or_over_a_limit_is_ignored() {
     let long = format!(r#"{{"model":"{}"}}"#, "m".repeat(limits::NAME_BYTES + 1));
     let huge = format!(r#"{{"cost_micros":{}}}"#, u64::MAX);
-    for stated in [
-        "{",
-        "7",
-        r#"{"cost_micros":-1}"#,
-        r#"{"cost_micros":1.5}"#,
-        &long,
-        &huge,
-    ] {
+    for stated in ["{", "7", r#"{"cost_micros":-1}"#, r#"{"cost_micros":1.5}"#, &long, &huge] {
         assert_eq!(usage_of(stated).await, None, "{stated}");
     }
 }

@@ -13,10 +13,7 @@ const DUE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
 fn read(headers: &[(&'static str, &str)], now: &str) -> Option<u64> {
     let pair = |&(name, value): &(&'static str, &str)| {
-        (
-            HeaderName::from_static(name),
-            HeaderValue::from_str(value).unwrap(),
-        )
+        (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
     };
     let headers: HeaderMap = headers.iter().map(pair).collect();
     retry_after_ms(&headers, Micros::parse(now).unwrap())
@@ -50,77 +47,25 @@ fn seconds_and_dates_are_read_and_what_is_malformed_is_absent() {
 
 #[test]
 fn a_date_counts_from_the_clock_that_wrote_it() {
-    let (now, date) = (
-        "2026-01-01T00:00:00Z",
-        ("date", "Sun, 06 Nov 1994 08:49:27 GMT"),
-    );
+    let (now, date) = ("2026-01-01T00:00:00Z", ("date", "Sun, 06 Nov 1994 08:49:27 GMT"));
     assert_eq!(read(&[("retry-after", DUE), date], now), Some(10_000));
-    assert_eq!(
-        read(&[("retry-after", DUE), ("date", "today")], now),
-        Some(0)
-    );
+    assert_eq!(read(&[("retry-after", DUE), ("date", "today")], now), Some(0));
     assert_eq!(read(&[("retry-after", "7"), date], now), Some(7000));
 }
 
 #[tokio::test]
 async fn the_wish_reaches_the_error_of_classes_that_are_tried_again() {
     for (status, headers, effect, class, wish) in [
-        (
-            "429 Too Many",
-            "Retry-After: 3\r\n",
-            Effect::Pure,
-            ErrorClass::RateLimited,
-            Some(3000),
-        ),
-        (
-            "429 Too Many",
-            "",
-            Effect::AtMostOnce,
-            ErrorClass::RateLimited,
-            None,
-        ),
-        (
-            "503 Busy",
-            "Retry-After: 2\r\n",
-            Effect::Probe,
-            ErrorClass::RateLimited,
-            Some(2000),
-        ),
-        (
-            "503 Busy",
-            "Retry-After: soon\r\n",
-            Effect::Probe,
-            ErrorClass::UnknownOutcome,
-            None,
-        ),
-        (
-            "503 Busy",
-            "Retry-After: 2\r\n",
-            Effect::Idempotent,
-            ErrorClass::Transient,
-            Some(2000),
-        ),
-        (
-            "404 None",
-            "Retry-After: 2\r\n",
-            Effect::Idempotent,
-            ErrorClass::Terminal,
-            None,
-        ),
-        (
-            "502 Bad",
-            "Retry-After: 2\r\n",
-            Effect::Probe,
-            ErrorClass::UnknownOutcome,
-            None,
-        ),
+        ("429 Too Many", "Retry-After: 3\r\n", Effect::Pure, ErrorClass::RateLimited, Some(3000)),
+        ("429 Too Many", "", Effect::AtMostOnce, ErrorClass::RateLimited, None),
+        ("503 Busy", "Retry-After: 2\r\n", Effect::Probe, ErrorClass::RateLimited, Some(2000)),
+        ("503 Busy", "Retry-After: soon\r\n", Effect::Probe, ErrorClass::UnknownOutcome, None),
+        ("503 Busy", "Retry-After: 2\r\n", Effect::Idempotent, ErrorClass::Transient, Some(2000)),
+        ("404 None", "Retry-After: 2\r\n", Effect::Idempotent, ErrorClass::Terminal, None),
+        ("502 Bad", "Retry-After: 2\r\n", Effect::Probe, ErrorClass::UnknownOutcome, None),
     ] {
         let server = Server::answering(answer(status, headers, "")).await;
         let error = failed(tools().call(call(&server.url("/"), effect)).await);
-        assert_eq!(
-            (error.class, error.retry_after_ms),
-            (class, wish),
-            "{status} {headers}"
-        );
+        assert_eq!((error.class, error.retry_after_ms), (class, wish), "{status} {headers}");
     }
 }

@@ -15,12 +15,7 @@ async fn pure_and_idempotent_calls_share_a_connection() {
     let tools = tools();
     for _ in 0..5 {
         completed(tools.call(call(&server.url("/a"), Effect::Pure)).await);
-        completed(
-            tools
-                .clone()
-                .call(call(&server.url("/b"), Effect::Idempotent))
-                .await,
-        );
+        completed(tools.clone().call(call(&server.url("/b"), Effect::Idempotent)).await);
     }
     assert_eq!((server.seen().len(), server.connections()), (10, 1));
 }
@@ -90,16 +85,9 @@ async fn a_reused_connection_that_ends_after_the_request_is_transient() {
     for effect in [Effect::Pure, Effect::Idempotent] {
         completed(tools.call(call(&server.url("/"), effect)).await);
         let error = failed(tools.call(call(&server.url("/"), effect)).await);
-        assert_eq!(
-            (error.class, &*error.code),
-            (ErrorClass::Transient, "dropped")
-        );
+        assert_eq!((error.class, &*error.code), (ErrorClass::Transient, "dropped"));
     }
-    assert_eq!(
-        (server.seen().len(), server.connections()),
-        (4, 2),
-        "nothing is sent twice"
-    );
+    assert_eq!((server.seen().len(), server.connections()), (4, 2), "nothing is sent twice");
 }
 
 #[tokio::test]
@@ -134,10 +122,7 @@ async fn concurrent_calls_have_a_connection_each_and_share_them_later() {
     let tools = tools();
     for _ in 0..2 {
         let calls = (0..8).map(|_| tools.call(call(&server.url("/"), Effect::Pure)));
-        futures::future::join_all(calls)
-            .await
-            .into_iter()
-            .for_each(|end| drop(completed(end)));
+        futures::future::join_all(calls).await.into_iter().for_each(|end| drop(completed(end)));
     }
     assert_eq!(server.seen().len(), 16);
     assert!(server.connections() <= 8, "{}", server.connections());
@@ -151,10 +136,7 @@ async fn a_waiting_connection_is_closed_in_time_without_another_call() {
         async move {
             peer.request().await;
             peer.write(ok("1").as_bytes()).await;
-            ended
-                .send(peer.stream.read_u8().await.is_err())
-                .await
-                .unwrap();
+            ended.send(peer.stream.read_u8().await.is_err()).await.unwrap();
         }
     })
     .await;

@@ -54,18 +54,10 @@ impl Server {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let number = shared.connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(script(Peer {
-                    stream,
-                    number,
-                    record: Arc::clone(&shared),
-                }));
+                tokio::spawn(script(Peer { stream, number, record: Arc::clone(&shared) }));
             }
         });
-        Self {
-            address,
-            record,
-            accepting,
-        }
+        Self { address, record, accepting }
     }
 
     /// Answers every request with these bytes and keeps the connection open.
@@ -149,17 +141,10 @@ impl Peer {
             .map(|line| line.split_once(": ").unwrap())
             .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
             .collect();
-        let length = headers
-            .get("content-length")
-            .map_or(0, |text| text.parse().unwrap());
+        let length = headers.get("content-length").map_or(0, |text| text.parse().unwrap());
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).await.ok()?;
-        let seen = Seen {
-            line,
-            headers,
-            body,
-            connection: self.number,
-        };
+        let seen = Seen { line, headers, body, connection: self.number };
         self.record.seen.lock().unwrap().push(seen.clone());
         Some(seen)
     }

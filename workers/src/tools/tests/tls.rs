@@ -43,7 +43,8 @@ impl TlsServer {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (requests, connections) = (Arc::default(), Arc::default());
+        let requests = Arc::<AtomicUsize>::default();
+        let connections = Arc::<AtomicUsize>::default();
         let (counted, accepted) = (Arc::clone(&requests), Arc::clone(&connections));
         tokio::spawn(async move {
             loop {
@@ -58,12 +59,7 @@ impl TlsServer {
                 });
             }
         });
-        Self {
-            port,
-            certificate: cert.der().clone(),
-            requests,
-            connections,
-        }
+        Self { port, certificate: cert.der().clone(), requests, connections }
     }
 
     fn tools(&self) -> HttpTools {
@@ -105,13 +101,8 @@ async fn a_tool_inside_tls_is_called_and_its_connection_is_used_again() {
 #[tokio::test]
 async fn a_certificate_of_an_unknown_authority_or_another_name_was_never_sent_to() {
     let server = TlsServer::start().await;
-    let unknown = tools()
-        .call(call(&server.url("localhost"), Effect::AtMostOnce))
-        .await;
-    let misnamed = server
-        .tools()
-        .call(call(&server.url("127.0.0.1"), Effect::AtMostOnce))
-        .await;
+    let unknown = tools().call(call(&server.url("localhost"), Effect::AtMostOnce)).await;
+    let misnamed = server.tools().call(call(&server.url("127.0.0.1"), Effect::AtMostOnce)).await;
     for end in [unknown, misnamed] {
         let error = never_sent(end);
         assert_eq!((error.class, &*error.code), (ErrorClass::Transient, "tls"));

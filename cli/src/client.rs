@@ -1,0 +1,193 @@
+//! A small HTTP client for one server: no redirects, no proxies, no retries. Problems become failures.
+
+mod problem;
+mod url;
+
+pub(crate) use problem::failure_of;
+pub(crate) use url::{ServerUrl, segment};
+
+use crate::exit::{Exit, Failure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tokio::{net::TcpStream, time::timeout};
+
+/// The server answers or gives up within two minutes; this is a little longer.
+const ANSWER: Duration = Duration::from_secs(130);
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Which server is asked, and how its answer is shown.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ServerArgs {
+    /// Address of the server
+    #[arg(long, value_name = "URL", env = "SPINE_SERVER", default_value = "http://127.0.0.1:7700")]
+    pub(crate) server: ServerUrl,
+    /// Prints the server's JSON instead of text for people
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What a request carries.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    /// Its media type.
+    pub(crate) media_type: &'static str,
+    /// Its bytes.
+    pub(crate) bytes: Bytes,
+}
+
+impl Content {
+    /// A JSON body.
+    pub(crate) fn json(text: impl Into<Bytes>) -> Self {
+        Self { media_type: "application/json", bytes: text.into() }
+    }
+}
+
+/// An answer, whatever its status.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// Its status.
+    pub(crate) status: u16,
+    /// Its body.
+    pub(crate) text: String,
+}
+
+impl Answer {
+    /// Reads the body as what it should be.
+    ///
+    /// # Errors
+    /// When the server speaks another language than this build.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_str(&self.text).map_err(|error| {
+            Failure::new(Exit::Failed, format!("could not read the server's answer: {error}"))
+                .remedy("check that server and command are of the same version")
+        })
+    }
+}
+
+/// Asks one server.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    server: ServerUrl,
+    json: bool,
+}
+
+impl Client {
+    /// A client of the server that the arguments name.
+    pub(crate) fn new(args: &ServerArgs) -> Self {
+        Self { server: args.server.clone(), json: args.json }
+    }
+
+    /// A client that shows failures to people.
+    pub(crate) fn of(server: ServerUrl) -> Self {
+        Self { server, json: false }
+    }
+
+    /// GETs a path.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub(crate) async fn get(&self, path: &str) -> Result<Answer, Failure> {
+        self.granted(self.ask(Method::GET, path, None, &[]).await?)
+    }
+
+    /// POSTs to a path.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) async fn post(&self, path: &str, content: Content) -> Result<Answer, Failure> {
+        self.post_with(path, content, &[]).await
+    }
+
+    /// POSTs to a path with further headers.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) async fn post_with(
+        &self,
+        path: &str,
+        content: Content,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Answer, Failure> {
+        self.granted(self.ask(Method::POST, path, Some(content), headers).await?)
+    }
+
+    fn granted(&self, answer: Answer) -> Result<Answer, Failure> {
+        match answer.status {
+            200..=299 => Ok(answer),
+            _ => Err(failure_of(&answer, self.json)),
+        }
+    }
+
+    /// Sends a request and gives the answer, be it a refusal.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        content: Option<Content>,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Answer, Failure> {
+        let request = self.request(method, path, content, headers)?;
+        let connected = timeout(CONNECT, TcpStream::connect(self.server.authority())).await;
+        let stream = match connected {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.unreachable(&error.to_string())),
+            Err(_) => return Err(self.unreachable("it does not answer")),
+        };
+        let exchanged = timeout(ANSWER, exchange(stream, request)).await;
+        match exchanged {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.unreachable(&format!("the connection ended: {error}"))),
+            Err(_) => Err(self.unreachable("there was no answer in time")),
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        content: Option<Content>,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Request<Full<Bytes>>, Failure> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, self.server.authority())
+            .header(header::ACCEPT, "application/json");
+        if let Some(content) = &content {
+            request = request.header(header::CONTENT_TYPE, content.media_type);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = content.map(|content| content.bytes).unwrap_or_default();
+        request.body(Full::new(body)).map_err(|error| {
+            Failure::new(Exit::Usage, format!("the request cannot be made: {error}"))
+        })
+    }
+
+    fn unreachable(&self, why: &str) -> Failure {
+        let message = format!("could not reach the server at {}: {why}", self.server);
+        Failure::new(Exit::Unreachable, message)
+            .remedy("start it with 'spine serve', or name it with --server or SPINE_SERVER")
+    }
+}
+
+async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> hyper::Result<Answer> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    let status = response.status().as_u16();
+    let bytes = response.into_body().collect().await?.to_bytes();
+    connection.abort();
+    Ok(Answer { status, text: String::from_utf8_lossy(&bytes).into_owned() })
+}
+
+#[cfg(test)]
+mod tests;

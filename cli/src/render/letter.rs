@@ -1,0 +1,113 @@
+//! A dead letter with every attempt, and the list of them.
+
+use super::{
+    cell::{count, short, step},
+    color,
+    table::{Column, table},
+    when::{clock, lasting, relative},
+};
+use crate::views::{Letter, LetterAttempt};
+use spine_schemas::time::Micros;
+use std::fmt::Write as _;
+
+/// Characters of a message that are shown.
+const EXCERPT: usize = 160;
+
+/// The list, newest first.
+pub(crate) fn list(letters: &[Letter], now: Micros) -> String {
+    let columns = [
+        Column::Text("ID"),
+        Column::Status("STATUS"),
+        Column::Text("RUN"),
+        Column::Text("STEP"),
+        Column::Text("ERROR"),
+        Column::Number("ATTEMPTS"),
+        Column::Text("WHEN"),
+    ];
+    let rows: Vec<Vec<String>> = letters.iter().map(|letter| row(letter, now)).collect();
+    table(&columns, &rows)
+}
+
+fn row(letter: &Letter, now: Micros) -> Vec<String> {
+    vec![
+        letter.id.clone(),
+        letter.status.clone(),
+        run_of(letter),
+        letter.step.as_deref().map_or("-", step).to_owned(),
+        format!("{} {}", letter.class, letter.code),
+        letter.attempt_count.to_string(),
+        relative(letter.dead_at.0, now),
+    ]
+}
+
+fn run_of(letter: &Letter) -> String {
+    match (&letter.tenant, &letter.run_id) {
+        (Some(tenant), Some(run)) if tenant != "default" => format!("{tenant}/{run}"),
+        (_, Some(run)) => run.clone(),
+        (_, None) => "-".into(),
+    }
+}
+
+/// One letter.
+pub(crate) fn whole(letter: &Letter, now: Micros) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail, here and below.
+    let id = color::strong(&letter.id);
+    let _ = writeln!(text, "{id}  {}  {} letter", color::status(&letter.status), letter.kind);
+    if letter.run_id.is_some() {
+        let _ = writeln!(text, "  run      {}", run_of(letter));
+    }
+    if let Some(of) = &letter.step {
+        let _ = writeln!(text, "  step     {}", step(of));
+    }
+    if let Some(tool) = &letter.tool {
+        let _ = writeln!(text, "  tool     {tool}");
+    }
+    let dead = letter.dead_at.0;
+    let _ = writeln!(text, "  since    {} ({})", clock(dead), relative(dead, now));
+    let message = short(&letter.message, EXCERPT);
+    let _ = writeln!(text, "  error    {} {}: {message}", letter.class, letter.code);
+    let source = &letter.source;
+    let _ = writeln!(text, "  original partition {} offset {}", source.partition, source.offset);
+    if letter.generation > 0 {
+        let times = count(u64::from(letter.generation), "time");
+        let _ = writeln!(text, "  redriven {times} before");
+    }
+    if let Some(closed) = letter.closed_at {
+        let by = letter.closed_by.as_deref().unwrap_or("nobody");
+        let reason = short(letter.closed_reason.as_deref().unwrap_or_default(), EXCERPT);
+        let _ = writeln!(text, "  closed   {} by {by}: {reason}", clock(closed.0));
+    }
+    if !letter.attempts.is_empty() {
+        text.push('\n');
+    }
+    for attempt in &letter.attempts {
+        text.push_str(&attempt_line(attempt, dead));
+    }
+    text.push_str(&next(letter));
+    text
+}
+
+fn attempt_line(of: &LetterAttempt, dead: Micros) -> String {
+    let before = lasting(dead.ms_since(of.started_at.0));
+    let took = of.ended_at.map_or("-".into(), |ended| lasting(ended.0.ms_since(of.started_at.0)));
+    let free = if of.charged { "" } else { "  free" };
+    let message = short(&of.message, EXCERPT);
+    format!(
+        "  #{:<3} {before:>6} before the end, took {took:>6}  {} {}: {message}{free}\n",
+        of.attempt, of.class, of.code
+    )
+}
+
+fn next(letter: &Letter) -> String {
+    if letter.status != "open" {
+        return String::new();
+    }
+    let id = &letter.id;
+    let then = if letter.kind == "step" { " --then fail|skip" } else { "" };
+    format!(
+        "\nRepair the cause, then put it back to work:\n  \
+         spine dead-letters redrive {id} --reason '…'\nor give it up:\n  \
+         spine dead-letters discard {id}{then} --reason '…'\n"
+    )
+}

@@ -1,0 +1,171 @@
+//! `spine replay`: reads the log again into a fresh store, calling nothing, and compares it with another.
+
+mod outcome;
+mod until;
+
+use crate::{
+    adapters::{self, AnyLog, LogUrl, STEPS, StoreFile, StoreUrl},
+    exit::{Exit, Failure},
+    output,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use outcome::Outcome;
+use spine_log::{EventLog, TopicPartition};
+use spine_schemas::codec::SchemaBook;
+use spine_workers::{Clock, SystemClock, replay};
+use std::{path::Path, sync::Arc};
+use until::Until;
+
+/// Differences that are listed.
+const DIFFERENCES: usize = 20;
+
+/// Arguments of `spine replay`.
+#[derive(clap::Args)]
+#[command(
+    after_help = "The log is opened for reading only, so a server may run meanwhile: what is \
+    durable now is replayed.\nWith --compare and without --until, it goes exactly as far as that \
+    store. A store that a server writes meanwhile moves on; stop the server, or compare a copy."
+)]
+pub(crate) struct Args {
+    /// The log: embedded:DIR
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SPINE_LOG",
+        default_value = "embedded:./spine-data/log"
+    )]
+    log: LogUrl,
+    /// The store to make; refused if it is there
+    #[arg(long, value_name = "FILE")]
+    to: StoreFile,
+    /// Ends with this time (RFC 3339) or with this offset, both included
+    #[arg(long, value_name = "TIME|OFFSET")]
+    until: Option<Until>,
+    /// Compares with this store and lists what differs
+    #[arg(long, value_name = "FILE")]
+    compare: Option<StoreFile>,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A partition and one past its last offset to replay.
+struct Range {
+    of: TopicPartition,
+    end: u64,
+}
+
+/// Replays, then compares.
+///
+/// # Errors
+/// When the log cannot be read, the target is there already, or the comparison finds a difference.
+pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
+    if args.to.path().exists() {
+        let message = format!("{} is there already", args.to.path().display());
+        return Err(Failure::new(Exit::Usage, message)
+            .remedy("a replay makes a fresh store: name another file, or remove that one"));
+    }
+    let log = adapters::open_log_read_only(&args.log)?;
+    let ranges = ranges(args, &log).await?;
+    let started = SystemClock.now();
+    let records = replay_all(args, &log, &ranges).await?;
+    let took_ms = SystemClock.now().ms_since(started);
+    let compared = args.compare.as_ref().map(|with| compare(args.to.path(), with.path()));
+    let outcome = Outcome {
+        to: args.to.path(),
+        with: args.compare.as_ref().map(StoreFile::path),
+        ends: ranges.iter().map(|range| (range.of.partition, range.end)).collect(),
+        records,
+        took_ms,
+        compared: compared.transpose()?,
+    };
+    output::print(&if args.json { outcome.json() } else { outcome.text() })?;
+    match outcome.difference() {
+        None => Ok(()),
+        Some(what) => Err(Failure::new(Exit::Different, what)),
+    }
+}
+
+fn compare(fresh: &Path, live: &Path) -> Result<adapters::Comparison, Failure> {
+    adapters::compare(fresh, live, DIFFERENCES)
+}
+
+async fn ranges(args: &Args, log: &AnyLog) -> Result<Vec<Range>, Failure> {
+    let partitions = replay::partitions(log, &Arc::from(STEPS)).await?;
+    let stored = match &args.compare {
+        Some(with) => Some(adapters::progress_of(with.path())?),
+        None => None,
+    };
+    if let (Some(Until::Offset(_)), true) = (&args.until, partitions.len() > 1) {
+        let message = format!(
+            "--until with an offset needs one partition, this log has {}",
+            partitions.len()
+        );
+        return Err(Failure::new(Exit::Usage, message).remedy("name a time"));
+    }
+    let mut ranges = Vec::with_capacity(partitions.len());
+    for of in partitions {
+        let bounds = log.bounds(&of).await?;
+        let end = match (&args.until, &stored) {
+            (Some(until), _) => until.end(log, &of, bounds.end).await?,
+            (None, Some(stored)) => end_of_store(log, &of, bounds.end, stored)?,
+            (None, None) => bounds.end,
+        };
+        ranges.push(Range { of, end });
+    }
+    Ok(ranges)
+}
+
+/// The store to compare with says how far to go; it must be of this log.
+fn end_of_store(
+    log: &AnyLog,
+    of: &TopicPartition,
+    end: u64,
+    stored: &[(u32, spine_store::Progress)],
+) -> Result<u64, Failure> {
+    let Some((_, progress)) = stored.iter().find(|(partition, _)| *partition == of.partition)
+    else {
+        return Ok(0);
+    };
+    if progress.log_id != log.log_id() {
+        let message =
+            format!("that store was folded from log {}, this is {}", progress.log_id, log.log_id());
+        return Err(Failure::new(Exit::Refused, message).remedy("name the log that belongs to it"));
+    }
+    if progress.offset >= end {
+        let message =
+            format!("that store is at offset {} of {of}, which ends before", progress.offset);
+        return Err(Failure::new(Exit::Refused, message)
+            .remedy("the log was rolled back: bring the one that belongs to the store"));
+    }
+    Ok(progress.offset + 1)
+}
+
+async fn replay_all(args: &Args, log: &AnyLog, ranges: &[Range]) -> Result<u64, Failure> {
+    let store = adapters::open_store(&StoreUrl::Sqlite(args.to.path().to_owned()))?;
+    let book = SchemaBook::compiled_in();
+    let bar = bar(ranges.iter().map(|range| range.end).sum());
+    let mut records = 0;
+    for Range { of, end } in ranges {
+        let tick = |done: replay::Replayed| bar.set_position(records + done.records);
+        let done = replay::replay(log, &store, of, *end, &book, tick).await?;
+        records += done.records;
+    }
+    bar.finish_and_clear();
+    // Closed here, so that the file is whole for whoever opens it next.
+    drop(store);
+    Ok(records)
+}
+
+/// A bar on a terminal; nothing where nobody looks.
+fn bar(records: u64) -> ProgressBar {
+    if !output::is_watched() {
+        return ProgressBar::hidden();
+    }
+    let form = "{wide_bar} {human_pos}/{human_len} records, {per_sec}, {eta} left";
+    let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(records).with_style(style)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! `spine runs`: starts, lists, shows and explains runs.
+
+mod list;
+mod show;
+mod start;
+mod why;
+
+use crate::{
+    client::{ServerArgs, segment},
+    exit::Failure,
+};
+
+/// The verbs of runs.
+#[derive(clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Starts a run from a plan, or one that an agent or an outside system drives
+    Start(start::Args),
+    /// Lists runs, newest first
+    List(list::Args),
+    /// Shows a run as a timeline: steps, attempts, waits, errors, cost
+    Show(show::Args),
+    /// Says in one sentence why a run is not finished and what happens next
+    Why(why::Args),
+}
+
+/// Which run is meant.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// The run
+    #[arg(value_name = "RUN")]
+    pub(crate) run_id: String,
+    /// The tenant of the run
+    #[arg(long, default_value = "default", env = "SPINE_TENANT")]
+    pub(crate) tenant: String,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+impl RunArgs {
+    /// The path of something about the run; `rest` begins with a slash or is empty.
+    pub(crate) fn path(&self, rest: &str) -> String {
+        format!("/v1/runs/{}{rest}?tenant={}", segment(&self.run_id), segment(&self.tenant))
+    }
+}
+
+/// Runs a verb.
+///
+/// # Errors
+/// When the server refuses or cannot be reached.
+pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Start(args) => start::run(args).await,
+        Verb::List(args) => list::run(args).await,
+        Verb::Show(args) => show::run(args).await,
+        Verb::Why(args) => why::run(args).await,
+    }
+}

@@ -1,0 +1,100 @@
+//! `spine runs list`: runs, newest first.
+
+use crate::{
+    client::{Client, ServerArgs, segment},
+    exit::Failure,
+    output,
+    render::{
+        cell::money,
+        table::{Column, table},
+        when::{lasting, relative},
+    },
+    views::{RunRow, RunsPage},
+};
+use spine_schemas::time::Micros;
+use spine_workers::{Clock, SystemClock};
+
+/// Arguments of `runs list`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only runs in this status: running, waiting, completed, degraded, failed, cancelled
+    #[arg(long)]
+    status: Option<String>,
+    /// Only runs of this workflow
+    #[arg(long)]
+    workflow: Option<String>,
+    /// Only runs of this tenant; all tenants without this
+    #[arg(long, env = "SPINE_TENANT")]
+    tenant: Option<String>,
+    /// Rows of a page
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Goes on where the page before ended
+    #[arg(long)]
+    cursor: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Lists runs.
+pub(super) async fn run(args: &Args) -> Result<(), Failure> {
+    let mut path = format!("/v1/runs?limit={}", args.limit);
+    let filters = [
+        ("status", &args.status),
+        ("workflow", &args.workflow),
+        ("tenant", &args.tenant),
+        ("cursor", &args.cursor),
+    ];
+    for (name, value) in filters {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", segment(value)));
+        }
+    }
+    let answer = Client::new(&args.server).get(&path).await?;
+    if args.server.json {
+        return output::line(&answer.text);
+    }
+    let page: RunsPage = answer.read()?;
+    if page.runs.is_empty() {
+        return output::line("no runs");
+    }
+    output::print(&text(&page, SystemClock.now()))
+}
+
+fn text(page: &RunsPage, now: Micros) -> String {
+    let columns = [
+        Column::Text("RUN"),
+        Column::Text("WORKFLOW"),
+        Column::Status("STATUS"),
+        Column::Number("STEPS"),
+        Column::Number("ATTEMPTS"),
+        Column::Number("COST"),
+        Column::Text("STARTED"),
+        Column::Text("TOOK"),
+    ];
+    let rows: Vec<Vec<String>> = page.runs.iter().map(|run| row(run, now)).collect();
+    let mut text = table(&columns, &rows);
+    if let Some(next) = &page.next {
+        text.push_str(&format!("more: --cursor {next}\n"));
+    }
+    text
+}
+
+fn row(run: &RunRow, now: Micros) -> Vec<String> {
+    let run_id = match run.tenant.as_str() {
+        "default" => run.run_id.clone(),
+        tenant => format!("{tenant}/{}", run.run_id),
+    };
+    let cost = if run.cost_micros == 0 { "-".into() } else { money(run.cost_micros) };
+    let took = run.ended_at.map(|ended| lasting(ended.0.ms_since(run.started_at.0)));
+    vec![
+        run_id,
+        format!("{} v{}", run.workflow, run.version),
+        run.status.clone(),
+        format!("{}/{}", run.steps.completed, run.steps.total),
+        run.attempts.to_string(),
+        cost,
+        relative(run.started_at.0, now),
+        took.unwrap_or_else(|| "-".into()),
+    ]
+}

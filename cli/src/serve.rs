@@ -1,0 +1,247 @@
+//! `spine serve`: the log, the store, the owners and the HTTP surface of one process, from start to stop.
+
+mod identity;
+mod listen;
+mod settings;
+mod stop;
+mod telemetry;
+mod welcome;
+
+#[cfg(test)]
+pub(crate) use listen::check as check_listen;
+pub(crate) use settings::Args;
+
+use crate::{
+    adapters::{self, AnyLog, AnyStore, LETTERS, LogSettings, STEPS},
+    exit::{Exit, Failure},
+    verdicts::Wired,
+};
+use spine_ingest::{App, MetricsText, Parts, Settings};
+use spine_log::{EventLog, TopicPartition};
+use spine_schemas::codec::SchemaBook;
+use spine_workers::{
+    Clock, Node, SystemClock, VerdictHub, group,
+    tools::{Allowed, HttpTools},
+};
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
+use stop::Stopping;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+
+/// The consumer group of the owners.
+const GROUP: &str = "spine-owners";
+/// Requests get this long to end before the owners stop, since some wait for a verdict.
+const REQUESTS_FIRST: Duration = Duration::from_secs(2);
+
+/// Runs the server until it is told to stop, or cannot go on.
+///
+/// # Errors
+/// When the set-up does not allow it, or an owner met what starting again cannot cure.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    telemetry::log_to_stderr(args)?;
+    listen::check(args.listen)?;
+    args.check()?;
+    let allowed = Allowed::parse(&args.allow_tool_host)
+        .map_err(|wrong| Failure::new(Exit::Usage, format!("--allow-tool-host: {wrong}")))?;
+    let metrics_text = telemetry::record_metrics()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads())
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::new(Exit::Failed, format!("could not start a runtime: {error}"))
+        })?;
+    // The log asks for its lock first: who holds it is the clearest answer to a second server.
+    let log = adapters::open_log(&args.log, &log_settings(args))?;
+    let store = adapters::open_store(&args.store)?;
+    let served = Served { args, log, store, allowed, metrics_text };
+    runtime.block_on(served.serve())
+}
+
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).max(2)
+}
+
+fn log_settings(args: &Args) -> LogSettings {
+    let process = std::process::id();
+    LogSettings {
+        partitions: args.partitions,
+        headroom_bytes: args.commit_headroom_bytes,
+        owner: format!("process {process} (spine serve --listen {})", args.listen),
+    }
+}
+
+/// What a server is made of before its loops run.
+struct Served<'a> {
+    args: &'a Args,
+    log: AnyLog,
+    store: AnyStore,
+    allowed: Allowed,
+    metrics_text: MetricsText,
+}
+
+/// The two loops of a running server, and how to stop them.
+struct Loops {
+    surface: JoinHandle<std::io::Result<()>>,
+    owners: JoinHandle<spine_workers::Result<()>>,
+    stop_surface: watch::Sender<bool>,
+    stop_owners: watch::Sender<bool>,
+}
+
+impl Served<'_> {
+    async fn serve(self) -> Result<(), Failure> {
+        let mut stopping = Stopping::listen()?;
+        let listener = listen::bind(self.args.listen).await?;
+        let listen = listener.local_addr().map_err(|error| {
+            Failure::new(Exit::Failed, format!("could not read the address: {error}"))
+        })?;
+        let installation_id = self.installation_id().await?;
+        let hub = VerdictHub::new(self.log.partitions(STEPS).await?);
+        let settings = Settings {
+            topic: STEPS.into(),
+            letters_topic: LETTERS.into(),
+            test_tenants: BTreeSet::from_iter(self.args.test_tenant.iter().cloned()),
+            allowed_hosts: self.args.allow_host.clone(),
+            ..Settings::new(listen, &installation_id)
+        };
+        let mut loops = self.start(listener, settings, &hub)?;
+        let ready = async {
+            hub.wait_ready().await;
+            welcome::print(self.args, listen)
+        };
+        // Until all partitions are ready the same may happen as after.
+        let ended = loops.run(&mut stopping, ready).await;
+        let ended = match ended {
+            None => loops.stop(&mut stopping).await,
+            Some(ended) => ended,
+        };
+        self.log.close().await;
+        ended
+    }
+
+    async fn installation_id(&self) -> Result<String, Failure> {
+        let partitions = self.log.partitions(STEPS).await?;
+        let mut is_new = true;
+        for partition in 0..partitions {
+            let bounds = self.log.bounds(&TopicPartition::new(STEPS, partition)).await?;
+            is_new &= bounds.end == 0;
+        }
+        identity::installation(adapters::home_of(&self.args.log), is_new)
+    }
+
+    fn start(
+        &self,
+        listener: TcpListener,
+        settings: Settings,
+        hub: &VerdictHub,
+    ) -> Result<Loops, Failure> {
+        let tools = HttpTools::new(self.allowed.clone());
+        let book = Arc::new(SchemaBook::compiled_in());
+        let address = settings.listen.to_string();
+        let config = self.args.config(identity::worker()?, address, &settings.installation_id);
+        let node = Node {
+            log: self.log.clone(),
+            store: self.store.clone(),
+            tools: tools.clone(),
+            clock: SystemClock,
+            hub: hub.clone(),
+            book: book.clone(),
+            config: Arc::new(config),
+        };
+        let app = App::new(Parts {
+            log: self.log.clone(),
+            store: self.store.clone(),
+            verdicts: Wired::new(hub.clone(), tools),
+            book,
+            clock: Arc::new(|| SystemClock.now()),
+            random: identity::random(),
+            metrics_text: self.metrics_text.clone(),
+            settings,
+        });
+        let (stop_surface, surface_stops) = watch::channel(false);
+        let (stop_owners, owners_stop) = watch::channel(false);
+        let router = spine_ingest::router(app);
+        let surface = spine_ingest::serve(listener, router, stop::told(surface_stops));
+        let owners = group::run(node, GROUP, owners_stop);
+        Ok(Loops {
+            surface: tokio::spawn(surface),
+            owners: tokio::spawn(owners),
+            stop_surface,
+            stop_owners,
+        })
+    }
+}
+
+impl Loops {
+    /// Runs until told to stop (`None`), or until one of the loops ends by itself.
+    async fn run(
+        &mut self,
+        stopping: &mut Stopping,
+        ready: impl Future<Output = Result<(), Failure>>,
+    ) -> Option<Result<(), Failure>> {
+        let mut ready = std::pin::pin!(ready);
+        let mut is_ready = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = stopping.told() => return None,
+                ended = &mut self.owners => return Some(Err(owners_ended(ended))),
+                ended = &mut self.surface => return Some(surface_ended(ended).and(Err(
+                    Failure::new(Exit::Failed, "the HTTP surface ended by itself"),
+                ))),
+                said = &mut ready, if !is_ready => match said {
+                    Ok(()) => is_ready = true,
+                    // Nobody reads our greeting: no reason to stop serving.
+                    Err(_) => is_ready = true,
+                },
+            }
+        }
+    }
+
+    /// Stops taking requests, then lets attempts end, within the drain time.
+    async fn stop(mut self, stopping: &mut Stopping) -> Result<(), Failure> {
+        tracing::info!("stopping; a second signal ends the process at once");
+        self.stop_surface.send_replace(true);
+        let drained = async {
+            let early = timeout(REQUESTS_FIRST, &mut self.surface).await;
+            self.stop_owners.send_replace(true);
+            let owners = (&mut self.owners).await;
+            let surface = match early {
+                Ok(surface) => surface,
+                Err(_) => (&mut self.surface).await,
+            };
+            owners.map_err(|error| broken(&error))?.map_err(Failure::from)?;
+            surface_ended(surface)
+        };
+        tokio::select! {
+            biased;
+            ended = drained => ended,
+            () = stopping.told() => {
+                Err(Failure::new(Exit::Failed, "stopped by a second signal before it was drained"))
+            }
+        }
+    }
+}
+
+fn owners_ended(ended: Result<spine_workers::Result<()>, tokio::task::JoinError>) -> Failure {
+    match ended {
+        Ok(Ok(())) => Failure::new(Exit::Failed, "the owners ended by themselves"),
+        Ok(Err(error)) => error.into(),
+        Err(error) => broken(&error),
+    }
+}
+
+fn surface_ended(
+    ended: Result<std::io::Result<()>, tokio::task::JoinError>,
+) -> Result<(), Failure> {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Failure::new(Exit::Failed, format!("HTTP surface: {error}"))),
+        Err(error) => Err(broken(&error)),
+    }
+}
+
+/// A loop panicked: a mistake in Spine, whose trace stands above.
+fn broken(error: &tokio::task::JoinError) -> Failure {
+    Failure::new(Exit::Failed, format!("a loop of the server broke: {error}"))
+        .remedy("report it with the server's log; starting again goes on from the log")
+}

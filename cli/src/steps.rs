@@ -1,0 +1,89 @@
+//! `spine steps resolve`: somebody found out whether an attempt took effect.
+
+use crate::{
+    client::{Client, Content, ServerArgs, segment},
+    exit::{Exit, Failure},
+    json_file, output,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::path::PathBuf;
+
+/// The verbs of steps.
+#[derive(clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Says whether an attempt with unknown outcome took effect
+    Resolve(Resolve),
+}
+
+/// Arguments of `steps resolve`.
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["happened", "not"])))]
+pub(crate) struct Resolve {
+    /// The run
+    run: String,
+    /// The step: name, scope/name or scope/name#occurrence
+    step: String,
+    /// The effect happened: the step completes, with --output if there is one
+    #[arg(long)]
+    happened: bool,
+    /// The effect did not happen: the step may be tried again
+    #[arg(long, conflicts_with = "output")]
+    not: bool,
+    /// A JSON file with the step's output (- is standard input)
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The attempt in question; the newest without this
+    #[arg(long, value_name = "N")]
+    attempt: Option<u32>,
+    /// How you know; kept in the event
+    #[arg(long)]
+    reason: String,
+    /// Who says so; kept in the event
+    #[arg(long, value_name = "NAME", env = "SPINE_ACTOR")]
+    actor: Option<String>,
+    /// The tenant of the run
+    #[arg(long, default_value = "default")]
+    tenant: String,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    happened: bool,
+    tenant: &'a str,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'a str>,
+}
+
+/// Runs a verb.
+///
+/// # Errors
+/// When the server refuses or cannot be reached.
+pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
+    let Verb::Resolve(resolve) = verb;
+    let request = Request {
+        happened: resolve.happened,
+        tenant: &resolve.tenant,
+        reason: &resolve.reason,
+        attempt: resolve.attempt,
+        output: resolve.output.as_deref().map(json_file::read_json).transpose()?,
+        actor: resolve.actor.as_deref(),
+    };
+    let body = serde_json::to_vec(&request)
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let (run, step) = (segment(&resolve.run), segment(&resolve.step));
+    let path = format!("/v1/runs/{run}/steps/{step}/resolve");
+    let answer = Client::new(&resolve.server).post(&path, Content::json(body)).await?;
+    if resolve.server.json {
+        return output::line(&answer.text);
+    }
+    let what = if resolve.happened { "completed" } else { "may be tried again" };
+    output::line(&format!("step {} of run {}: {what}", resolve.step, resolve.run))
+}

@@ -1,0 +1,209 @@
+//! The server's JSON as far as text for people needs it. Fields that are not shown are not read.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use spine_schemas::time::Micros;
+use std::{borrow::Cow, collections::BTreeMap};
+
+/// A time in RFC 3339.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Time(pub(crate) Micros);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(from)?;
+        let wrong = || serde::de::Error::custom(format!("{text} is not a time"));
+        Micros::parse(&text).map(Self).ok_or_else(wrong)
+    }
+}
+
+/// Where an event lies.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Position {
+    pub(crate) partition: u32,
+    pub(crate) offset: u64,
+}
+
+/// Why an attempt, a step or a run failed.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct StepError {
+    pub(crate) class: String,
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+/// What a step or a run produced.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Output {
+    pub(crate) data: Box<RawValue>,
+    #[serde(default)]
+    pub(crate) degraded: bool,
+}
+
+/// Steps by what became of them.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) total: u32,
+    pub(crate) completed: u32,
+    pub(crate) failed: u32,
+    pub(crate) dead_lettered: u32,
+}
+
+/// A run in a list.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RunRow {
+    pub(crate) tenant: String,
+    pub(crate) run_id: String,
+    pub(crate) workflow: String,
+    pub(crate) version: String,
+    pub(crate) status: String,
+    pub(crate) steps: Counts,
+    pub(crate) attempts: u64,
+    pub(crate) cost_micros: u64,
+    pub(crate) started_at: Time,
+    pub(crate) ended_at: Option<Time>,
+}
+
+/// A page of runs.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RunsPage {
+    pub(crate) runs: Vec<RunRow>,
+    pub(crate) next: Option<String>,
+}
+
+/// A run.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Run {
+    #[serde(flatten)]
+    pub(crate) row: RunRow,
+    pub(crate) driver: String,
+    pub(crate) tokens: Tokens,
+    #[serde(default)]
+    pub(crate) decisions: u32,
+    pub(crate) error: Option<StepError>,
+    #[serde(default)]
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+/// What a run was given and gave; read apart, since raw JSON cannot be read through a flattened part.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Payloads {
+    pub(crate) input: Option<Box<RawValue>>,
+    pub(crate) output: Option<Output>,
+}
+
+/// Tokens of all attempts.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(crate) struct Tokens {
+    pub(crate) input_uncached: u64,
+    pub(crate) cache_read: u64,
+    pub(crate) cache_write: u64,
+    pub(crate) output_text: u64,
+    pub(crate) output_reasoning: u64,
+}
+
+/// A page of steps.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct StepsPage {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) next: Option<String>,
+}
+
+/// A step with its history.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) step: String,
+    pub(crate) status: String,
+    pub(crate) attempts: Vec<Attempt>,
+    #[serde(default)]
+    pub(crate) attempts_omitted: u32,
+    pub(crate) due_at: Option<Time>,
+    pub(crate) lease_until: Option<Time>,
+    pub(crate) effect: String,
+    pub(crate) letter: Option<String>,
+    pub(crate) scheduled_at: Time,
+}
+
+/// An attempt.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Attempt {
+    pub(crate) attempt: u32,
+    pub(crate) started_at: Time,
+    pub(crate) ended_at: Option<Time>,
+    pub(crate) end: String,
+    pub(crate) charged: bool,
+    pub(crate) error: Option<StepError>,
+    pub(crate) reason: Option<String>,
+    pub(crate) injected: Option<String>,
+    pub(crate) cost_micros: Option<u64>,
+}
+
+/// Why a run is not finished.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Why {
+    pub(crate) why: String,
+}
+
+/// A page of events.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct EventsPage {
+    pub(crate) events: Vec<Box<RawValue>>,
+    pub(crate) next: Option<u64>,
+}
+
+/// An event where it lies.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) position: Position,
+    pub(crate) at: Time,
+    pub(crate) kind: String,
+    pub(crate) step: Option<String>,
+    pub(crate) attempt: Option<u32>,
+    pub(crate) actor: String,
+    pub(crate) verdict: String,
+    pub(crate) reason: Option<String>,
+}
+
+/// A page of dead letters.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct LettersPage {
+    pub(crate) dead_letters: Vec<Letter>,
+    pub(crate) next: Option<String>,
+}
+
+/// A dead letter; its attempts only where it is shown alone.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Letter {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) status: String,
+    pub(crate) tenant: Option<String>,
+    pub(crate) run_id: Option<String>,
+    pub(crate) step: Option<String>,
+    pub(crate) tool: Option<String>,
+    pub(crate) class: String,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) generation: u32,
+    pub(crate) attempt_count: u32,
+    pub(crate) dead_at: Time,
+    pub(crate) source: Position,
+    pub(crate) closed_at: Option<Time>,
+    pub(crate) closed_by: Option<String>,
+    pub(crate) closed_reason: Option<String>,
+    #[serde(default)]
+    pub(crate) attempts: Vec<LetterAttempt>,
+}
+
+/// An attempt in a letter.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct LetterAttempt {
+    pub(crate) attempt: u32,
+    pub(crate) started_at: Time,
+    pub(crate) ended_at: Option<Time>,
+    pub(crate) class: String,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    #[serde(default)]
+    pub(crate) charged: bool,
+}

@@ -1,0 +1,138 @@
+//! `POST /v1/runs/{id}/journal`: an agent begins, ends and keeps alive its steps. All operations of a
+//! request are appended together and answered in order, from the fold's verdicts.
+
+mod answers;
+mod lease;
+mod ops;
+mod values;
+
+use crate::{
+    App, Code, Problem, Verdicts,
+    ask::{self, Asked},
+    body, ids,
+    query::{self, RunQuery},
+};
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use spine_log::{EventLog, Urgency};
+use spine_runs::Reason;
+use spine_schemas::{BatchItem, Event, Op, RunKey, StepKey, check_id, limits};
+use spine_store::RunStore;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Journal<'a> {
+    session: String,
+    replaces: Option<String>,
+    tenant: Option<String>,
+    actor: Option<String>,
+    #[serde(borrow)]
+    ops: Vec<&'a RawValue>,
+}
+
+/// The answers, in the order of the operations.
+#[derive(Serialize)]
+pub(crate) struct Results {
+    results: Vec<answers::OpResult>,
+}
+
+/// Takes the operations of one session.
+pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
+    State(app): State<App<L, S, V>>,
+    Path(run_id): Path<String>,
+    request: Request,
+) -> Result<Json<Results>, Problem> {
+    let query: RunQuery = query::read(request.uri())?;
+    let taken = body::take_json(&app.in_flight, request, limits::BODY_BYTES).await?;
+    let journal: Journal<'_> = body::read_json(&taken.bytes)?;
+    let tenant = journal.tenant.as_deref().or(query.tenant.as_deref());
+    let run = query::run_key(tenant, &run_id)?;
+    let partition = app.partition_of(&run).await?;
+    let ops = read_ops(&journal, partition)?;
+    let (events, steps) = events(&app, &run, &journal, ops);
+    for (at, event) in events.iter().enumerate() {
+        event.check().map_err(|error| at_op(at, error.into()))?;
+    }
+    let urgency = urgency(&events);
+    let asked = ask::ask(&app, &run, &events, urgency).await?;
+    if asked.first().is_some_and(|first| first.verdict.reason() == Some(Reason::RunAbsent)) {
+        return Err(Problem::new(Code::RunAbsent, format!("there is no run {run}")));
+    }
+    let results = answer_all(&app, &run, &steps, &asked).await?;
+    Ok(Json(Results { results }))
+}
+
+fn read_ops(journal: &Journal<'_>, partition: u32) -> Result<Vec<ops::JournalOp>, Problem> {
+    check_id("session", &journal.session)?;
+    if let Some(replaces) = &journal.replaces {
+        check_id("replaces", replaces)?;
+    }
+    let most = limits::JOURNAL_OPS;
+    if journal.ops.is_empty() || journal.ops.len() > most {
+        let detail = format!("ops: {} operations, where 1 to {most} are taken", journal.ops.len());
+        return Err(Problem::new(Code::InvalidField, detail).with("field", "ops"));
+    }
+    let read = |(at, op): (usize, &&RawValue)| {
+        ops::read(op.get(), partition).map_err(|problem| at_op(at, problem))
+    };
+    journal.ops.iter().enumerate().map(read).collect()
+}
+
+/// Names the operation that a problem is about.
+fn at_op(at: usize, problem: Problem) -> Problem {
+    let detail = format!("ops[{at}]: {}", problem.detail());
+    let field = problem.to_json().get("field").and_then(|field| field.as_str().map(str::to_owned));
+    let field = field.map_or_else(|| format!("ops[{at}]"), |field| format!("ops[{at}].{field}"));
+    Problem::new(problem.code(), detail).with("field", field)
+}
+
+/// The events of the operations, and the steps that they are about.
+fn events<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    journal: &Journal<'_>,
+    ops: Vec<ops::JournalOp>,
+) -> (Vec<Event>, Vec<Option<StepKey>>) {
+    let op_ids: Vec<u64> = ops.iter().map(|op| op.op_id).collect();
+    let batch = (ops.len() > 1).then(|| ids::of_operations(&journal.session, &op_ids));
+    let mut steps = Vec::with_capacity(ops.len());
+    let mut events = Vec::with_capacity(ops.len());
+    for (index, op) in (0..).zip(ops) {
+        let body = op.body.into_body(run);
+        let mut event = app.event(&run.tenant, journal.actor.as_deref(), body);
+        // An operation that is sent again is the same event.
+        event.event_id = ids::of_operation(run, &journal.session, op.op_id);
+        event.op = Some(Op {
+            session: journal.session.clone(),
+            op_id: op.op_id,
+            replaces: journal.replaces.clone(),
+        });
+        event.batch = batch.clone().map(|id| BatchItem { id, index });
+        steps.push(op.step);
+        events.push(event);
+    }
+    (events, steps)
+}
+
+/// Outcomes and signs of life may use the head-room of a log that is nearly full.
+fn urgency(events: &[Event]) -> Urgency {
+    let outcome = events.iter().any(|event| ops::is_urgent(&event.body));
+    if outcome { Urgency::Outcome } else { Urgency::Normal }
+}
+
+async fn answer_all<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    steps: &[Option<StepKey>],
+    asked: &[Asked],
+) -> Result<Vec<answers::OpResult>, Problem> {
+    let mut results = Vec::with_capacity(asked.len());
+    for (asked, step) in asked.iter().zip(steps) {
+        results.push(answers::answer(app, run, step.as_ref(), asked).await?);
+    }
+    Ok(results)
+}

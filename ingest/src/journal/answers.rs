@@ -1,0 +1,121 @@
+//! From the fold's verdict on an operation to its answer in JSON.
+
+use super::lease;
+use crate::{
+    App, Code, Problem, Verdicts,
+    ask::Asked,
+    query::AtLeast,
+    views::{self, Time},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use spine_log::EventLog;
+use spine_runs::{Answer, Reason, RunState, StepStatus, WaitKind};
+use spine_schemas::{Digest, RunKey, StepKey, keys};
+use spine_store::RunStore;
+
+/// The answer to one operation.
+#[derive(Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub(crate) enum OpResult {
+    Ok,
+    Execute { attempt: u32, lease: String, lease_until: Time, idempotency_key: Digest },
+    Replay { output: Box<RawValue> },
+    Wait { r#for: WaitKind, until: Option<Time> },
+    Unknown { attempt: u32 },
+    Denied { code: u16, name: &'static str, message: &'static str },
+    DeadLettered { letter: Digest },
+    Conflict { stored: Digest, given: Digest },
+    NotTried,
+}
+
+/// The answer to an operation.
+pub(super) async fn answer<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    step: Option<&StepKey>,
+    asked: &Asked,
+) -> Result<OpResult, Problem> {
+    let Some(answer) = asked.verdict.answer() else {
+        // Only a refusal comes without an answer.
+        return Ok(denied(asked.verdict.reason().unwrap_or(Reason::StepState)));
+    };
+    Ok(match (answer.clone(), step) {
+        (Answer::Ok, _) => OpResult::Ok,
+        (Answer::Execute { attempt, lease, lease_until, edit }, Some(step)) => OpResult::Execute {
+            attempt,
+            lease: lease::text(asked.partition, lease),
+            lease_until: Time(lease_until),
+            idempotency_key: key(app, run, step, edit),
+        },
+        (Answer::Replay, Some(step)) => {
+            OpResult::Replay { output: stored_output(app, run, step, asked).await? }
+        }
+        (Answer::Execute { .. } | Answer::Replay, None) => {
+            return Err(Problem::new(Code::Internal, "an answer about a step names none"));
+        }
+        (Answer::Wait { wait_for, until }, _) => {
+            OpResult::Wait { r#for: wait_for, until: Time::of(until) }
+        }
+        (Answer::Unknown { attempt }, _) => OpResult::Unknown { attempt },
+        (Answer::Denied { code }, _) => denied(code),
+        (Answer::DeadLettered { letter_id }, _) => OpResult::DeadLettered { letter: letter_id },
+        (Answer::Conflict { stored, given }, _) => OpResult::Conflict { stored, given },
+        (Answer::NotTried, _) => OpResult::NotTried,
+    })
+}
+
+fn denied(reason: Reason) -> OpResult {
+    let row = Code::from(reason).row();
+    OpResult::Denied { code: row.number, name: row.name, message: row.title }
+}
+
+fn key<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    step: &StepKey,
+    edit: u32,
+) -> Digest {
+    keys::idempotency_key(&app.settings().installation_id, run, step, edit)
+}
+
+/// What the step produced. A finished step does not change, so the store is waited for only where it
+/// does not have it yet.
+async fn stored_output<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    step: &StepKey,
+    asked: &Asked,
+) -> Result<Box<RawValue>, Problem> {
+    if let Some(state) = app.find_run(asked.partition, run).await?
+        && let Some(output) = finished_output(&state, step)
+    {
+        return output;
+    }
+    let until = AtLeast { partition: Some(asked.partition), offset: asked.offset };
+    let (_, state) = app.load_run(run, Some(until)).await?;
+    finished_output(&state, step).unwrap_or_else(|| {
+        let detail = format!("the store has no end of step {step}");
+        Err(Problem::new(Code::NotStoredYet, detail))
+    })
+}
+
+/// The output of a step that has ended well or was left out; `None` while it has not.
+fn finished_output(state: &RunState, step: &StepKey) -> Option<Result<Box<RawValue>, Problem>> {
+    let step = state.steps.get(step)?;
+    let output = match step.status {
+        StepStatus::Completed => step.output.as_ref(),
+        StepStatus::Skipped => None,
+        StepStatus::Scheduled
+        | StepStatus::Running
+        | StepStatus::RetryWaiting
+        | StepStatus::Deferred
+        | StepStatus::Unknown
+        | StepStatus::Failed
+        | StepStatus::DeadLettered
+        | StepStatus::Cancelled => return None,
+    };
+    let payload = output.map(|output| views::PayloadView(&output.payload));
+    let json = serde_json::value::to_raw_value(&payload);
+    Some(json.map_err(|error| Problem::new(Code::Internal, error.to_string())))
+}

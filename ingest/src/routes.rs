@@ -1,0 +1,47 @@
+//! Which route is answered where.
+
+use crate::{App, Verdicts, events, guard, health, journal, letters, runs};
+use axum::{
+    Router, middleware,
+    routing::{get, post},
+};
+use spine_log::EventLog;
+use spine_store::RunStore;
+
+/// The whole surface.
+pub fn router<L: EventLog, S: RunStore, V: Verdicts>(app: App<L, S, V>) -> Router {
+    Router::new()
+        .route("/", get(health::index))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz::<L, S, V>))
+        .route("/metrics", get(health::metrics::<L, S, V>))
+        .route("/v1/events", post(events::post::<L, S, V>))
+        .merge(of_runs())
+        .merge(of_letters())
+        .fallback(health::unknown_route)
+        .layer(middleware::from_fn_with_state(app.clone(), guard::guard::<L, S, V>))
+        .with_state(app)
+}
+
+fn of_runs<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
+    Router::new()
+        .route("/v1/runs", get(runs::list::get::<L, S, V>).post(runs::create::post::<L, S, V>))
+        .route("/v1/runs/{id}", get(runs::show::get::<L, S, V>))
+        .route("/v1/runs/{id}/steps", get(runs::steps::list::<L, S, V>))
+        .route(
+            "/v1/runs/{id}/steps/{*step}",
+            get(runs::steps::get::<L, S, V>).post(runs::resolve::post::<L, S, V>),
+        )
+        .route("/v1/runs/{id}/events", get(runs::history::list::<L, S, V>))
+        .route("/v1/runs/{id}/decisions", get(runs::decisions::list::<L, S, V>))
+        .route("/v1/runs/{id}/why", get(runs::why::get::<L, S, V>))
+        .route("/v1/runs/{id}/journal", post(journal::post::<L, S, V>))
+}
+
+fn of_letters<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
+    Router::new()
+        .route("/v1/dead-letters", get(letters::list::get::<L, S, V>))
+        .route("/v1/dead-letters/{id}", get(letters::show::get::<L, S, V>))
+        .route("/v1/dead-letters/{id}/redrive", post(letters::redrive::post::<L, S, V>))
+        .route("/v1/dead-letters/{id}/discard", post(letters::discard::post::<L, S, V>))
+}

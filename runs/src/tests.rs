@@ -1,0 +1,18 @@
+//! Tables and properties of the core: given events, at a time, then a verdict, a state, a decision.
+
+mod arbitrary;
+mod authors;
+mod batches;
+mod bodies;
+mod claims;
+mod given;
+mod journal;
+mod late;
+mod life;
+mod operators;
+mod properties;
+mod record;
+mod retry;
+mod sessions;
+mod why;
+mod world;

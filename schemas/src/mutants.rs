@@ -1,0 +1,54 @@
+//! Planted faults: one build holds them all, and a test chooses one at run time to see it caught.
+//!
+//! Without the feature `mutants` every question here is answered `false` at compile time.
+
+/// A fault that the simulator must catch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// A start is acted on when its append is acknowledged, before it was read back.
+    ActBeforeReadBack,
+    /// A start is acted on when it is decided, before it is durable.
+    ActBeforeDurable,
+    /// A start that carries an earlier claim is acted on.
+    ActOnEarlierClaim,
+    /// Progress is stored ahead of the rows that it covers.
+    ProgressBeforeRows,
+    /// Readers see records before their fdatasync.
+    ReadBeforeSync,
+    /// An answer 5xx to a careful step counts as not done.
+    RetryCareful,
+    /// A `begin` is answered before the fold has judged it.
+    AnswerBeforeVerdict,
+    /// A letter is published when it is decided, not when the decision was accepted.
+    LetterBeforeDecision,
+    /// An owner starts from the committed offset and not from the store's progress.
+    StartFromCommitted,
+    /// A late success after a redrive is ignored.
+    IgnoreLateSuccess,
+    /// Recovery cuts the last block although it was acknowledged.
+    CutLastBlock,
+}
+
+#[cfg(feature = "mutants")]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Plants one fault on this thread, or takes it out again.
+#[cfg(feature = "mutants")]
+pub fn plant(mutant: Option<Mutant>) {
+    PLANTED.set(mutant);
+}
+
+/// Whether a fault is planted.
+#[cfg(feature = "mutants")]
+pub fn planted(mutant: Mutant) -> bool {
+    PLANTED.get() == Some(mutant)
+}
+
+/// Whether a fault is planted.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub const fn planted(_mutant: Mutant) -> bool {
+    false
+}

@@ -1,0 +1,250 @@
+//! The checkers: what must hold of the log, the store, the letters and the effects, whatever happened.
+
+use crate::{
+    random::Random,
+    store::{Rows, SimStore},
+    tools::RemoteEffect,
+    workload::{Ledger, TOPIC},
+};
+use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
+use spine_runs::{PartitionState, Place, RunState, StepStatus, Verdict, fold, why};
+use spine_schemas::{
+    Body, Digest, Event, RunKey, StepEvent, StepKey,
+    codec::{self, SchemaBook},
+};
+use spine_workers::replay;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+};
+
+/// What reading the whole log again gives.
+#[derive(Default)]
+pub(crate) struct Reading {
+    runs: BTreeMap<RunKey, Arc<RunState>>,
+    starts: BTreeMap<(RunKey, StepKey, u32), u64>,
+    letters_due: BTreeSet<Digest>,
+    pub(crate) events: u64,
+    /// A digest of every record, for comparing two runs of one seed.
+    pub(crate) history: Option<Digest>,
+}
+
+/// Every record of a partition.
+pub(crate) async fn all_records<L: EventLog>(log: &L, at: &TopicPartition) -> Vec<Record> {
+    let end = log.bounds(at).await.unwrap().end;
+    let mut records = Vec::new();
+    let mut reader = log.reader(at, 0).await.unwrap();
+    while (records.len() as u64) < end {
+        let limit = ReadLimit { records: 1000, bytes: 1 << 24 };
+        records.extend(reader.next(limit).await.unwrap());
+    }
+    records.truncate(end as usize);
+    records
+}
+
+/// Reads and folds the log from its beginning, independently of the owners.
+pub(crate) async fn read_log<L: EventLog>(log: &L, partitions: u32) -> Reading {
+    let book = SchemaBook::default();
+    let mut reading = Reading::default();
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    for partition in 0..partitions {
+        let at = TopicPartition::new(TOPIC, partition);
+        let mut state = PartitionState::default();
+        for record in all_records(log, &at).await {
+            let value = record.value.clone().unwrap();
+            parts.push(value.to_vec());
+            parts.push(record.timestamp.0.to_be_bytes().to_vec());
+            let event = codec::decode(&value, &book).unwrap();
+            reading.take(&mut state, &record, &event);
+        }
+    }
+    let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    reading.history = Some(Digest::of_parts(&slices));
+    reading
+}
+
+impl Reading {
+    fn take(&mut self, state: &mut PartitionState, record: &Record, event: &Event) {
+        self.events += 1;
+        let place = Place { partition: 0, offset: record.offset, at: record.timestamp };
+        let Some(key) = event.run_key() else {
+            fold(state, &mut None, event, place);
+            return;
+        };
+        let mut run = self.runs.get(&key).cloned();
+        let expected = run.as_ref().map(|run| why(run));
+        let verdict = fold(state, &mut run, event, place);
+        let applied = matches!(verdict, Verdict::Applied(_));
+        if let (true, Some(expected)) = (applied, expected) {
+            let kind = event.kind().as_str();
+            assert!(
+                expected.next.contains(&kind),
+                "offset {}: {kind} came although '{}' named {:?}",
+                record.offset,
+                expected.sentence,
+                expected.next
+            );
+        }
+        if let (true, Body::Step(_, step, body)) = (applied, &event.body) {
+            match body {
+                StepEvent::Started(start) => {
+                    let attempt = start.attempt.unwrap_or(0);
+                    self.starts.insert((key.clone(), step.clone(), attempt), record.offset);
+                }
+                StepEvent::DeadLettered { letter_id, .. } => {
+                    self.letters_due.insert(*letter_id);
+                }
+                _ => {}
+            }
+        }
+        if let Some(run) = run {
+            self.check_counters(&run);
+            self.runs.insert(key, run);
+        }
+    }
+
+    fn check_counters(&self, run: &RunState) {
+        for step in run.steps.values() {
+            let most = step.spec.retry.max_attempts;
+            let (charged, key) = (step.charged, &step.key);
+            assert!(charged <= most, "{} {key}: {charged} charged of {most}", run.key);
+        }
+    }
+
+    /// The live store equals the fold, and a replay into a fresh store equals the live one.
+    pub(crate) async fn check_store<L: EventLog>(&self, log: &L, partitions: u32, live: &SimStore) {
+        let rows = live.rows();
+        for (key, run) in &self.runs {
+            let stored = rows.runs.get(key).unwrap_or_else(|| panic!("{key} is not stored"));
+            assert_eq!(stored, run, "{key} in the store differs from the fold");
+        }
+        assert_eq!(rows.runs.len(), self.runs.len(), "the store has runs that the log has not");
+        let fresh = SimStore::new("replayed", Random::new(1));
+        let book = SchemaBook::default();
+        for partition in 0..partitions {
+            let at = TopicPartition::new(TOPIC, partition);
+            let end = log.bounds(&at).await.unwrap().end;
+            replay::replay(log, &fresh, &at, end, &book, |_| {}).await.unwrap();
+        }
+        equal_rows(&rows, &fresh.rows());
+    }
+
+    /// Acknowledged events are where they were acknowledged.
+    pub(crate) async fn check_acked<L: EventLog>(&self, log: &L, ledger: &Ledger) {
+        let book = SchemaBook::default();
+        let mut partitions: BTreeMap<TopicPartition, Vec<Record>> = BTreeMap::new();
+        for acked in ledger.acked.lock().unwrap().clone() {
+            if !partitions.contains_key(&acked.at) {
+                partitions.insert(acked.at.clone(), all_records(log, &acked.at).await);
+            }
+            let record = partitions[&acked.at].get(acked.offset as usize);
+            let record = record.unwrap_or_else(|| panic!("acknowledged, then lost: {acked:?}"));
+            let event = codec::decode(record.value.as_deref().unwrap(), &book).unwrap();
+            assert_eq!(event.event_id, acked.event_id, "another event at an acknowledged place");
+        }
+    }
+
+    /// Every letter has its event, every event its letter, and repeats are equal byte for byte.
+    pub(crate) async fn check_letters<L: EventLog>(&self, log: &L, partitions: u32, rows: &Rows) {
+        let book = SchemaBook::default();
+        let mut found: BTreeMap<Digest, Vec<u8>> = BTreeMap::new();
+        for partition in 0..partitions {
+            let at = TopicPartition::new(format!("{TOPIC}.dlq"), partition);
+            for record in all_records(log, &at).await {
+                let value = record.value.unwrap().to_vec();
+                let letter = codec::decode_letter(&value, &book).unwrap();
+                if let Some(before) = found.insert(letter.letter_id, value.clone()) {
+                    assert_eq!(before, value, "letter {} has two forms", letter.letter_id);
+                }
+            }
+        }
+        let published: BTreeSet<Digest> = found.keys().copied().collect();
+        let stored: BTreeSet<Digest> = rows.letters.keys().copied().collect();
+        assert_eq!(published, stored, "letters in the topic and in the store differ");
+        assert!(self.letters_due.is_subset(&published), "a dead-lettered step has no letter");
+        let steps = rows.letters.values().filter(|row| row.step.is_some());
+        let of_steps = steps.filter(|row| row.kind == spine_store::LetterKind::Step);
+        for row in of_steps {
+            assert!(self.letters_due.contains(&row.letter_id), "a letter without its event");
+        }
+    }
+
+    /// Every effect has an earlier accepted start; careful steps act at most once.
+    pub(crate) fn check_effects(&self, effects: &BTreeMap<(RunKey, StepKey), Vec<RemoteEffect>>) {
+        for ((key, step), effects) in effects {
+            for effect in effects {
+                let start = (key.clone(), step.clone(), effect.attempt);
+                assert!(
+                    self.starts.contains_key(&start),
+                    "{key} {step}: attempt {} acted without an accepted start",
+                    effect.attempt
+                );
+            }
+            let run = &self.runs[key];
+            let state = &run.steps[step];
+            let keys: BTreeSet<&String> = effects.iter().map(|effect| &effect.key).collect();
+            assert!(keys.len() <= 1, "{key} {step}: more than one idempotency key");
+            if state.spec.effect.is_careful() {
+                let count = effects.len();
+                assert!(count <= 1, "{key} {step}: {count} effects of a careful step: {effects:?}");
+            }
+        }
+        self.check_completed(effects);
+    }
+
+    /// A careful step that is completed has acted exactly once; one known not to be done, never.
+    fn check_completed(&self, effects: &BTreeMap<(RunKey, StepKey), Vec<RemoteEffect>>) {
+        for (key, run) in &self.runs {
+            if run.driver() != spine_schemas::Driver::Plan {
+                continue;
+            }
+            for step in run.steps.values().filter(|step| step.spec.effect.is_careful()) {
+                let count = effects.get(&(key.clone(), step.key.clone())).map_or(0, Vec::len);
+                match step.status {
+                    StepStatus::Completed => {
+                        assert_eq!(count, 1, "{key} {}: completed, {count} effects", step.key);
+                    }
+                    StepStatus::Unknown | StepStatus::Running => assert!(count <= 1),
+                    StepStatus::Scheduled
+                    | StepStatus::RetryWaiting
+                    | StepStatus::Deferred
+                    | StepStatus::Failed
+                    | StepStatus::DeadLettered
+                    | StepStatus::Skipped
+                    | StepStatus::Cancelled => {
+                        assert_eq!(count, 0, "{key} {}: {:?} but acted", step.key, step.status);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Once everything works again, every run has ended.
+    pub(crate) fn check_ended(&self, ledger: &Ledger) {
+        for key in ledger.runs.lock().unwrap().iter() {
+            let run = self.runs.get(key).unwrap_or_else(|| panic!("{key} never began"));
+            assert!(!run.is_open(), "{key} has not ended: {}", why(run).sentence);
+        }
+    }
+}
+
+fn equal_rows(live: &Rows, replayed: &Rows) {
+    equal_maps("run", &live.runs, &replayed.runs);
+    equal_maps("event row", &live.events, &replayed.events);
+    equal_maps("decision row", &live.decisions, &replayed.decisions);
+    equal_maps("letter row", &live.letters, &replayed.letters);
+    equal_maps("refusal row", &live.refusals, &replayed.refusals);
+}
+
+fn equal_maps<K: Ord + Debug, V: PartialEq + Debug>(
+    what: &str,
+    live: &BTreeMap<K, V>,
+    replayed: &BTreeMap<K, V>,
+) {
+    let places: BTreeSet<&K> = live.keys().chain(replayed.keys()).collect();
+    for place in places {
+        let (live, replayed) = (live.get(place), replayed.get(place));
+        assert!(live == replayed, "{what} {place:?}: live {live:?}, replayed {replayed:?}");
+    }
+}

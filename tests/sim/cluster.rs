@@ -1,0 +1,149 @@
+//! The cluster world: several nodes over one simulated Kafka, with rebalances, kills, zombies, skewed
+//! clocks, lost and late acknowledgements.
+
+use crate::{
+    check,
+    clock::SimClock,
+    kafka::SimKafka,
+    node::{Process, Start},
+    random::Random,
+    store::SimStore,
+    tools::SimTools,
+    workload::{Access, Clients, Ledger},
+};
+use std::{sync::Arc, time::Duration};
+
+const PARTITIONS: u32 = 2;
+
+impl Access for SimKafka {
+    type Log = Self;
+
+    fn log(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+}
+
+struct World {
+    log: SimKafka,
+    store: SimStore,
+    tools: SimTools,
+    clock: SimClock,
+    random: Random,
+    nodes: Vec<(u64, Process)>,
+    started: u64,
+}
+
+/// Lives one simulated history and checks it; gives its digest and the number of its events.
+pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
+    let random = Random::new(seed ^ 0x6b61_666b);
+    let clock = SimClock::new();
+    let log = SimKafka::new(PARTITIONS, clock, random.fork());
+    let mut world = World {
+        log: log.clone(),
+        store: SimStore::new("live", random.fork()),
+        tools: SimTools::new(&random, 10 + random.below(40)),
+        clock,
+        nodes: Vec::new(),
+        started: 0,
+        random: random.fork(),
+    };
+    let ledger = Ledger::default();
+    let clients = Arc::new(Clients {
+        access: log.clone(),
+        store: world.store.clone(),
+        tools: world.tools.clone(),
+        clock,
+        random: random.fork(),
+        ledger: ledger.clone(),
+        partitions: PARTITIONS,
+    });
+    let submitting = tokio::spawn({
+        let clients = clients.clone();
+        let runs = 4 + random.below(8);
+        async move { clients.submit(runs).await }
+    });
+    let operating = tokio::spawn({
+        let clients = clients.clone();
+        async move { clients.operate().await }
+    });
+    log.set_trouble_percent(random.below(12));
+    world.start_node().await;
+    for _ in 0..3 + random.below(6) {
+        world.one_trouble().await;
+    }
+    world.tools.heal();
+    world.store.set_failing(false);
+    log.set_trouble_percent(0);
+    world.start_node().await;
+    submitting.await.unwrap();
+    world.settle(&ledger).await;
+    operating.abort();
+    // What was appended last is still on its way into the store.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for (_, node) in world.nodes.drain(..) {
+        node.stop().await;
+    }
+    world.check(&ledger).await
+}
+
+impl World {
+    async fn start_node(&mut self) {
+        self.started += 1;
+        let skew_us = self.random.below(4_000_000) as i64 - 2_000_000;
+        let node = Process::start(Start {
+            log: self.log.clone(),
+            store: &self.store,
+            tools: &self.tools,
+            clock: self.clock.skewed(skew_us),
+            name: format!("n{}", self.started),
+            partitions: PARTITIONS,
+            exclusive: false,
+        });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let member = self.log.newest_member().unwrap();
+        self.nodes.push((member, node));
+        self.log.rebalance().await;
+    }
+
+    async fn one_trouble(&mut self) {
+        tokio::time::sleep(Duration::from_millis(100 + self.random.below(2500))).await;
+        match self.random.below(5) {
+            0 => self.start_node().await,
+            1 | 2 if self.nodes.len() > 1 => {
+                let index = self.random.below(self.nodes.len() as u64) as usize;
+                let (member, node) = self.nodes.remove(index);
+                node.kill().await;
+                self.log.forget(member);
+                self.log.rebalance().await;
+            }
+            3 => {
+                self.store.set_failing(true);
+                tokio::time::sleep(Duration::from_millis(self.random.below(1500))).await;
+                self.store.set_failing(false);
+            }
+            _ => self.log.rebalance().await,
+        }
+    }
+
+    async fn settle(&self, ledger: &Ledger) {
+        for _ in 0..900 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let rows = self.store.rows();
+            let runs = ledger.runs.lock().unwrap().clone();
+            let ended = |key| rows.runs.get(key).is_some_and(|run| !run.is_open());
+            if runs.iter().all(ended) {
+                return;
+            }
+        }
+    }
+
+    async fn check(&self, ledger: &Ledger) -> (spine_schemas::Digest, u64) {
+        let reading = check::read_log(&self.log, PARTITIONS).await;
+        reading.check_store(&self.log, PARTITIONS, &self.store).await;
+        reading.check_acked(&self.log, ledger).await;
+        reading.check_letters(&self.log, PARTITIONS, &self.store.rows()).await;
+        reading.check_effects(&self.tools.effects());
+        reading.check_ended(ledger);
+        (reading.history.unwrap(), reading.events)
+    }
+}

@@ -1,0 +1,77 @@
+//! One simulated process: its workers, which end all at once when it is killed.
+
+use crate::{clock::SimClock, store::SimStore, tools::SimTools, workload::TOPIC};
+use spine_log::EventLog;
+use spine_schemas::codec::SchemaBook;
+use spine_workers::{Config, Node, VerdictHub, group};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinHandle};
+
+pub(crate) struct Process {
+    task: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+/// What a process is started with.
+pub(crate) struct Start<'a, L> {
+    pub(crate) log: L,
+    pub(crate) store: &'a SimStore,
+    pub(crate) tools: &'a SimTools,
+    pub(crate) clock: SimClock,
+    pub(crate) name: String,
+    pub(crate) partitions: u32,
+    pub(crate) exclusive: bool,
+}
+
+impl Process {
+    pub(crate) fn start<L: EventLog>(start: Start<'_, L>) -> Self {
+        let stop = watch::Sender::new(false);
+        let config = Config {
+            topic: TOPIC.into(),
+            worker: start.name.clone(),
+            address: "simulated".into(),
+            installation_id: "simulated".into(),
+            exclusive: start.exclusive,
+            restored: false,
+            attempts: 8,
+            attempts_per_run: 4,
+            attempts_per_tool: 5,
+            drain: Duration::from_secs(2),
+        };
+        let node = Node {
+            log: start.log,
+            store: start.store.clone(),
+            tools: start.tools.clone(),
+            clock: start.clock,
+            hub: VerdictHub::new(start.partitions),
+            book: Arc::new(SchemaBook::default()),
+            config: Arc::new(config),
+        };
+        let receiver = stop.subscribe();
+        let name = start.name;
+        let task = tokio::spawn(async move {
+            if let Err(error) = group::run(node, "spine", receiver).await {
+                // A log that dies under its process takes the process with it.
+                let dead = matches!(&error, spine_workers::Error::Log(log) if !log.is_retryable());
+                assert!(dead, "{name} ended: {error}");
+            }
+        });
+        Self { task, stop }
+    }
+
+    /// Ends at once, in the middle of whatever it does.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        if let Err(error) = self.task.await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+
+    /// Ends in good order.
+    pub(crate) async fn stop(self) {
+        self.stop.send_replace(true);
+        self.task.await.unwrap();
+    }
+}

@@ -1,0 +1,247 @@
+//! A simulated store: rows in memory that outlive a crash, can be slow, can fail, and lose their newest
+//! batches when the power fails.
+
+use crate::random::Random;
+use spine_runs::RunState;
+use spine_schemas::{Digest, RunKey, time::Micros};
+use spine_store::{
+    DecisionRow, Error, EventRow, LetterRow, LetterStatus, Page, Progress, RefusalRow, Result,
+    RunFilter, RunRow, RunStore, StoreBatch,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// Everything that is compared between a live store and a replayed one, and the progress beside it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Rows {
+    pub(crate) runs: BTreeMap<RunKey, Arc<RunState>>,
+    pub(crate) events: BTreeMap<(u32, u64), EventRow>,
+    pub(crate) decisions: BTreeMap<(u32, u64), DecisionRow>,
+    pub(crate) letters: BTreeMap<Digest, LetterRow>,
+    pub(crate) refusals: BTreeMap<(u32, u64), RefusalRow>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    rows: Rows,
+    progress: BTreeMap<u32, Progress>,
+    home: BTreeMap<RunKey, u32>,
+}
+
+#[derive(Debug)]
+struct World {
+    now: Contents,
+    /// Contents before each of the newest batches, which a power loss may bring back.
+    earlier: Vec<Contents>,
+    failing: bool,
+    slow_ms: u64,
+}
+
+/// Clones share the rows.
+#[derive(Clone, Debug)]
+pub(crate) struct SimStore {
+    world: Arc<Mutex<World>>,
+    random: Random,
+    id: String,
+}
+
+impl SimStore {
+    pub(crate) fn new(id: &str, random: Random) -> Self {
+        let world =
+            World { now: Contents::default(), earlier: Vec::new(), failing: false, slow_ms: 0 };
+        Self { world: Arc::new(Mutex::new(world)), random, id: id.to_owned() }
+    }
+
+    pub(crate) fn rows(&self) -> Rows {
+        self.world.lock().unwrap().now.rows.clone()
+    }
+
+    pub(crate) fn progress_of(&self, partition: u32) -> Option<Progress> {
+        self.world.lock().unwrap().now.progress.get(&partition).cloned()
+    }
+
+    pub(crate) fn set_failing(&self, failing: bool) {
+        self.world.lock().unwrap().failing = failing;
+    }
+
+    pub(crate) fn set_slow_ms(&self, slow_ms: u64) {
+        self.world.lock().unwrap().slow_ms = slow_ms;
+    }
+
+    /// Loses some of the newest batches, as a store without a sync per commit may.
+    pub(crate) fn power_loss(&self) {
+        let mut world = self.world.lock().unwrap();
+        if world.earlier.is_empty() || self.random.chance(50) {
+            return;
+        }
+        let kept = self.random.below(world.earlier.len() as u64) as usize;
+        world.now = world.earlier[kept].clone();
+        world.earlier.truncate(kept);
+    }
+
+    /// Takes simulated time, and fails while the store is out.
+    async fn answer(&self) -> Result<()> {
+        let slow_ms = self.world.lock().unwrap().slow_ms;
+        let wait = Duration::from_micros(50 + self.random.below(400));
+        tokio::time::sleep(wait + Duration::from_millis(slow_ms)).await;
+        if self.world.lock().unwrap().failing {
+            return Err(Error::Unavailable("simulated outage".into()));
+        }
+        Ok(())
+    }
+}
+
+impl RunStore for SimStore {
+    fn store_id(&self) -> &str {
+        &self.id
+    }
+
+    async fn progress(&self, partition: u32) -> Result<Option<Progress>> {
+        self.answer().await?;
+        Ok(self.progress_of(partition))
+    }
+
+    async fn apply(&self, batch: StoreBatch) -> Result<()> {
+        self.answer().await?;
+        let mut world = self.world.lock().unwrap();
+        let found = world.now.progress.get(&batch.partition).map(|progress| progress.offset);
+        if found != batch.expected {
+            let (partition, expected) = (batch.partition, batch.expected);
+            return Err(Error::Lost { partition, expected, found });
+        }
+        let before = world.now.clone();
+        world.earlier.push(before);
+        if world.earlier.len() > 3 {
+            world.earlier.remove(0);
+        }
+        world.now.take(batch);
+        Ok(())
+    }
+
+    async fn load_runs(&self, _partition: u32, keys: &[RunKey]) -> Result<Vec<Option<RunState>>> {
+        self.answer().await?;
+        let world = self.world.lock().unwrap();
+        let found = |key| world.now.rows.runs.get(key).map(|run| RunState::clone(run));
+        Ok(keys.iter().map(found).collect())
+    }
+
+    async fn open_runs(
+        &self,
+        partition: u32,
+        after: Option<&RunKey>,
+        limit: usize,
+    ) -> Result<Vec<RunKey>> {
+        self.answer().await?;
+        let world = self.world.lock().unwrap();
+        let open = world.now.rows.runs.iter().filter(|(key, run)| {
+            run.is_open() && world.now.home.get(key) == Some(&partition) && Some(*key) > after
+        });
+        Ok(open.map(|(key, _)| key.clone()).take(limit).collect())
+    }
+
+    async fn due_runs(
+        &self,
+        partition: u32,
+        until: Micros,
+        limit: usize,
+    ) -> Result<Vec<(Micros, RunKey)>> {
+        self.answer().await?;
+        let world = self.world.lock().unwrap();
+        let mut due: Vec<(Micros, RunKey)> = world
+            .now
+            .rows
+            .runs
+            .iter()
+            .filter(|(key, _)| world.now.home.get(key) == Some(&partition))
+            .filter_map(|(key, run)| Some((run.next_due()?, key.clone())))
+            .filter(|(at, _)| *at <= until)
+            .collect();
+        due.sort();
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    async fn list_runs(
+        &self,
+        _filter: &RunFilter,
+        _cursor: Option<&str>,
+        _limit: usize,
+    ) -> Result<Page<RunRow>> {
+        Ok(Page { rows: Vec::new(), next: None })
+    }
+
+    async fn run_events(&self, key: &RunKey, from: u64, limit: usize) -> Result<Vec<EventRow>> {
+        let world = self.world.lock().unwrap();
+        let rows = world.now.rows.events.values();
+        let of_run = rows.filter(|row| row.key == *key && row.offset >= from);
+        Ok(of_run.take(limit).cloned().collect())
+    }
+
+    async fn run_decisions(
+        &self,
+        key: &RunKey,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<DecisionRow>> {
+        let world = self.world.lock().unwrap();
+        let rows = world.now.rows.decisions.values();
+        let of_run = rows.filter(|row| row.key == *key && row.offset >= from);
+        Ok(of_run.take(limit).cloned().collect())
+    }
+
+    async fn list_letters(
+        &self,
+        status: Option<LetterStatus>,
+        _tenant: Option<&str>,
+        _cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<LetterRow>> {
+        let world = self.world.lock().unwrap();
+        let rows = world.now.rows.letters.values();
+        let wanted = rows.filter(|row| status.is_none_or(|status| row.status == status));
+        Ok(Page { rows: wanted.take(limit).cloned().collect(), next: None })
+    }
+
+    async fn letter(&self, id: &Digest) -> Result<Option<LetterRow>> {
+        Ok(self.world.lock().unwrap().now.rows.letters.get(id).cloned())
+    }
+
+    async fn refusal(&self, partition: u32, offset: u64) -> Result<Option<RefusalRow>> {
+        Ok(self.world.lock().unwrap().now.rows.refusals.get(&(partition, offset)).cloned())
+    }
+}
+
+impl Contents {
+    fn take(&mut self, batch: StoreBatch) {
+        for change in batch.runs {
+            self.home.insert(change.run.key.clone(), batch.partition);
+            self.rows.runs.insert(change.run.key.clone(), change.run);
+        }
+        for row in batch.events {
+            self.rows.events.insert((row.partition, row.offset), row);
+        }
+        for row in batch.decisions {
+            self.rows.decisions.insert((row.partition, row.offset), row);
+        }
+        for row in batch.letters {
+            self.rows.letters.insert(row.letter_id, row);
+        }
+        for closing in batch.closings {
+            if let Some(row) = self.rows.letters.get_mut(&closing.letter_id)
+                && row.status == LetterStatus::Open
+            {
+                row.status = closing.status;
+                row.closed_at = Some(closing.at);
+                row.closed_by = Some(closing.by);
+                row.closed_reason = Some(closing.reason);
+            }
+        }
+        for row in batch.refusals {
+            self.rows.refusals.insert((row.partition, row.offset), row);
+        }
+        self.progress.insert(batch.partition, batch.progress);
+    }
+}

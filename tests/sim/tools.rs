@@ -1,0 +1,182 @@
+//! Simulated tools: they commit effects, fail before or after them, stay silent, or answer late; and
+//! they record each effect with the attempt that caused it.
+
+use crate::random::{Random, hash};
+use spine_runs::retry;
+use spine_schemas::{Effect, ErrorClass, Output, Payload, RunKey, StepError, StepKey};
+use spine_workers::tools::{CallEnd, ToolCall, Tools};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{sync::oneshot, time::Instant};
+
+/// One effect at the remote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RemoteEffect {
+    pub(crate) attempt: u32,
+    pub(crate) key: String,
+    pub(crate) at: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Remote {
+    effects: BTreeMap<(RunKey, StepKey), Vec<RemoteEffect>>,
+    /// Keys under which something was done; an idempotent remote does it once.
+    keys: BTreeMap<String, u32>,
+    healed: bool,
+}
+
+/// Clones share the remote.
+#[derive(Clone, Debug)]
+pub(crate) struct SimTools {
+    remote: Arc<Mutex<Remote>>,
+    seed: u64,
+    origin: Instant,
+    trouble_percent: u64,
+}
+
+/// What the remote does with one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Succeeds,
+    Refused,
+    FailsBefore,
+    FailsAfter,
+    DropsAfter,
+    Limits,
+    Rejects,
+    Silent,
+}
+
+impl SimTools {
+    pub(crate) fn new(random: &Random, trouble_percent: u64) -> Self {
+        Self {
+            remote: Arc::default(),
+            seed: random.next(),
+            origin: Instant::now(),
+            trouble_percent,
+        }
+    }
+
+    /// From now on every call succeeds.
+    pub(crate) fn heal(&self) {
+        self.remote.lock().unwrap().healed = true;
+    }
+
+    pub(crate) fn effects(&self) -> BTreeMap<(RunKey, StepKey), Vec<RemoteEffect>> {
+        self.remote.lock().unwrap().effects.clone()
+    }
+
+    fn fate(&self, call: &ToolCall) -> Fate {
+        let remote = self.remote.lock().unwrap();
+        if remote.healed {
+            return Fate::Succeeds;
+        }
+        let text = format!("{}/{}/{}", call.run, call.step, call.attempt);
+        let draw = hash(self.seed, &text);
+        if draw % 100 >= self.trouble_percent {
+            return Fate::Succeeds;
+        }
+        match (draw >> 32) % 12 {
+            0 | 1 => Fate::Refused,
+            2 | 3 => Fate::FailsBefore,
+            4 | 5 => Fate::FailsAfter,
+            6 | 7 => Fate::DropsAfter,
+            8 => Fate::Limits,
+            9 => Fate::Rejects,
+            _ => Fate::Silent,
+        }
+    }
+
+    fn commit(&self, call: &ToolCall) {
+        let mut remote = self.remote.lock().unwrap();
+        let key = call.idempotency_key.to_string();
+        let done = remote.keys.entry(key.clone()).or_default();
+        *done += 1;
+        if call.effect == Effect::Idempotent && *done > 1 {
+            return;
+        }
+        let effect = RemoteEffect { attempt: call.attempt, key, at: self.origin.elapsed() };
+        let place = (call.run.clone(), call.step.clone());
+        remote.effects.entry(place).or_default().push(effect);
+    }
+}
+
+impl Tools for SimTools {
+    async fn call(&self, call: ToolCall) -> CallEnd {
+        let fate = self.fate(&call);
+        let draw = hash(self.seed ^ 1, &format!("{}/{}/{}", call.run, call.step, call.attempt));
+        let (before_ms, after_ms) = (1 + draw % 40, 1 + (draw >> 16) % 40);
+        let timeout = call.timeout;
+        let effect = call.effect;
+        if fate == Fate::Refused {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let class = ErrorClass::Transient;
+            return CallEnd::NeverSent(StepError::new(class, "connect_refused", "refused"));
+        }
+        // What was sent arrives, whatever becomes of the sender.
+        let (answer, answered) = oneshot::channel();
+        let tools = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(before_ms)).await;
+            if commits(fate) {
+                tools.commit(&call);
+            }
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            let _ = answer.send(());
+        });
+        let in_time = tokio::time::timeout(timeout, async {
+            let _ = answered.await;
+            if fate == Fate::Silent {
+                std::future::pending::<()>().await;
+            }
+        });
+        match in_time.await {
+            Ok(()) => end(fate, effect),
+            Err(_) => silence(effect, "timeout"),
+        }
+    }
+
+    fn check(&self, _tool: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn commits(fate: Fate) -> bool {
+    matches!(fate, Fate::Succeeds | Fate::FailsAfter | Fate::DropsAfter | Fate::Silent)
+}
+
+fn end(fate: Fate, effect: Effect) -> CallEnd {
+    let failed = |class, code: &str| CallEnd::Failed(StepError::new(class, code, "simulated"));
+    match fate {
+        Fate::Succeeds => {
+            let payload = Payload::json("output", &b"{\"ok\":true}"[..]).unwrap();
+            CallEnd::Completed { output: Output::of(payload), usage: None }
+        }
+        Fate::FailsBefore | Fate::FailsAfter if effect.is_careful() => {
+            failed(ErrorClass::UnknownOutcome, "http_500")
+        }
+        Fate::FailsBefore | Fate::FailsAfter => failed(ErrorClass::Transient, "http_500"),
+        Fate::DropsAfter => silence(effect, "dropped"),
+        Fate::Limits => {
+            let error = StepError::new(ErrorClass::RateLimited, "http_429", "simulated");
+            CallEnd::Failed(StepError { retry_after_ms: Some(300), ..error })
+        }
+        Fate::Rejects => failed(ErrorClass::Terminal, "http_422"),
+        Fate::Refused | Fate::Silent => unreachable!("decided before the call was sent"),
+    }
+}
+
+fn silence(effect: Effect, code: &str) -> CallEnd {
+    let class = if effect.is_careful() {
+        ErrorClass::UnknownOutcome
+    } else if code == "timeout" {
+        ErrorClass::Timeout
+    } else {
+        ErrorClass::Transient
+    };
+    debug_assert!(effect == Effect::Pure || retry::is_ambiguous(effect, class));
+    CallEnd::Failed(StepError::new(class, code, "simulated"))
+}

@@ -1,0 +1,247 @@
+//! What the simulated world asks of Spine: plan runs, reported runs, and operators who put things right.
+
+use crate::{clock::SimClock, random::Random, store::SimStore, tools::SimTools};
+use bytes::Bytes;
+use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
+use spine_runs::{RunState, StepState, StepStatus};
+use spine_schemas::{
+    Body, Driver, Effect, Event, Output, Payload, Plan, Resolution, RunCreated, RunEvent, RunKey,
+    StepEvent, StepKey, StepSpec, StepStarted, Then, codec, keys,
+};
+use spine_store::{LetterKind, LetterStatus};
+use spine_workers::Clock;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+pub(crate) const TOPIC: &str = "spine.steps";
+
+/// An append that was acknowledged, for the checker.
+#[derive(Clone, Debug)]
+pub(crate) struct Acked {
+    pub(crate) at: TopicPartition,
+    pub(crate) offset: u64,
+    pub(crate) event_id: String,
+}
+
+/// What the clients know.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) acked: Arc<Mutex<Vec<Acked>>>,
+    pub(crate) runs: Arc<Mutex<Vec<RunKey>>>,
+    next_id: Arc<Mutex<u64>>,
+}
+
+impl Ledger {
+    fn event_id(&self) -> String {
+        let mut next = self.next_id.lock().unwrap();
+        *next += 1;
+        format!("client-{next}")
+    }
+}
+
+/// A client's way to the log: reconnects when a process is replaced.
+pub(crate) trait Access: Clone + Send + Sync + 'static {
+    type Log: EventLog;
+    /// The log, as long as some process is up.
+    fn log(&self) -> Option<Self::Log>;
+}
+
+pub(crate) struct Clients<A> {
+    pub(crate) access: A,
+    pub(crate) store: SimStore,
+    pub(crate) tools: SimTools,
+    pub(crate) clock: SimClock,
+    pub(crate) random: Random,
+    pub(crate) ledger: Ledger,
+    pub(crate) partitions: u32,
+}
+
+impl<A: Access> Clients<A> {
+    /// Submits runs and reports over a while.
+    pub(crate) async fn submit(&self, runs: u64) {
+        for number in 0..runs {
+            tokio::time::sleep(Duration::from_millis(self.random.below(400))).await;
+            let key = RunKey::new("default", &format!("run-{number}"));
+            self.ledger.runs.lock().unwrap().push(key.clone());
+            if self.random.chance(20) {
+                self.report(&key).await;
+            } else {
+                let body = Body::Run(key.run_id.clone(), self.plan());
+                self.append(&key, vec![body], true).await;
+            }
+        }
+    }
+
+    /// Looks for what waits for a person, and does what a careful operator would.
+    pub(crate) async fn operate(&self) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(700 + self.random.below(600))).await;
+            let rows = self.store.rows();
+            for run in rows.runs.values() {
+                for step in run.steps.values().filter(|_| run.is_open()) {
+                    if step.status == StepStatus::Unknown {
+                        self.resolve(run, step).await;
+                    }
+                }
+            }
+            let open = rows.letters.values().filter(|row| row.status == LetterStatus::Open);
+            for letter in open.filter(|row| row.kind == LetterKind::Step) {
+                let key = RunKey::new(
+                    letter.tenant.as_deref().unwrap_or_default(),
+                    letter.run_id.as_deref().unwrap_or_default(),
+                );
+                let step = letter.step.clone().unwrap();
+                let Some(run) = rows.runs.get(&key) else { continue };
+                let letter_id = letter.letter_id;
+                let reason = "simulated operator".to_owned();
+                let event = if self.random.chance(90) || !run.is_open() {
+                    StepEvent::Redriven { letter_id, reason, force: true, edit: None }
+                } else {
+                    let then = if self.random.chance(50) { Then::Skip } else { Then::Fail };
+                    StepEvent::Discarded { letter_id, then, reason }
+                };
+                self.append(&key, vec![Body::Step(key.run_id.clone(), step, event)], false).await;
+            }
+        }
+    }
+
+    /// Tells what really happened, once the attempt's time has surely passed.
+    async fn resolve(&self, run: &RunState, step: &StepState) {
+        let Some(last) = step.attempts.last() else { return };
+        let since = last.ended_at.unwrap_or(last.started_at);
+        if self.clock.now() < since.plus_ms(step.spec.timeout_ms + 2000) {
+            return;
+        }
+        let effects = self.tools.effects();
+        let place = (run.key.clone(), step.key.clone());
+        let happened = effects
+            .get(&place)
+            .is_some_and(|effects| effects.iter().any(|effect| effect.attempt <= step.attempt));
+        let output = happened.then(|| Output::of(Payload::null()));
+        let event = StepEvent::Resolved(Resolution {
+            attempt: step.attempt,
+            happened,
+            output,
+            reason: "looked at the remote".into(),
+        });
+        let body = Body::Step(run.key.run_id.clone(), step.key.clone(), event);
+        self.append(&run.key, vec![body], false).await;
+    }
+
+    /// Reports a finished run, as an outside system would; sometimes twice, sometimes out of order.
+    async fn report(&self, key: &RunKey) {
+        let created = RunEvent::Created(Box::new(RunCreated {
+            workflow: "reported".into(),
+            version: "1".into(),
+            driver: Driver::Record,
+            input: Payload::null(),
+            tags: BTreeMap::new(),
+            parent: None,
+            plan: None,
+        }));
+        let step = StepKey::named("work");
+        let spec = Arc::new(StepSpec::new("outside", Effect::Pure, Payload::null()));
+        let started = StepStarted { attempt: Some(1), spec: Some(spec), lease_ms: None };
+        let output = Output::of(Payload::null());
+        let of_step = |event| Body::Step(key.run_id.clone(), step.clone(), event);
+        let mut bodies = vec![
+            Body::Run(key.run_id.clone(), created),
+            of_step(StepEvent::Started(started)),
+            of_step(StepEvent::Completed { attempt: 1, lease: None, output, usage: None }),
+            Body::Run(key.run_id.clone(), RunEvent::Completed { output: None }),
+        ];
+        if self.random.chance(10) {
+            bodies.swap(1, 2);
+            bodies.push(bodies[2].clone());
+        }
+        self.append(key, bodies, true).await;
+    }
+
+    fn plan(&self) -> RunEvent {
+        let count = 1 + self.random.below(5);
+        let mut steps = Vec::new();
+        for number in 0..count {
+            let effect = ["pure", "idempotent", "idempotent", "at_most_once", "probe"]
+                [self.random.below(5) as usize];
+            let after = match self.random.below(3) {
+                0 if number > 0 => format!(",\"after\":[\"s{}\"]", self.random.below(number)),
+                1 => ",\"after\":[]".to_owned(),
+                _ => String::new(),
+            };
+            let exhausted = if self.random.chance(15) { ",\"on_exhausted\":\"fail\"" } else { "" };
+            steps.push(format!(
+                "{{\"name\":\"s{number}\",\"tool\":\"http://tool/{}\",\"effect\":\"{effect}\",\
+                 \"timeout_ms\":{}{after}{exhausted}}}",
+                self.random.below(3),
+                150 + self.random.below(400),
+            ));
+        }
+        let source = format!(
+            "{{\"retry\":{{\"max_attempts\":{},\"initial_ms\":20,\"max_ms\":500}},\"steps\":[{}]}}",
+            1 + self.random.below(4),
+            steps.join(",")
+        );
+        let plan = Plan::parse(source.into_bytes()).unwrap();
+        RunEvent::Created(Box::new(RunCreated {
+            workflow: "simulated".into(),
+            version: "1".into(),
+            driver: Driver::Plan,
+            input: Payload::null(),
+            tags: BTreeMap::new(),
+            parent: None,
+            plan: Some(Arc::new(plan)),
+        }))
+    }
+
+    /// Appends events of one run; tries again, with the same ids, until acknowledged if it must.
+    pub(crate) async fn append(&self, key: &RunKey, bodies: Vec<Body>, must: bool) {
+        let events: Vec<Event> = bodies.into_iter().map(|body| self.event(key, body)).collect();
+        let record_key = Bytes::from(key.record_key());
+        let partition = keys::partition_of(&record_key, self.partitions);
+        let at = TopicPartition::new(TOPIC, partition);
+        let records: Vec<NewRecord> = events
+            .iter()
+            .map(|event| NewRecord {
+                key: Some(record_key.clone()),
+                headers: Vec::new(),
+                value: Some(codec::encode(event).unwrap()),
+            })
+            .collect();
+        loop {
+            if let Some(log) = self.access.log()
+                && let Ok(appended) = log.append(&at, records.clone(), Urgency::Normal).await
+            {
+                let mut acked = self.ledger.acked.lock().unwrap();
+                for (index, event) in events.iter().enumerate() {
+                    let (offset, event_id) =
+                        (appended.first_offset + index as u64, event.event_id.clone());
+                    acked.push(Acked { at: at.clone(), offset, event_id });
+                }
+                return;
+            }
+            if !must {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20 + self.random.below(200))).await;
+        }
+    }
+
+    fn event(&self, key: &RunKey, body: Body) -> Event {
+        Event {
+            event_id: self.ledger.event_id(),
+            tenant: key.tenant.clone(),
+            occurred_at: self.clock.now(),
+            actor: "client".into(),
+            claim: None,
+            trace: None,
+            attributes: BTreeMap::new(),
+            key_id: None,
+            batch: None,
+            op: None,
+            body,
+        }
+    }
+}
