@@ -105,7 +105,7 @@ impl Failure {
 
     /// Is shown as this JSON text instead.
     #[must_use]
-    pub(crate) fn as_json(mut self, json: impl Into<String>) -> Self {
+    pub(crate) fn with_json(mut self, json: impl Into<String>) -> Self {
         self.json = Some(json.into());
         self
     }

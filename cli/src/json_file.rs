@@ -16,7 +16,7 @@ pub(crate) fn read(path: &Path) -> Result<Bytes, Failure> {
         std::fs::read(path)
     };
     read.map(Bytes::from).map_err(|error| {
-        Failure::new(Exit::Usage, format!("could not read {}: {error}", path.display()))
+        Failure::new(Exit::Usage, format!("could not read {}: {error}", name(path)))
     })
 }
 
@@ -26,7 +26,11 @@ pub(crate) fn read(path: &Path) -> Result<Bytes, Failure> {
 /// When it cannot be read, or is not JSON.
 pub(crate) fn read_json(path: &Path) -> Result<Box<serde_json::value::RawValue>, Failure> {
     let bytes = read(path)?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Failure::new(Exit::Usage, format!("{} is not JSON: {error}", path.display()))
-    })
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{} is not JSON: {error}", name(path))))
+}
+
+/// The name of the file for people.
+pub(crate) fn name(path: &Path) -> String {
+    if path.as_os_str() == "-" { "standard input".into() } else { path.display().to_string() }
 }

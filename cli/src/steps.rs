@@ -43,7 +43,7 @@ pub(crate) struct Resolve {
     #[arg(long, value_name = "NAME", env = "SPINE_ACTOR")]
     actor: Option<String>,
     /// The tenant of the run
-    #[arg(long, default_value = "default")]
+    #[arg(long, default_value = "default", env = "SPINE_TENANT")]
     tenant: String,
     #[command(flatten)]
     server: ServerArgs,

@@ -86,7 +86,6 @@ fn check_step_event(event: &StepEvent) -> Result<()> {
         // Attempt 0 says that not even the attempt is known.
         StepEvent::Unknown { attempt: _, reason } => message("reason", reason),
         StepEvent::Resolved(resolution) => {
-            check_attempt(resolution.attempt, None)?;
             message("reason", &resolution.reason)?;
             resolution.output.as_ref().map_or(Ok(()), check_output)
         }

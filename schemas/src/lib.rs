@@ -11,6 +11,7 @@ pub mod compat;
 mod error;
 mod event;
 mod failure;
+pub mod fault_points;
 mod fit;
 mod ids;
 pub mod json;

@@ -1,7 +1,7 @@
 //! Measures how many events per second a SQLite store takes. States are made beforehand, so this is
 //! the cost of the store alone.
 //!
-//! `cargo run --profile ci -p spine-store --example bench_apply -- [EVENTS] [DIR]`
+//! `cargo run --profile ci -p spine-store --example bench_apply -- [EVENTS] [OUTPUT_BYTES] [DIR]`
 
 use bytes::Bytes;
 use spine_runs::{AttemptEnd, AttemptState, RunState, RunStatus, StepState, StepStatus};
@@ -21,24 +21,25 @@ const RUN_EVENTS: u64 = 8;
 async fn main() {
     let mut arguments = std::env::args().skip(1);
     let events: u64 = arguments.next().map_or(400_000, |text| text.parse().expect("EVENTS"));
+    let output: usize = arguments.next().map_or(300, |text| text.parse().expect("OUTPUT_BYTES"));
     let dir = arguments.next().map_or_else(tempfile::tempdir, tempfile::tempdir_in).expect("dir");
-    println!("{events} events, inputs of 120 bytes, outputs of 300 bytes, synchronous=NORMAL");
+    println!("{events} events, inputs of 120 bytes, outputs of {output} bytes, synchronous=NORMAL");
     for (name, whole) in [("runs end inside a batch", true), ("runs span 4 batches", false)] {
         for size in [1000, 5000] {
             let path = dir.path().join(format!("{whole}-{size}.sqlite"));
-            measure(name, &path, events, size, whole).await;
+            measure(name, &path, events, size, whole, output).await;
         }
     }
 }
 
-async fn measure(name: &str, path: &Path, events: u64, size: u64, whole: bool) {
+async fn measure(name: &str, path: &Path, events: u64, size: u64, whole: bool, output: usize) {
     let store = SqliteStore::open(&Options::file(path)).expect("open");
     let mut tape = Tape::new(0);
     let mut busy = std::time::Duration::ZERO;
     let cpu_before = writer_cpu_micros();
     let mut rows = 0;
     for number in 0..events / size {
-        let batch = batch(&mut tape, number, size, whole);
+        let batch = batch(&mut tape, number, size, whole, output);
         rows += batch.runs.iter().map(|run| run.steps.len() + 1).sum::<usize>()
             + batch.events.len()
             + batch.runs.iter().filter(|run| run.created).count();
@@ -76,7 +77,7 @@ fn writer_cpu_micros() -> f64 {
 }
 
 /// Runs whose ids are spread over the key space, as random ids are.
-fn batch(tape: &mut Tape, number: u64, size: u64, whole: bool) -> StoreBatch {
+fn batch(tape: &mut Tape, number: u64, size: u64, whole: bool, output: usize) -> StoreBatch {
     let mut batch = tape.next(size);
     let first = number * size;
     let stages: &[u64] = if whole { &[RUN_EVENTS] } else { &[2, 4, 6, 8] };
@@ -87,7 +88,7 @@ fn batch(tape: &mut Tape, number: u64, size: u64, whole: bool) -> StoreBatch {
         let Some(begun) = number.checked_sub(age) else { continue };
         for index in 0..per_batch {
             let from = if whole { 0 } else { stage - 2 };
-            let run = run(begun * per_batch + index, *stage, first);
+            let run = run(begun * per_batch + index, *stage, first, output);
             push_events(&mut batch, &run, from, *stage, first);
             let mut steps: Vec<StepKey> =
                 (from..*stage).filter_map(|event| step_of(event).map(StepKey::named)).collect();
@@ -132,7 +133,7 @@ fn push_events(batch: &mut StoreBatch, run: &RunState, from: u64, to: u64, first
     }
 }
 
-fn run(number: u64, events: u64, offset: u64) -> RunState {
+fn run(number: u64, events: u64, offset: u64, output: usize) -> RunState {
     let id = Digest::of_bytes(&number.to_be_bytes()).to_string();
     let mut run = samples::run("default", &id[..32], offset);
     let mut created = (*run.created).clone();
@@ -142,7 +143,7 @@ fn run(number: u64, events: u64, offset: u64) -> RunState {
     run.last_offset = offset + events;
     for event in 0..events {
         let Some(name) = step_of(event) else { continue };
-        run = samples::with_step(run, step(name, offset, event % 2 == 0));
+        run = samples::with_step(run, step(name, offset, (event % 2 == 0).then_some(output)));
     }
     if events == RUN_EVENTS {
         run.output = Some(Output::of(payload(60)));
@@ -151,14 +152,15 @@ fn run(number: u64, events: u64, offset: u64) -> RunState {
     run
 }
 
-fn step(name: &str, offset: u64, done: bool) -> StepState {
+fn step(name: &str, offset: u64, output: Option<usize>) -> StepState {
+    let done = output.is_some();
     let mut step = samples::step(name, offset);
     let mut spec = StepSpec::clone(&step.spec);
     spec.input = payload(120);
     step.spec = Arc::new(spec);
     step.attempt = 1;
     step.status = if done { StepStatus::Completed } else { StepStatus::Running };
-    step.output = done.then(|| Output::of(payload(300)));
+    step.output = output.map(|bytes| Output::of(payload(bytes)));
     step.ended_at = done.then(|| at(offset + 1));
     step.attempts.push(AttemptState {
         attempt: 1,

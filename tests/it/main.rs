@@ -1,1 +1,22 @@
-//! Integration tests of the real parts together.
+//! Integration tests: the real binary as a child process, a tool server that remembers, and kill -9.
+//!
+//! Every test is short by default; `SPINE_SOAK=1` asks for the long form of each (`make soak`).
+
+#![expect(clippy::disallowed_methods, reason = "real processes live in real time")]
+
+mod bad_input;
+mod boundaries;
+mod damage;
+mod events;
+mod fault_rates;
+mod formats;
+mod halts;
+mod kills;
+mod letters;
+mod no_space;
+mod races;
+mod rebuild;
+mod retries;
+mod row;
+mod syncs;
+mod tidy;

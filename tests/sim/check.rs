@@ -73,9 +73,11 @@ impl Reading {
             return;
         };
         let mut run = self.runs.get(&key).cloned();
+        let before = run.clone();
         let expected = run.as_ref().map(|run| why(run));
         let verdict = fold(state, &mut run, event, place);
         let applied = matches!(verdict, Verdict::Applied(_));
+        check_late_success(before.as_deref(), event, &verdict);
         if let (true, Some(expected)) = (applied, expected) {
             let kind = event.kind().as_str();
             assert!(
@@ -89,7 +91,9 @@ impl Reading {
         if let (true, Body::Step(_, step, body)) = (applied, &event.body) {
             match body {
                 StepEvent::Started(start) => {
-                    let attempt = start.attempt.unwrap_or(0);
+                    // A begin carries no attempt: the fold assigned it.
+                    let assigned = run.as_ref().map_or(0, |run| run.steps[step].attempt);
+                    let attempt = start.attempt.unwrap_or(assigned);
                     self.starts.insert((key.clone(), step.clone(), attempt), record.offset);
                 }
                 StepEvent::DeadLettered { letter_id, .. } => {
@@ -196,7 +200,7 @@ impl Reading {
     /// A careful step that is completed has acted exactly once; one known not to be done, never.
     fn check_completed(&self, effects: &BTreeMap<(RunKey, StepKey), Vec<RemoteEffect>>) {
         for (key, run) in &self.runs {
-            if run.driver() != spine_schemas::Driver::Plan {
+            if run.driver() == spine_schemas::Driver::Record {
                 continue;
             }
             for step in run.steps.values().filter(|step| step.spec.effect.is_careful()) {
@@ -226,6 +230,30 @@ impl Reading {
             let run = self.runs.get(key).unwrap_or_else(|| panic!("{key} never began"));
             assert!(!run.is_open(), "{key} has not ended: {}", why(run).sentence);
         }
+    }
+}
+
+/// A success of the newest attempt completes its step from every state in which no newer start was
+/// accepted, however late it comes.
+fn check_late_success(before: Option<&RunState>, event: &Event, verdict: &Verdict) {
+    let Body::Step(_, key, StepEvent::Completed { attempt, lease, .. }) = &event.body else {
+        return;
+    };
+    let Some(run) = before.filter(|run| run.is_open()) else { return };
+    let Some(step) = run.steps.get(key) else { return };
+    let newest = step.attempts.last().filter(|last| {
+        last.attempt == *attempt && Some(last.lease) == *lease && last.edit == step.edit
+    });
+    let waits = matches!(
+        step.status,
+        StepStatus::Unknown
+            | StepStatus::DeadLettered
+            | StepStatus::RetryWaiting
+            | StepStatus::Scheduled
+    );
+    if newest.is_some() && waits && event.op.is_none() {
+        let applied = matches!(verdict, Verdict::Applied(_));
+        assert!(applied, "{} {key}: a late success was not taken: {verdict:?}", run.key);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     tools::SimTools,
     workload::{Access, Clients, Ledger},
 };
+use spine_runs::Verdict;
 use std::{sync::Arc, time::Duration};
 
 const PARTITIONS: u32 = 2;
@@ -20,6 +21,10 @@ impl Access for SimKafka {
 
     fn log(&self) -> Option<Self> {
         Some(self.clone())
+    }
+
+    async fn verdict(&self, _offset: u64) -> Option<Verdict> {
+        None
     }
 }
 
@@ -113,6 +118,7 @@ impl World {
                 let index = self.random.below(self.nodes.len() as u64) as usize;
                 let (member, node) = self.nodes.remove(index);
                 node.kill().await;
+                self.store.forget_held();
                 self.log.forget(member);
                 self.log.rebalance().await;
             }

@@ -17,8 +17,9 @@ use spine_log::{
         seeded_random,
     },
 };
-use spine_schemas::codec;
-use spine_workers::Clock;
+use spine_runs::Verdict;
+use spine_schemas::{RunKey, codec};
+use spine_workers::{Clock, VerdictHub};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -26,13 +27,18 @@ use std::{
 
 /// The log of the process that is up, if one is.
 #[derive(Clone, Default)]
-pub(crate) struct Current(Arc<Mutex<Option<EmbeddedLog>>>);
+pub(crate) struct Current(Arc<Mutex<Option<(EmbeddedLog, VerdictHub)>>>);
 
 impl Access for Current {
     type Log = EmbeddedLog;
 
     fn log(&self) -> Option<EmbeddedLog> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().unwrap().as_ref().map(|(log, _)| log.clone())
+    }
+
+    async fn verdict(&self, offset: u64) -> Option<Verdict> {
+        let hub = self.0.lock().unwrap().as_ref().map(|(_, hub)| hub.clone())?;
+        hub.wait(0, offset, Duration::from_secs(1)).await.ok()
     }
 }
 
@@ -78,6 +84,12 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
         let clients = clients.clone();
         async move { clients.operate().await }
     });
+    let driven = RunKey::new("default", "driven");
+    let agents = random.chance(50).then(|| {
+        ledger.runs.lock().unwrap().push(driven.clone());
+        let clients = clients.clone();
+        tokio::spawn(async move { clients.drive(&driven).await })
+    });
     for _ in 0..2 + random.below(6) {
         world.one_troubled_life().await;
     }
@@ -86,6 +98,9 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
     world.store.set_slow_ms(0);
     let process = world.start();
     submitting.await.unwrap();
+    if let Some(agents) = agents {
+        agents.await.unwrap();
+    }
     world.settle(&ledger).await;
     operating.abort();
     // What was appended last is still on its way into the store.
@@ -117,6 +132,7 @@ impl World {
         } else {
             process.kill().await;
         }
+        self.store.forget_held();
         if self.random.chance(40) {
             self.disk.power_loss(self.random.next());
             self.store.power_loss();
@@ -138,7 +154,7 @@ impl World {
             partitions: 1,
             exclusive: true,
         });
-        *self.current.0.lock().unwrap() = Some(log);
+        *self.current.0.lock().unwrap() = Some((log, process.hub.clone()));
         process
     }
 
@@ -155,7 +171,9 @@ impl World {
             );
             match opened {
                 Ok(log) => return log,
-                Err(spine_log::Error::Damaged(message)) => panic!("damage by itself: {message}"),
+                Err(spine_log::Error::Damaged(message)) => {
+                    panic!("damage by itself: {message}: {:?}", self.disk.paths())
+                }
                 Err(_) => self.disk.power_loss(self.random.next()),
             }
         }

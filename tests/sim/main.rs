@@ -4,11 +4,14 @@
 //! loops, time only through `Clock`, and chance only from the seed. The same seed gives the same
 //! history, which is itself a test here.
 
+mod agent;
 mod check;
 mod clock;
 mod cluster;
 mod embedded;
 mod kafka;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod node;
 mod random;
 mod store;

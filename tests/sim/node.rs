@@ -10,6 +10,7 @@ use tokio::{sync::watch, task::JoinHandle};
 pub(crate) struct Process {
     task: JoinHandle<()>,
     stop: watch::Sender<bool>,
+    pub(crate) hub: VerdictHub,
 }
 
 /// What a process is started with.
@@ -25,6 +26,7 @@ pub(crate) struct Start<'a, L> {
 
 impl Process {
     pub(crate) fn start<L: EventLog>(start: Start<'_, L>) -> Self {
+        let hub = VerdictHub::new(start.partitions);
         let stop = watch::Sender::new(false);
         let config = Config {
             topic: TOPIC.into(),
@@ -43,7 +45,7 @@ impl Process {
             store: start.store.clone(),
             tools: start.tools.clone(),
             clock: start.clock,
-            hub: VerdictHub::new(start.partitions),
+            hub: hub.clone(),
             book: Arc::new(SchemaBook::default()),
             config: Arc::new(config),
         };
@@ -56,7 +58,7 @@ impl Process {
                 assert!(dead, "{name} ended: {error}");
             }
         });
-        Self { task, stop }
+        Self { task, stop, hub }
     }
 
     /// Ends at once, in the middle of whatever it does.

@@ -3,7 +3,11 @@
 
 use crate::random::Random;
 use spine_runs::RunState;
-use spine_schemas::{Digest, RunKey, time::Micros};
+use spine_schemas::{
+    Digest, RunKey,
+    mutants::{Mutant, planted},
+    time::Micros,
+};
 use spine_store::{
     DecisionRow, Error, EventRow, LetterRow, LetterStatus, Page, Progress, RefusalRow, Result,
     RunFilter, RunRow, RunStore, StoreBatch,
@@ -38,6 +42,8 @@ struct World {
     earlier: Vec<Contents>,
     failing: bool,
     slow_ms: u64,
+    /// Rows that a planted fault stores after their progress.
+    held_back: Option<StoreBatch>,
 }
 
 /// Clones share the rows.
@@ -50,8 +56,13 @@ pub(crate) struct SimStore {
 
 impl SimStore {
     pub(crate) fn new(id: &str, random: Random) -> Self {
-        let world =
-            World { now: Contents::default(), earlier: Vec::new(), failing: false, slow_ms: 0 };
+        let world = World {
+            now: Contents::default(),
+            earlier: Vec::new(),
+            failing: false,
+            slow_ms: 0,
+            held_back: None,
+        };
         Self { world: Arc::new(Mutex::new(world)), random, id: id.to_owned() }
     }
 
@@ -80,6 +91,11 @@ impl SimStore {
         let kept = self.random.below(world.earlier.len() as u64) as usize;
         world.now = world.earlier[kept].clone();
         world.earlier.truncate(kept);
+    }
+
+    /// The process that wrote died: what it still held is gone.
+    pub(crate) fn forget_held(&self) {
+        self.world.lock().unwrap().held_back = None;
     }
 
     /// Takes simulated time, and fails while the store is out.
@@ -116,6 +132,14 @@ impl RunStore for SimStore {
         world.earlier.push(before);
         if world.earlier.len() > 3 {
             world.earlier.remove(0);
+        }
+        if planted(Mutant::ProgressBeforeRows) {
+            let (partition, progress) = (batch.partition, batch.progress.clone());
+            if let Some(rows) = world.held_back.replace(batch) {
+                world.now.take(rows);
+            }
+            world.now.progress.insert(partition, progress);
+            return Ok(());
         }
         world.now.take(batch);
         Ok(())

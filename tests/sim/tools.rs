@@ -3,7 +3,10 @@
 
 use crate::random::{Random, hash};
 use spine_runs::retry;
-use spine_schemas::{Effect, ErrorClass, Output, Payload, RunKey, StepError, StepKey};
+use spine_schemas::{
+    Effect, ErrorClass, Output, Payload, RunKey, StepError, StepKey,
+    mutants::{Mutant, planted},
+};
 use spine_workers::tools::{CallEnd, ToolCall, Tools};
 use std::{
     collections::BTreeMap,
@@ -90,6 +93,13 @@ impl SimTools {
         }
     }
 
+    /// What an agent does by itself, under the attempt that it was given.
+    pub(crate) fn act(&self, run: &RunKey, step: &StepKey, attempt: u32) {
+        let mut remote = self.remote.lock().unwrap();
+        let effect = RemoteEffect { attempt, key: String::new(), at: self.origin.elapsed() };
+        remote.effects.entry((run.clone(), step.clone())).or_default().push(effect);
+    }
+
     fn commit(&self, call: &ToolCall) {
         let mut remote = self.remote.lock().unwrap();
         let key = call.idempotency_key.to_string();
@@ -155,7 +165,9 @@ fn end(fate: Fate, effect: Effect) -> CallEnd {
             let payload = Payload::json("output", &b"{\"ok\":true}"[..]).unwrap();
             CallEnd::Completed { output: Output::of(payload), usage: None }
         }
-        Fate::FailsBefore | Fate::FailsAfter if effect.is_careful() => {
+        Fate::FailsBefore | Fate::FailsAfter
+            if effect.is_careful() && !planted(Mutant::RetryCareful) =>
+        {
             failed(ErrorClass::UnknownOutcome, "http_500")
         }
         Fate::FailsBefore | Fate::FailsAfter => failed(ErrorClass::Transient, "http_500"),

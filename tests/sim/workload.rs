@@ -1,9 +1,15 @@
 //! What the simulated world asks of Spine: plan runs, reported runs, and operators who put things right.
 
-use crate::{clock::SimClock, random::Random, store::SimStore, tools::SimTools};
+use crate::agent;
+use crate::{
+    clock::SimClock,
+    random::Random,
+    store::SimStore,
+    tools::{RemoteEffect, SimTools},
+};
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
-use spine_runs::{RunState, StepState, StepStatus};
+use spine_runs::{AttemptEnd, RunState, StepState, StepStatus, Verdict};
 use spine_schemas::{
     Body, Driver, Effect, Event, Output, Payload, Plan, Resolution, RunCreated, RunEvent, RunKey,
     StepEvent, StepKey, StepSpec, StepStarted, Then, codec, keys,
@@ -47,6 +53,8 @@ pub(crate) trait Access: Clone + Send + Sync + 'static {
     type Log: EventLog;
     /// The log, as long as some process is up.
     fn log(&self) -> Option<Self::Log>;
+    /// The verdict on the event at an offset of partition 0, if a process tells it in time.
+    fn verdict(&self, offset: u64) -> impl Future<Output = Option<Verdict>> + Send;
 }
 
 pub(crate) struct Clients<A> {
@@ -75,6 +83,20 @@ impl<A: Access> Clients<A> {
         }
     }
 
+    /// Two agents race over a run until one of them has ended it; an agent that vanishes is replaced.
+    pub(crate) async fn drive(&self, key: &RunKey) {
+        self.append(key, vec![Body::Run(key.run_id.clone(), agent::created())], true).await;
+        for round in 0..20 {
+            let (one, two) = (format!("one-{round}"), format!("two-{round}"));
+            tokio::join!(agent::drive(self, key, &one), agent::drive(self, key, &two));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let rows = self.store.rows();
+            if rows.runs.get(key).is_some_and(|run| !run.is_open()) {
+                return;
+            }
+        }
+    }
+
     /// Looks for what waits for a person, and does what a careful operator would.
     pub(crate) async fn operate(&self) {
         loop {
@@ -82,6 +104,9 @@ impl<A: Access> Clients<A> {
             let rows = self.store.rows();
             for run in rows.runs.values() {
                 for step in run.steps.values().filter(|_| run.is_open()) {
+                    if self.random.chance(50) {
+                        self.report_late(run, step).await;
+                    }
                     if step.status == StepStatus::Unknown {
                         self.resolve(run, step).await;
                     }
@@ -105,6 +130,30 @@ impl<A: Access> Clients<A> {
                 };
                 self.append(&key, vec![Body::Step(key.run_id.clone(), step, event)], false).await;
             }
+        }
+    }
+
+    /// An outcome that was under way when its worker gave the attempt up arrives after all.
+    async fn report_late(&self, run: &RunState, step: &StepState) {
+        let Some(last) = step.attempts.last() else { return };
+        let given_up = match &last.end {
+            AttemptEnd::Lost(_) => true,
+            AttemptEnd::Failed(error) => error.code == "timeout" || error.code == "dropped",
+            AttemptEnd::Running
+            | AttemptEnd::Completed
+            | AttemptEnd::Released(_)
+            | AttemptEnd::DidNotHappen => false,
+        };
+        let place = (run.key.clone(), step.key.clone());
+        let acted = |effects: &Vec<RemoteEffect>| {
+            effects.iter().any(|effect| effect.attempt == last.attempt)
+        };
+        if given_up && self.tools.effects().get(&place).is_some_and(acted) {
+            let (attempt, lease) = (last.attempt, Some(last.lease));
+            let output = Output::of(Payload::null());
+            let event = StepEvent::Completed { attempt, lease, output, usage: None };
+            let body = Body::Step(run.key.run_id.clone(), step.key.clone(), event);
+            self.append(&run.key, vec![body], false).await;
         }
     }
 
@@ -229,7 +278,19 @@ impl<A: Access> Clients<A> {
         }
     }
 
-    fn event(&self, key: &RunKey, body: Body) -> Event {
+    /// Appends one event once; gives its offset when it was acknowledged.
+    pub(crate) async fn append_event(&self, key: &RunKey, event: &Event) -> Option<u64> {
+        let record_key = Bytes::from(key.record_key());
+        let at = TopicPartition::new(TOPIC, keys::partition_of(&record_key, self.partitions));
+        let value = Some(codec::encode(event).unwrap());
+        let record = NewRecord { key: Some(record_key), headers: Vec::new(), value };
+        let appended = self.access.log()?.append(&at, vec![record], Urgency::Normal).await.ok()?;
+        let (offset, event_id) = (appended.first_offset, event.event_id.clone());
+        self.ledger.acked.lock().unwrap().push(Acked { at, offset, event_id });
+        Some(offset)
+    }
+
+    pub(crate) fn event(&self, key: &RunKey, body: Body) -> Event {
         Event {
             event_id: self.ledger.event_id(),
             tenant: key.tenant.clone(),

@@ -31,7 +31,7 @@ where
     loop {
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop), if !stopping => {
+            () = told_to_stop(&mut stop), if !stopping => {
                 stopping = true;
                 for stop in stops.values() {
                     stop.send_replace(true);
@@ -44,6 +44,15 @@ where
                 ended.unwrap_or_else(broken)?;
                 if stopping && owners.is_empty() {
                     return Ok(());
+                }
+            }
+            () = tokio::time::sleep(limits::COMMIT_EVERY), if !stopping => {
+                for partition in stops.keys() {
+                    if let Some(stored) = node.hub.stored_offset(*partition)
+                        && let Err(error) = member.commit(*partition, stored + 1).await
+                    {
+                        tracing::warn!(partition, %error, "offset not committed");
+                    }
                 }
             }
             change = member.next(), if !stopping => match change? {
@@ -61,6 +70,11 @@ where
             },
         }
     }
+}
+
+/// Returns when the process is told to stop, or when nobody can tell it any more.
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Starts an owner again after trouble that passes.

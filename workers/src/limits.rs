@@ -20,6 +20,8 @@ pub(crate) const TIMERS: usize = 100_000;
 pub(crate) const APPEND_RECORDS: usize = 1024;
 /// Open runs looked at in one turn of the sweep after a claim.
 pub(crate) const SWEEP_RUNS: usize = 256;
+/// How often the stored offset is committed, for lag tools.
+pub(crate) const COMMIT_EVERY: Duration = Duration::from_secs(5);
 /// Verdicts remembered per partition for those who ask by position.
 pub(crate) const VERDICTS: usize = 8192;
 /// First pause before something that failed is tried again; doubles up to `RETRY_MOST`.

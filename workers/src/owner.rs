@@ -8,6 +8,8 @@ mod append;
 mod claim;
 mod decide;
 mod letters;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod read;
 mod start;
 mod timers;
@@ -118,6 +120,8 @@ pub struct Owner<L: EventLog, S, T, C> {
     stored: Option<u64>,
     storing_offset: Option<u64>,
     batches: u64,
+    #[cfg(feature = "mutants")]
+    early: mutants::Early,
     drain_until: Option<Instant>,
     stop: watch::Receiver<bool>,
 }

@@ -43,7 +43,7 @@ pub(crate) fn failure_of(answer: &Answer, json: bool) -> Failure {
         Some(remedy) => failure.remedy(remedy.clone()),
         None => failure,
     };
-    if json { failure.as_json(answer.text.trim_end()) } else { failure }
+    if json { failure.with_json(answer.text.trim_end()) } else { failure }
 }
 
 fn message(problem: &Problem) -> String {

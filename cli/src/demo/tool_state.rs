@@ -4,6 +4,8 @@ use super::{
     faults::{Fault, Faults},
     plan::STEPS,
 };
+use spine_schemas::time::Micros;
+use spine_workers::{Clock, SystemClock};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A call that a tool received.
@@ -11,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Call {
     step: String,
     key: String,
+    attempt: u32,
+    at: Micros,
 }
 
 /// What a tool does with a call.
@@ -53,7 +57,8 @@ impl ToolState {
 
     /// Takes a call; the effect, if there is one, has happened when this returns.
     pub(super) fn take(&mut self, step: &str, key: &str, attempt: u32) -> Doing {
-        self.calls.push(Call { step: step.to_owned(), key: key.to_owned() });
+        let at = SystemClock.now();
+        self.calls.push(Call { step: step.to_owned(), key: key.to_owned(), attempt, at });
         if self.broken.contains(step) {
             return Doing::Unavailable;
         }
@@ -83,6 +88,12 @@ impl ToolState {
     /// Mends a broken tool.
     pub(super) fn repair(&mut self, step: &str) {
         self.broken.remove(step);
+    }
+
+    /// Attempts and times of the calls of a step, in order.
+    pub(super) fn times(&self, step: &str) -> Vec<(u32, Micros)> {
+        let calls = self.calls.iter().filter(|call| call.step == step);
+        calls.map(|call| (call.attempt, call.at)).collect()
     }
 
     /// Calls of a step.

@@ -42,7 +42,7 @@ struct Span {
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let bytes = json_file::read(&args.file)?;
     if bytes.trim_ascii().is_empty() {
-        let message = format!("{} holds no event", args.file.display());
+        let message = format!("{} holds no event", json_file::name(&args.file));
         return Err(Failure::new(Exit::Usage, message));
     }
     let key: Vec<(&'static str, &str)> =

@@ -16,7 +16,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RUN", conflicts_with = "log")]
     pub(super) run: Option<String>,
     /// The tenant of the run
-    #[arg(long, default_value = "default", env = "SPINE_TENANT", requires = "run")]
+    #[arg(long, default_value = "default", env = "SPINE_TENANT")]
     pub(super) tenant: String,
     /// The events of this log, read from its directory: embedded:DIR
     #[arg(long, value_name = "URL")]

@@ -7,7 +7,11 @@ use super::{
     partition::Partition, queue::Pending,
 };
 use crate::{Appended, Error, Record, Result, Urgency};
-use spine_schemas::time::Micros;
+use spine_schemas::{
+    fault_points,
+    mutants::{Mutant, planted},
+    time::Micros,
+};
 use std::{io, sync::Arc};
 use tokio::time::Instant;
 
@@ -73,10 +77,14 @@ impl Committer {
     /// Makes a written group durable. If that fails the log is poisoned and the group answered.
     pub(crate) fn sync(&mut self, group: Group) -> Option<Group> {
         let started = Instant::now();
-        let outcome = self.active.sync();
+        let skipped = planted(Mutant::ReadBeforeSync);
+        let outcome = if skipped { Ok(()) } else { self.active.sync() };
         metrics::observe_sync_seconds(&self.partition.name, started.elapsed());
         match outcome {
-            Ok(()) => Some(group),
+            Ok(()) => {
+                fault_points::reach("durable");
+                Some(group)
+            }
             Err(error) => {
                 let error = self.poison("fdatasync", &error);
                 self.refuse(group.waiting, &error);
@@ -110,6 +118,7 @@ impl Committer {
             // A caller that left does not want the answer.
             let _ = reply.send(Ok(appended));
         }
+        fault_points::reach("appended");
         let name = &self.partition.name;
         metrics::observe_append_records_total(name, self.end_offset - mark.offset);
         metrics::observe_append_bytes(name, end_byte - mark.byte);

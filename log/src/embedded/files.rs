@@ -83,7 +83,7 @@ pub(crate) fn make_dirs(disk: &dyn Disk, dir: &Path) -> Result<()> {
                 tracing::debug!(%error, path = %outer.display(), "not synced");
             }
         }
-    } else {
+    } else if above != dir {
         make_dirs(disk, above)?;
     }
     make_dir(disk, dir)

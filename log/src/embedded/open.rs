@@ -20,6 +20,7 @@ use spine_schemas::time::Micros;
 use std::{
     any::Any,
     collections::{BTreeMap, BTreeSet},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
 };
@@ -182,10 +183,10 @@ fn open_topic(
 
 fn open_partition(partition: Partition, must_exist: bool) -> Result<Seat> {
     let disk = &*partition.shared.disk;
-    if !must_exist {
+    if must_exist {
+        require_dir(disk, &partition.dir)?;
+    } else {
         files::make_dir(disk, &partition.dir)?;
-    } else if !disk.exists(&partition.dir) {
-        return Err(missing_segments(&partition.dir));
     }
     let mut segments = tidy(disk, &partition.dir)?;
     // A killed process may have left a name that is seen but not durable.
@@ -259,6 +260,15 @@ fn tidy(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>> {
 
 fn remove(disk: &dyn Disk, path: PathBuf) -> Result<()> {
     disk.remove(&path).map_err(files::failed("remove", &path))
+}
+
+/// A directory that is not there is damage; a disk that cannot tell is only out of reach.
+fn require_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    match disk.list(dir) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing_segments(dir)),
+        Err(error) => Err(files::failed("list", dir)(error)),
+    }
 }
 
 fn missing_segments(dir: &Path) -> Error {

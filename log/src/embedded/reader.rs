@@ -104,6 +104,7 @@ fn read_files(
     loop {
         place = next_segment(partition, place)?;
         let mut records = read_chunk(&mut place)?;
+        refuse_overlap(partition, &place)?;
         let seen = records.partition_point(|record| record.offset < next_offset);
         records.drain(..seen);
         if !records.is_empty() {
@@ -128,15 +129,29 @@ fn next_segment(partition: &Partition, place: Place) -> Result<Place> {
     let at_end = place.cursor.byte >= place.segment.durable_bytes(&place.opened)?;
     match successor {
         Some(first) if at_end && place.cursor.offset == first => seek(partition, first),
-        Some(first) if at_end || place.cursor.offset >= first => Err(Error::Damaged(format!(
-            "{} is damaged at byte {}, record {}: it ends there, but the next segment begins \
-                 with record {first}",
-            place.opened.path.display(),
-            place.cursor.byte,
-            place.cursor.offset
-        ))),
+        Some(first) if at_end => Err(misplaced_end(&place, first)),
         Some(_) | None => Ok(place),
     }
+}
+
+/// Two segments that hold the same offsets cannot both be what was written.
+fn refuse_overlap(partition: &Partition, place: &Place) -> Result<()> {
+    let (_, successor) = partition.segment_at(place.segment.first_offset)?;
+    match successor {
+        Some(first) if place.cursor.offset > first => Err(misplaced_end(place, first)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn misplaced_end(place: &Place, next_first: u64) -> Error {
+    let Place { opened, cursor, .. } = place;
+    Error::Damaged(format!(
+        "{} is damaged at byte {}, record {}: it should end where the next segment begins, at \
+         record {next_first}",
+        opened.path.display(),
+        cursor.byte,
+        cursor.offset
+    ))
 }
 
 /// Reads the blocks that one fetch from the disk brings.

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{Error, Result, limits::READ_BYTES};
 use bytes::Bytes;
-use spine_schemas::time::Micros;
+use spine_schemas::{
+    mutants::{Mutant, planted},
+    time::Micros,
+};
 
 /// The sound contents of an active segment, all of it durable.
 #[derive(Debug)]
@@ -40,7 +43,11 @@ impl Recovered {
 /// Checks the active segment, cuts a torn tail, and makes what is left durable. `noted_bytes` is
 /// the length that was durable for certain.
 pub(crate) fn recover(segment: &OpenSegment, noted_bytes: u64) -> Result<Recovered> {
-    let size_bytes = segment.file.size_bytes().map_err(|error| io(segment, error))?;
+    let mut size_bytes = segment.file.size_bytes().map_err(|error| io(segment, error))?;
+    let mut noted_bytes = noted_bytes;
+    if planted(Mutant::CutLastBlock) && size_bytes > segment.header_bytes {
+        (size_bytes, noted_bytes) = (size_bytes - 1, 0);
+    }
     let mut found = Recovered::nothing(segment);
     let bad = scan(segment, size_bytes, &mut found)?;
     if size_bytes < noted_bytes {

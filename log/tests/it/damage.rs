@@ -216,3 +216,21 @@ fn a_missing_sealed_segment_is_named_when_it_is_read() {
         assert!(why.contains("/00000000000000000000.avro") && why.contains("record 2"), "{why}");
     });
 }
+
+#[test]
+fn a_sealed_segment_that_runs_into_the_next_one_is_named() {
+    run(async {
+        let (disk, other) = (SimDisk::new(), SimDisk::new());
+        let small = Options { segment_bytes: 1000, ..options(DIR) };
+        for (options, disk) in [(small.clone(), &disk), (options(DIR), &other)] {
+            let log = open(&options, disk).unwrap();
+            append(&log, "first").await.unwrap();
+            append(&log, vec![2; 900]).await.unwrap();
+        }
+        // The same log, had it never rolled: sound blocks, but one that belongs to segment 1.
+        let longer = other.contents(&segment(0, "avro")).unwrap();
+        disk.set_contents(&segment(0, "avro"), longer);
+        let why = damage(values(&open(&small, &disk).unwrap()).await);
+        assert!(why.contains("/00000000000000000000.avro") && why.contains("record 2"), "{why}");
+    });
+}

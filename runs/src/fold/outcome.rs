@@ -8,7 +8,10 @@ use super::{
 use crate::{
     Answer, AttemptEnd, AttemptState, Reason, RunState, StepState, StepStatus, retry, unresolved,
 };
-use spine_schemas::{Driver, ErrorClass, Output, StepError, StepKey, Usage};
+use spine_schemas::{
+    Driver, ErrorClass, Output, StepError, StepKey, Usage,
+    mutants::{Mutant, planted},
+};
 use std::sync::Arc;
 
 /// The attempt that an outcome is about.
@@ -88,6 +91,9 @@ pub(super) fn completed(
         };
     }
     if step.status.is_terminal() || step.given_up {
+        return late(Reason::Late);
+    }
+    if planted(Mutant::IgnoreLateSuccess) && step.generation > 0 && step.live.is_none() {
         return late(Reason::Late);
     }
     match timing {

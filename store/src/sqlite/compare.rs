@@ -213,8 +213,7 @@ impl Walk<'_> {
     fn collect(&self, limit: usize, found: &mut Vec<Difference>) -> Result<()> {
         let mut left_select = select(self.left, self.table)?;
         let mut right_select = select(self.right, self.table)?;
-        let names: Vec<String> =
-            left_select.column_names().map(str::to_owned).collect();
+        let names: Vec<String> = left_select.column_names().map(str::to_owned).collect();
         let (mut left_rows, mut right_rows) = (left_select.query([])?, right_select.query([])?);
         let mut left = self.next(&mut left_rows)?;
         let mut right = self.next(&mut right_rows)?;

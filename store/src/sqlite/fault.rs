@@ -48,3 +48,46 @@ fn of_code(code: ErrorCode, message: String) -> Error {
         other => Error::Damaged(format!("{other:?}: {message}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Error;
+    use rusqlite::Connection;
+    use std::time::Duration;
+
+    fn outcome(done: rusqlite::Result<()>) -> Error {
+        Error::from(done.unwrap_err())
+    }
+
+    #[test]
+    fn a_lock_is_unavailable() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Connection::open(dir.path().join("a.sqlite")).unwrap();
+        let (holder, waiter) = (open(), open());
+        waiter.busy_timeout(Duration::ZERO).unwrap();
+        holder.execute_batch("CREATE TABLE t (x); BEGIN EXCLUSIVE").unwrap();
+        let error = outcome(waiter.execute_batch("INSERT INTO t VALUES (1)"));
+        assert!(matches!(error, Error::Unavailable(_)) && error.is_retryable(), "{error}");
+    }
+
+    #[test]
+    fn a_corrupt_page_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sqlite");
+        let made = Connection::open(&path).unwrap();
+        made.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(20000))").unwrap();
+        drop(made);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[4096..].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+        let error = outcome(Connection::open(&path).unwrap().execute_batch("DELETE FROM t"));
+        assert!(matches!(error, Error::Damaged(_)) && !error.is_retryable(), "{error}");
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_damage() {
+        let memory = Connection::open_in_memory().unwrap();
+        let read = memory.query_row("SELECT 'x'", [], |row| row.get::<_, i64>(0));
+        assert!(matches!(Error::from(read.unwrap_err()), Error::Damaged(_)));
+    }
+}

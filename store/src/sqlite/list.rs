@@ -78,21 +78,7 @@ pub(super) fn runs(
            steps_failed, steps_dead_lettered, attempts, cost_micros, started_at, ended_at,
            partition, last_offset, run FROM runs",
     );
-    if let Some(tenant) = &filter.tenant {
-        query.and("tenant = ?", [value(tenant.clone())]);
-    }
-    if let Some(workflow) = &filter.workflow {
-        query.and("workflow = ?", [value(workflow.clone())]);
-    }
-    match filter.status.as_deref() {
-        None => {}
-        Some("completed") => query.and("status = 'completed'", []),
-        Some(status @ ("running" | "waiting" | "degraded" | "failed" | "cancelled")) => {
-            // The second condition is what lets SQLite use the partial index.
-            query.and("status = ? AND status <> 'completed'", [value(status.to_owned())]);
-        }
-        Some(other) => return Err(Error::BadQuery(format!("status: there is no '{other}'"))),
-    }
+    filter_runs(&mut query, filter)?;
     if let Some(cursor) = cursor {
         let AfterRun(at, run) = cursor::read("runs", cursor)?;
         query.and("(started_at, run) < (?, ?)", [value(at), value(run)]);
@@ -102,6 +88,31 @@ pub(super) fn runs(
     let last = rows.last().filter(|_| more).map(|(row, run)| AfterRun(row.started_at.0, *run));
     let next = last.map(|after| cursor::write("runs", &after)).transpose()?;
     Ok(Page { rows: rows.into_iter().map(|(row, _)| row).collect(), next })
+}
+
+/// The narrowest filter picks the index: a status other than completed, else the workflow, else the
+/// tenant. A plus sign keeps SQLite from following the index of a wider one.
+fn filter_runs(query: &mut Query, filter: &RunFilter) -> Result<()> {
+    let RunFilter { tenant, workflow, status } = filter;
+    let by_status = status.as_ref().is_some_and(|status| status != "completed");
+    if let Some(tenant) = tenant {
+        let wide = by_status || workflow.is_some();
+        query.and(if wide { "+tenant = ?" } else { "tenant = ?" }, [value(tenant.clone())]);
+    }
+    if let Some(workflow) = workflow {
+        let condition = if by_status { "+workflow = ?" } else { "workflow = ?" };
+        query.and(condition, [value(workflow.clone())]);
+    }
+    match status.as_deref() {
+        None => {}
+        Some("completed") => query.and("status = 'completed'", []),
+        Some(status @ ("running" | "waiting" | "degraded" | "failed" | "cancelled")) => {
+            // The second condition is what lets SQLite use the partial index.
+            query.and("status = ? AND status <> 'completed'", [value(status.to_owned())]);
+        }
+        Some(other) => return Err(Error::BadQuery(format!("status: there is no '{other}'"))),
+    }
+    Ok(())
 }
 
 fn run_row(row: &Row<'_>) -> Result<RunRow> {
@@ -152,7 +163,8 @@ pub(super) fn letters(
         query.and("status = ?", [value(status.as_str())]);
     }
     if let Some(tenant) = tenant {
-        query.and("tenant = ?", [value(tenant.to_owned())]);
+        let condition = if status.is_some() { "+tenant = ?" } else { "tenant = ?" };
+        query.and(condition, [value(tenant.to_owned())]);
     }
     if let Some(cursor) = cursor {
         let AfterLetter(at, partition, offset, id) = cursor::read("letters", cursor)?;

@@ -11,6 +11,7 @@ mod number;
 mod open;
 mod read;
 mod write;
+mod write_runs;
 
 use crate::{
     DecisionRow, EventRow, LetterRow, LetterStatus, Page, Progress, RefusalRow, Result, RunFilter,

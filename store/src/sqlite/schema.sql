@@ -86,7 +86,8 @@ CREATE INDEX runs_by_workflow ON runs (workflow, started_at);
 CREATE INDEX runs_by_status ON runs (status, started_at) WHERE status <> 'completed';
 
 CREATE TABLE steps (
-  -- The steps of runs; each written whole with every change of its own.
+  -- The steps of runs; each written whole with every change of its own. An ordinary table, since
+  -- rows with payloads of some KB would spill from an index page.
   run              INTEGER NOT NULL, -- as in run_keys
   step             TEXT NOT NULL,    -- scope/name#occurrence
   status           TEXT NOT NULL,
@@ -109,7 +110,7 @@ CREATE TABLE steps (
   input            BLOB NOT NULL,
   output           BLOB NOT NULL,
   PRIMARY KEY (run, step)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE events (
   -- The history of runs: one row per event, whatever became of it. The bytes are in the log.

@@ -54,7 +54,7 @@ impl Stores for InMemory {
 
 #[tokio::test]
 async fn file_on_threads() {
-    check_all(&Files::new(|path| Options::file(path))).await;
+    check_all(&Files::new(Options::file)).await;
 }
 
 #[tokio::test]

@@ -58,6 +58,8 @@ async fn lists_follow_indexes() {
         ("workflow = 'a'", "runs_by_workflow"),
         ("status = 'failed' AND status <> 'completed'", "runs_by_status"),
         ("status = 'completed'", "runs_by_start"),
+        ("+tenant = 'a' AND workflow = 'a'", "runs_by_workflow"),
+        ("+tenant = 'a' AND status = 'failed' AND status <> 'completed'", "runs_by_status"),
     ];
     for (filter, index) in cases {
         let sql = format!(

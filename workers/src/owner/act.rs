@@ -15,6 +15,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// The attempts that this process runs, by lease, from acting to the read-back of the outcome.
 #[derive(Debug, Default)]
@@ -160,7 +161,13 @@ where
             self.outcome_due(lease, outcome);
             return;
         }
-        let call = tool_call(&self.node.config.installation_id, run, step, live);
+        #[cfg(feature = "mutants")]
+        if self.take_early(run, step, live) {
+            return;
+        }
+        let intended_at = self.appends.posted_at(&run.key);
+        let installation = &self.node.config.installation_id;
+        let call = tool_call(installation, run, step, live, intended_at);
         let tools = self.node.tools.clone();
         self.calls.spawn(async move { (lease, tools.call(call).await) });
     }
@@ -229,7 +236,13 @@ fn injected(run: &RunState, step: &StepKey, live: &Live, fault: Fault) -> Vec<Bo
     ]
 }
 
-fn tool_call(installation: &str, run: &RunState, step: &StepState, live: &Live) -> ToolCall {
+pub(super) fn tool_call(
+    installation: &str,
+    run: &RunState,
+    step: &StepState,
+    live: &Live,
+    intended_at: Instant,
+) -> ToolCall {
     ToolCall {
         tool: step.spec.tool.clone(),
         run: run.key.clone(),
@@ -240,6 +253,7 @@ fn tool_call(installation: &str, run: &RunState, step: &StepState, live: &Live) 
         content_type: step.spec.input.content_type.clone(),
         body: step.input_bytes().clone(),
         timeout: Duration::from_millis(live.lease_ms),
+        intended_at,
         effect: step.spec.effect,
         not_applied: step.spec.not_applied.clone(),
     }

@@ -5,7 +5,7 @@ use crate::{Clock, Error, Result, limits, metrics, tools::Tools};
 use bytes::Bytes;
 use spine_log::{Appended, EventLog, NewRecord, Urgency};
 use spine_runs::Batch;
-use spine_schemas::{Event, RunKey, codec};
+use spine_schemas::{Event, RunKey, codec, fault_points};
 use spine_store::RunStore;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
@@ -31,6 +31,8 @@ pub(super) struct Appends {
 struct Latch {
     last_event_id: String,
     starts: usize,
+    /// When it was sent; the time-outs of its starts count from here.
+    posted_at: Instant,
 }
 
 impl Appends {
@@ -49,6 +51,11 @@ impl Appends {
 
     pub(super) fn clear(&mut self) {
         self.latched.clear();
+    }
+
+    /// When the run's batch was sent.
+    pub(super) fn posted_at(&self, key: &RunKey) -> Instant {
+        self.latched.get(key).map_or_else(Instant::now, |latch| latch.posted_at)
     }
 
     /// Frees the run whose batch ends with this event.
@@ -90,20 +97,23 @@ where
     C: Clock,
 {
     /// Puts a run's batch into the outbox and latches the run.
-    pub(super) fn post(&mut self, outbox: &mut Outbox, key: &RunKey, batch: &Batch) -> Result<()> {
-        let Some(last) = batch.events.last() else {
-            return Ok(());
-        };
+    pub(super) fn post(&mut self, outbox: &mut Outbox, key: &RunKey, batch: Batch) -> Result<()> {
         let record_key = Bytes::from(key.record_key());
-        for event in &batch.events {
-            let value = codec::encode(event).map_err(|e| Error::Encode(e.to_string()))?;
+        let posted_at = Instant::now();
+        let mut starts = 0;
+        let mut last_event_id = String::new();
+        #[cfg(feature = "mutants")]
+        self.act_early(key, &batch.events);
+        for event in batch.events {
+            let event = event.fit();
+            let value = codec::encode(&event).map_err(|e| Error::Encode(e.to_string()))?;
             let key = Some(record_key.clone());
             outbox.records.push(NewRecord { key, headers: Vec::new(), value: Some(value) });
             outbox.outcome |= spine_runs::is_outcome(&event.body);
+            starts += usize::from(is_start(&event));
+            last_event_id = event.event_id;
         }
-        let starts = batch.events.iter().filter(|event| is_start(event)).count();
-        let latch = Latch { last_event_id: last.event_id.clone(), starts };
-        self.appends.latched.insert(key.clone(), latch);
+        self.appends.latched.insert(key.clone(), Latch { last_event_id, starts, posted_at });
         outbox.runs.push(key.clone());
         Ok(())
     }
@@ -114,6 +124,7 @@ where
             return;
         }
         let Outbox { records, runs, outcome } = std::mem::take(outbox);
+        fault_points::reach("decided");
         metrics::observe_decided(records.len());
         let urgency = if outcome { Urgency::Outcome } else { Urgency::Normal };
         let (log, tp) = (self.node.log.clone(), self.tp.clone());

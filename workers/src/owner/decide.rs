@@ -66,7 +66,7 @@ where
             self.arm(&run, held);
             return Ok(());
         }
-        self.post(outbox, key, &batch)
+        self.post(outbox, key, batch)
     }
 
     /// As many starved runs as slots became free, those first that asked first. A run may be

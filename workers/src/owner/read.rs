@@ -3,8 +3,11 @@
 use super::{Owner, start};
 use crate::{Clock, Error, Result, materialize::Folded, metrics, tools::Tools};
 use spine_log::{EventLog, Record};
-use spine_runs::{FOLD_VERSION, Holder, Verdict};
-use spine_schemas::{Body, Event, PartitionEvent, RecordClass, RunKey, StepEvent, codec, keys};
+use spine_runs::{FOLD_VERSION, Verdict};
+use spine_schemas::{
+    Body, Event, PartitionEvent, RecordClass, RunKey, StepEvent, codec, keys,
+    mutants::{Mutant, planted},
+};
 use spine_store::RunStore;
 use std::future::Future;
 use tokio::sync::watch;
@@ -125,10 +128,10 @@ where
         }
         let Some(key) = &folded.run else { return };
         self.outcome_folded(event);
-        self.appends.read_back(key, &event.event_id);
         if applied {
             self.act_on_start(event, key, record.offset);
         }
+        self.appends.read_back(key, &event.event_id);
         if self.claim.held().is_some() {
             self.ready.insert(key.clone());
         }
@@ -137,23 +140,15 @@ where
     /// A start is acted on only if it was accepted under the current claim, and only here, when it
     /// is read: once.
     fn act_on_start(&mut self, event: &Event, key: &RunKey, offset: u64) {
-        let Body::Step(_, step_key, StepEvent::Started(_)) = &event.body else {
-            return;
-        };
-        let Some(held) = self.claim.held() else {
-            return;
-        };
-        if event.claim != Some(held.offset) {
+        let Body::Step(_, step_key, StepEvent::Started(_)) = &event.body else { return };
+        let held = self.claim.held().map(|held| held.offset);
+        let is_mine = held.is_some() && event.claim == held;
+        if !is_mine && !planted(Mutant::ActOnEarlierClaim) {
             return;
         }
-        let Some(run) = self.cache.get(key).cloned() else {
-            return;
-        };
-        let Some(step) = run.steps.get(step_key).cloned() else {
-            return;
-        };
+        let Some(run) = self.cache.get(key).cloned() else { return };
+        let Some(step) = run.steps.get(step_key).cloned() else { return };
         if let Some(live) = step.live.as_ref().filter(|live| live.lease == offset) {
-            debug_assert_eq!(live.holder, Holder::Owner(held.offset));
             self.act(&run, &step, live);
         }
     }

@@ -5,7 +5,10 @@ use super::{Node, Owner, act::Attempts, append::Appends, claim::ClaimPhase, time
 use crate::{Clock, Error, Result, chain, limits, materialize::Materializer, tools::Tools};
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use spine_runs::{PartitionState, Place, Verdict, fold};
-use spine_schemas::{Body, Event, PartitionEvent, codec};
+use spine_schemas::{
+    Body, Event, PartitionEvent, codec,
+    mutants::{Mutant, planted},
+};
 use spine_store::{Progress, RunStore};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::{sync::watch, task::JoinSet};
@@ -105,7 +108,11 @@ where
         }
         let scan = Scan::new(partition, progress.as_ref());
         let fold = Materializer::new(partition, tp.topic.clone(), node.log.log_id(), progress);
-        let reader = node.log.reader(&tp, fold.next_offset()).await?;
+        let mut from = fold.next_offset();
+        if planted(Mutant::StartFromCommitted) {
+            from = from.max(node.log.bounds(&tp).await?.end);
+        }
+        let reader = node.log.reader(&tp, from).await?;
         let mut owner = Self {
             tp,
             letters_to,
@@ -129,6 +136,8 @@ where
             stored,
             storing_offset: None,
             batches: 0,
+            #[cfg(feature = "mutants")]
+            early: Default::default(),
             drain_until: None,
             stop,
             node,

@@ -127,7 +127,7 @@ impl Tools for HttpTools {
     async fn call(&self, call: ToolCall) -> CallEnd {
         let started = Instant::now();
         // The limit keeps the addition below from overflowing, whatever the caller asks for.
-        let deadline = started + call.timeout.min(Duration::from_millis(TIMEOUT_MS));
+        let deadline = call.intended_at + call.timeout.min(Duration::from_millis(TIMEOUT_MS));
         let end = self.attempt(&call, deadline).await;
         metrics::observe_tool_call_seconds(&end, started.elapsed());
         metrics::observe_tool_calls_total(&end);

@@ -44,6 +44,9 @@ pub struct ToolCall {
     pub body: Bytes,
     /// How long the attempt may take from now, sending and answer together.
     pub timeout: Duration,
+    /// When the attempt was intended: the time-out counts from here, so that a process that was
+    /// stopped between the intent and the call does not send late.
+    pub intended_at: tokio::time::Instant,
     /// What repeating may do; decides how an ambiguous end is classed.
     pub effect: Effect,
     /// Statuses by which this tool says that nothing was applied.

@@ -44,6 +44,7 @@ fn call(tool: &str, effect: Effect) -> ToolCall {
         content_type: "application/json".into(),
         body: Bytes::from_static(br#"{"cents":4200}"#),
         timeout: AMPLE,
+        intended_at: tokio::time::Instant::now(),
         effect,
         not_applied: Vec::new(),
     }
