@@ -1,7 +1,6 @@
 # Everything that one does with this repository. `make help` lists it.
 CARGO ?= cargo
 PROFILE := ci
-SEEDS ?= 20000
 
 .PHONY: help demo test unit sim soak check fmt accept clean
 
@@ -19,7 +18,7 @@ unit: ## Run the tests of the crates alone, without simulation and crash tests.
 	$(CARGO) test --locked --profile $(PROFILE) -p spine-schemas -p spine-runs -p spine-log -p spine-store -p spine-ingest -p spine-workers -p spine-cli
 
 sim: ## Run the simulation; SEED=n repeats one seed, WORLD=embedded|cluster chooses its world.
-	SEED=$(SEED) $(CARGO) test --locked --profile $(PROFILE) -p spine-tests --features mutants --test sim -- --nocapture $(WORLD)
+	$(if $(SEED),SEED=$(SEED)) $(CARGO) test --locked --profile $(PROFILE) -p spine-tests --features mutants --test sim -- --nocapture $(WORLD)
 
 soak: ## Run the long form of every test; one JSON line per row.
 	tests/soak.sh

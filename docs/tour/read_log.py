@@ -10,5 +10,6 @@ for name in sorted(glob.glob(f"{sys.argv[1]}/spine.steps/*/*.avro")):
         for record in fastavro.reader(file):
             event = record["body"]
             if isinstance(event, dict):  # bytes are a record that is no event of this schema
-                step = event["step"]["name"] if event["step"] else ""
-                print(record["offset"], event["kind"], event["run_id"] or "", step)
+                step = event["step"] and event["step"]["name"]
+                about = [name for name in (event["run_id"], step) if name]
+                print(record["offset"], event["kind"], *about)

@@ -28,9 +28,8 @@ fn plan(fx: &Fx) -> Value {
 /// What must be equal with and without a crash: name, status and output of each step.
 fn outcome(spine: &Spine) -> Vec<(String, String, Value)> {
     let text = |step: &Value, name: &str| step[name].as_str().unwrap_or_default().to_owned();
-    let of = |step: &Value| {
-        (text(step, "name"), text(step, "status"), step["output"]["data"].clone())
-    };
+    let of =
+        |step: &Value| (text(step, "name"), text(step, "status"), step["output"]["data"].clone());
     let mut steps: Vec<_> = spine.steps("r").iter().map(of).collect();
     steps.sort_by(|a, b| a.0.cmp(&b.0));
     steps

@@ -1,1 +1,172 @@
-//! To be written.
+//! kill -9 at random moments under load, with a tool server that also fails after the effect.
+
+use crate::row;
+use serde_json::{Value, json};
+use spine_tests::{Answer, Call, Fx, Http, Spine, answers::spread, lines, spine, waits};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+const EFFECTS: [&str; 3] = ["idempotent", "at_most_once", "pure"];
+const STEPS: usize = 6;
+const POSTERS: usize = 3;
+/// Runs that a poster sends between two kills at most.
+const PACE: Duration = Duration::from_millis(15);
+
+/// What the load was told is there.
+#[derive(Default)]
+struct Acknowledged {
+    plans: Vec<String>,
+    records: Vec<String>,
+}
+
+fn behaviour(seed: u64) -> impl Fn(&Call, usize) -> Answer {
+    move |call, before| match spread(seed, &[&call.run, &call.step, &before.to_string()]) % 20 {
+        0 => Answer::DoneThen(500),
+        1 => Answer::DoneThen(502),
+        2 => Answer::DoneThen(504),
+        3 => Answer::DoneThenDrops,
+        4 => Answer::Refuses(503),
+        5 => Answer::DoneAfter(Duration::from_millis(20)),
+        _ => Answer::Done,
+    }
+}
+
+fn plan(fx: &Fx, run: &str) -> Value {
+    let step = |at: usize| {
+        let name = format!("s{at}");
+        lines::step(&name, &fx.tool(&name), EFFECTS[at % EFFECTS.len()])
+    };
+    lines::plan(run, &lines::quick(4), (0..STEPS).map(step).collect())
+}
+
+/// Posts until told to stop; a server that is away is no reason to stop.
+fn load(poster: usize, port: u16, fx: &Fx, stop: &AtomicBool, acked: &Mutex<Acknowledged>) {
+    let mut http = Http::new(port);
+    for at in 0.. {
+        if stop.load(Ordering::SeqCst) {
+            return;
+        }
+        let (plan_id, record_id) = (format!("p{poster}-{at}"), format!("e{poster}-{at}"));
+        let posted = http.post("/v1/runs", &plan(fx, &plan_id));
+        let body = lines::ndjson(&lines::record_run(&record_id, 2));
+        let sent = http.ask("POST", "/v1/events", "application/x-ndjson", &body);
+        let mut acked = acked.lock().expect("no poster panics");
+        if posted.is_ok_and(|reply| reply.status == 201) {
+            acked.plans.push(plan_id);
+        }
+        if sent.is_ok_and(|reply| reply.status == 202) {
+            acked.records.push(record_id);
+        }
+        drop(acked);
+        waits::pass(PACE);
+    }
+}
+
+/// Every acknowledged run is there and has ended, or says what it waits for.
+fn check_runs(spine: &Spine, acked: &Acknowledged) -> BTreeMap<String, u64> {
+    let mut statuses: BTreeMap<String, u64> = BTreeMap::new();
+    for run in &acked.records {
+        let seen = spine.wait_run(run, &["completed"]);
+        assert_eq!(seen["steps"]["completed"], 2, "{seen}");
+    }
+    for run in &acked.plans {
+        let seen = spine.wait_run(run, &["completed", "waiting"]);
+        let status = seen["status"].as_str().unwrap_or_default();
+        if status == "waiting" {
+            let wait = seen["waiting_for"][0]["for"].as_str().unwrap_or_default();
+            assert!(["resolution", "dead_letter"].contains(&wait), "{seen}");
+            let why = spine.get(&format!("/v1/runs/{run}/why")).json();
+            assert!(why.to_string().contains("spine "), "no command to go on: {why}");
+        }
+        *statuses.entry(status.to_owned()).or_default() += 1;
+    }
+    statuses
+}
+
+fn effect_of(step: &str) -> &'static str {
+    let at: usize = step[1..step.len() - 2].parse().expect("a number");
+    EFFECTS[at % EFFECTS.len()]
+}
+
+/// What the tool server saw: it alone knows what happened.
+fn check_effects(fx: &Fx) {
+    let mut sent = BTreeSet::new();
+    let mut keys: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    let calls = fx.calls();
+    for call in &calls {
+        let once = sent.insert((&call.run, &call.step, call.attempt));
+        assert!(once, "attempt {} of {} {} was sent twice", call.attempt, call.run, call.step);
+        keys.entry((&call.run, &call.step)).or_default().insert(&call.key);
+    }
+    assert!(keys.values().all(|keys| keys.len() == 1), "a key changed");
+    for ((run, step), effects) in fx.effects() {
+        let once = effect_of(&step) != "at_most_once" || effects <= 1;
+        assert!(once, "{run} {step}: {effects} effects of an at_most_once step");
+    }
+    // S8e: a tool that writes key and row in one transaction has one row per step.
+    let touched = calls.iter().filter(|call| call.effect);
+    let touched: BTreeSet<_> = touched.map(|call| (&call.run, &call.step)).collect();
+    assert_eq!(fx.rows().len(), touched.len());
+    assert!(fx.rows().values().all(|rows| *rows == 1));
+}
+
+/// Finished steps are not called again: nothing is sent after a success that was recorded.
+fn check_finished(spine: &Spine, fx: &Fx, acked: &Acknowledged) {
+    for run in acked.plans.iter().step_by(7) {
+        for step in spine.steps(run) {
+            let name = step["name"].as_str().unwrap_or_default();
+            let attempts = step["attempt"].as_u64().unwrap_or(0) as usize;
+            let calls = fx.calls_of(run, name).len();
+            assert!(calls <= attempts, "{run} {name}: {calls} calls, {attempts} attempts");
+        }
+    }
+}
+
+#[test]
+fn f13_f14_f22_s8d_s8e_random_kills_under_load() {
+    let started = Instant::now();
+    let (seed, kills) = (17, row::size(20, 200));
+    let fx = Fx::start(behaviour(seed));
+    let mut spine = Spine::fresh().start();
+    let (stop, acked) = (AtomicBool::new(false), Mutex::new(Acknowledged::default()));
+    thread::scope(|scope| {
+        for poster in 0..POSTERS {
+            let (port, fx, stop, acked) = (spine.port(), &fx, &stop, &acked);
+            scope.spawn(move || load(poster, port, fx, stop, acked));
+        }
+        for kill in 0..kills {
+            let moment = 5 + spread(seed, &["kill", &kill.to_string()]) % 200;
+            waits::pass(Duration::from_millis(moment));
+            spine.kill();
+            spine.restart();
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    let acked = acked.into_inner().expect("no poster panics");
+    assert!(acked.plans.len() > kills && acked.records.len() > kills, "there was no load");
+    let statuses = check_runs(&spine, &acked);
+    check_effects(&fx);
+    check_finished(&spine, &fx, &acked);
+    assert!(spine.stop().success(), "{}", spine.words());
+    replay_is_equal(&spine);
+    let result = json!({"plans": acked.plans.len(), "records": acked.records.len(),
+        "calls": fx.calls().len(), "statuses": statuses});
+    row::print("kills", started, json!({"kills": kills, "seed": seed}), result);
+}
+
+/// The store that came through all this is the fold of the log.
+fn replay_is_equal(server: &Spine) {
+    let to = server.dir().join("fresh.db");
+    let (to, with) = (to.display().to_string(), server.store().display().to_string());
+    let log = server.log_url();
+    let out = spine(&["replay", "--log", &log, "--to", &to, "--compare", &with, "--json"]).output();
+    let out = out.expect("the binary runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+}

@@ -1,1 +1,147 @@
-//! To be written.
+//! Retries, time-outs and waits: as many attempts as the policy says, and never earlier.
+
+use serde_json::{Value, json};
+use spine_tests::{Answer, Call, Fx, Spine, lines, waits};
+use std::time::{Duration, Instant};
+
+fn policy(max_attempts: u32, initial_ms: u64) -> Value {
+    json!({"max_attempts": max_attempts, "initial_ms": initial_ms, "multiplier": 2.0,
+        "max_ms": 60_000, "jitter": 0.0})
+}
+
+/// A run of one step `t`, with further fields.
+fn one(run: &str, fx: &Fx, effect: &str, retry: &Value, more: Value) -> Value {
+    let mut step = lines::step("t", &fx.tool("t"), effect);
+    for (name, value) in more.as_object().into_iter().flatten() {
+        step[name] = value.clone();
+    }
+    lines::plan(run, retry, vec![step])
+}
+
+/// No attempt earlier than the policy says after the one before.
+fn check_spacing(calls: &[Call], initial_ms: u64) {
+    for (at, pair) in calls.windows(2).enumerate() {
+        let gap = pair[1].at - pair[0].at;
+        let due = Duration::from_millis(initial_ms << at);
+        assert!(gap >= due, "attempt {} came after {gap:?}, not {due:?}", at + 2);
+    }
+}
+
+#[test]
+fn f1_c1_k_failures_then_success_are_k_plus_one_attempts_and_never_early() {
+    let spine = Spine::fresh().start();
+    for k in [0, 1, 3] {
+        let fx = Fx::start(move |_, n| if n < k { Answer::Refuses(503) } else { Answer::Done });
+        let run = format!("k{k}");
+        spine.start_run(&one(&run, &fx, "idempotent", &policy(4, 40), json!({})));
+        let seen = spine.wait_run(&run, &["completed"]);
+        let calls = fx.calls_of(&run, "t");
+        assert_eq!((calls.len(), &seen["attempts"]), (k + 1, &json!(k + 1)), "{seen}");
+        check_spacing(&calls, 40);
+        assert!(calls.iter().all(|call| call.key == calls[0].key && !call.key.is_empty()));
+        let attempts: Vec<u32> = calls.iter().map(|call| call.attempt).collect();
+        assert_eq!(attempts, (1..=k as u32 + 1).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn c2_retry_after_wins_over_the_policy_and_costs_no_attempt() {
+    let fx = Fx::start(|_, n| if n == 0 { Answer::RefusesFor(429, 1) } else { Answer::Done });
+    let spine = Spine::fresh().start();
+    spine.start_run(&one("r", &fx, "at_most_once", &policy(1, 10), json!({})));
+    spine.wait_run("r", &["completed"]);
+    let calls = fx.calls_of("r", "t");
+    assert_eq!(calls.len(), 2);
+    assert!(calls[1].at - calls[0].at >= Duration::from_secs(1), "earlier than Retry-After");
+}
+
+#[test]
+fn c21_f24_a_hung_tool_ends_at_its_time_out_and_at_its_deadline() {
+    let fx = Fx::start(|_, _| Answer::Hangs);
+    let spine = Spine::fresh().start();
+    spine.start_run(&one("r", &fx, "pure", &policy(2, 10), json!({"timeout_ms": 150})));
+    let deadline = json!({"timeout_ms": 100, "deadline_ms": 500});
+    spine.start_run(&one("d", &fx, "pure", &policy(1000, 10), deadline));
+    spine.start_run(&one("u", &fx, "at_most_once", &policy(3, 10), json!({"timeout_ms": 100})));
+    let started = Instant::now();
+    let seen = spine.wait_run("r", &["waiting"]);
+    assert_eq!(seen["steps"]["dead_lettered"], 1, "{seen}");
+    let calls = fx.calls_of("r", "t");
+    assert_eq!(calls.len(), 2);
+    assert!(calls[1].at - calls[0].at >= Duration::from_millis(150));
+    let seen = spine.wait_run("d", &["waiting"]);
+    assert_eq!(seen["steps"]["dead_lettered"], 1, "{seen}");
+    let seen = spine.wait_run("u", &["waiting"]);
+    assert_eq!(seen["waiting_for"][0]["for"], "resolution", "{seen}");
+    assert_eq!(fx.calls_of("u", "t").len(), 1);
+    assert!(started.elapsed() < Duration::from_secs(20), "a hung tool held the owner");
+}
+
+#[test]
+fn c9_a_restart_during_a_backoff_fires_once_and_not_early() {
+    let fx = Fx::start(|_, n| if n == 0 { Answer::Refuses(503) } else { Answer::Done });
+    let mut spine = Spine::fresh().start();
+    spine.start_run(&one("r", &fx, "idempotent", &policy(3, 1000), json!({})));
+    waits::until("the wait", || {
+        let steps = spine.steps("r");
+        (steps.first()?["status"] == "retry_waiting").then_some(())
+    });
+    for _ in 0..2 {
+        spine.kill();
+        spine.restart();
+    }
+    spine.wait_run("r", &["completed"]);
+    let calls = fx.calls_of("r", "t");
+    assert_eq!(calls.len(), 2, "it fired {} times", calls.len() - 1);
+    assert!(calls[1].at - calls[0].at >= Duration::from_secs(1), "earlier than the policy");
+}
+
+#[test]
+fn c9_a_late_success_completes_a_step_that_was_given_up_for_lost() {
+    let spine = Spine::fresh().start();
+    spine.start_run(&json!({"run_id": "j", "workflow": "w", "version": "1", "driver": "journal"}));
+    let ask = |op: Value| {
+        let body = json!({"session": "S", "ops": [op]});
+        let reply = spine.http().post("/v1/runs/j/journal", &body).expect("an answer");
+        assert_eq!(reply.status, 200, "{}", reply.json());
+        reply.json()["results"][0].clone()
+    };
+    let begun = ask(json!({"op": "begin", "op_id": 1, "step": {"name": "a"}, "tool": "t",
+        "effect": "at_most_once", "input": {}, "lease_ms": 200}));
+    assert_eq!(begun["status"], "execute", "{begun}");
+    waits::until("the lease's end", || {
+        (spine.steps("j").first()?["status"] == "unknown").then_some(())
+    });
+    let ended = ask(json!({"op": "complete", "op_id": 2, "step": {"name": "a"}, "attempt": 1,
+        "lease": begun["lease"], "output": {"late": true}}));
+    assert_eq!(ended["status"], "ok", "{ended}");
+    waits::until("the step to be completed", || {
+        (spine.steps("j").first()?["status"] == "completed").then_some(())
+    });
+}
+
+#[test]
+fn f24_parallel_branches_run_beside_one_another_and_references_are_resolved() {
+    let fx = Fx::start(|call, _| match call.path.as_str() {
+        "/a" => Answer::Says("{\"customer\":\"c9\"}".into()),
+        "/slow" => Answer::DoneAfter(Duration::from_millis(300)),
+        _ => Answer::Done,
+    });
+    let spine = Spine::fresh().start();
+    let slow = |name: &str| {
+        let mut step = lines::step(name, &fx.tool("slow"), "pure");
+        step["after"] = json!(["a"]);
+        step
+    };
+    let mut last = lines::step("last", &fx.tool("last"), "idempotent");
+    last["after"] = json!(["x", "y"]);
+    last["input"] = json!({"who": {"$ref": "a#/customer"}, "run": {"$ref": "run#/run"}});
+    let steps = vec![lines::step("a", &fx.tool("a"), "pure"), slow("x"), slow("y"), last];
+    spine.start_run(&lines::plan("r", &lines::quick(1), steps));
+    spine.wait_run("r", &["completed"]);
+    let (x, y) = (fx.calls_of("r", "x"), fx.calls_of("r", "y"));
+    let apart = x[0].at.max(y[0].at) - x[0].at.min(y[0].at);
+    assert!(apart < Duration::from_millis(300), "the branches waited for one another: {apart:?}");
+    let body: Value = serde_json::from_str(&fx.calls_of("r", "last")[0].body).expect("JSON");
+    assert_eq!(body, json!({"who": "c9", "run": "r"}));
+}

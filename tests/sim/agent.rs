@@ -74,7 +74,10 @@ impl<A: Access> Agent<'_, A> {
                     self.ask(Body::Step(self.key.run_id.clone(), step.clone(), body)).await;
                 }
                 // A verdict without an attempt is what a premature answer looks like.
-                Answer::Ok => self.tools.act(self.key, step, 1),
+                Answer::Ok => {
+                    self.tools.act(self.key, step, 1);
+                    return false;
+                }
                 Answer::Replay => return true,
                 Answer::Wait { .. } | Answer::Unknown { .. } | Answer::DeadLettered { .. } => {
                     tokio::time::sleep(Duration::from_millis(300)).await;

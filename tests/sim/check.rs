@@ -138,7 +138,8 @@ impl Reading {
     pub(crate) async fn check_acked<L: EventLog>(&self, log: &L, ledger: &Ledger) {
         let book = SchemaBook::default();
         let mut partitions: BTreeMap<TopicPartition, Vec<Record>> = BTreeMap::new();
-        for acked in ledger.acked.lock().unwrap().clone() {
+        let all_acked = ledger.acked.lock().unwrap().clone();
+        for acked in all_acked {
             if !partitions.contains_key(&acked.at) {
                 partitions.insert(acked.at.clone(), all_records(log, &acked.at).await);
             }

@@ -28,6 +28,9 @@ impl Access for SimKafka {
     }
 }
 
+/// How often, at half a second each, a world is asked whether all runs have ended.
+const SETTLE_ROUNDS: u32 = 400;
+
 struct World {
     log: SimKafka,
     store: SimStore,
@@ -132,7 +135,7 @@ impl World {
     }
 
     async fn settle(&self, ledger: &Ledger) {
-        for _ in 0..900 {
+        for _ in 0..SETTLE_ROUNDS {
             tokio::time::sleep(Duration::from_millis(500)).await;
             let rows = self.store.rows();
             let runs = ledger.runs.lock().unwrap().clone();

@@ -42,6 +42,9 @@ impl Access for Current {
     }
 }
 
+/// How often, at half a second each, a world is asked whether all runs have ended.
+const SETTLE_ROUNDS: u32 = 400;
+
 struct World {
     disk: SimDisk,
     store: SimStore,
@@ -190,7 +193,7 @@ impl World {
 
     /// Waits until every run has ended and everything is stored.
     async fn settle(&self, ledger: &Ledger) {
-        for _ in 0..600 {
+        for _ in 0..SETTLE_ROUNDS {
             tokio::time::sleep(Duration::from_millis(500)).await;
             let rows = self.store.rows();
             let runs = ledger.runs.lock().unwrap().clone();

@@ -280,9 +280,13 @@ impl Spine {
     pub fn wait_run(&self, run: &str, statuses: &[&str]) -> Value {
         let mut http = self.http();
         let mut last = Value::Null;
-        waits::until(&format!("run {run} to be {statuses:?}"), || {
+        let reached = waits::maybe(|| {
             last = http.get(&format!("/v1/runs/{run}")).ok()?.json();
             statuses.contains(&last["status"].as_str()?).then(|| last.clone())
+        });
+        reached.unwrap_or_else(|| {
+            let why = self.get(&format!("/v1/runs/{run}/why")).json();
+            panic!("run {run} is not {statuses:?}: {last}\n{why}\n{}", self.words())
         })
     }
 

@@ -77,3 +77,10 @@ fn the_reference_has_a_row_a_code() {
     assert_eq!(rows, Code::ALL.len());
     assert!(text.contains("| 1301 | `log_busy` | 429 |"), "{text}");
 }
+
+#[test]
+fn the_page_of_codes_is_the_table() {
+    let page = include_str!("../../../docs/errors.md");
+    let table = crate::problem::reference_text();
+    assert_eq!(page, table, "docs/errors.md must be written anew from the table");
+}

@@ -101,11 +101,15 @@ pub(super) fn redriven(
     place: Place,
 ) -> Verdict {
     let driver = state.driver();
+    let open = state.is_open();
     let Some(step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
     if step.letter.as_ref().is_none_or(|letter| letter.letter_id != letter_id) {
         return refuse(Reason::LetterClosed);
+    }
+    if !open {
+        return refuse(Reason::RunEnded);
     }
     if step.status != StepStatus::DeadLettered {
         return refuse(Reason::StepState);

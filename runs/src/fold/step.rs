@@ -124,7 +124,7 @@ fn after_end(state: &RunState, key: &StepKey, body: &StepEvent, author: Author) 
 /// Letters can be closed after their run has ended; a `begin` is answered by its own rule.
 fn is_allowed_after_end(body: &StepEvent, driver: Driver) -> bool {
     match body {
-        StepEvent::Discarded { .. } => true,
+        StepEvent::Discarded { .. } | StepEvent::Redriven { .. } => true,
         StepEvent::Started(start) => start.attempt.is_none() && driver == Driver::Journal,
         StepEvent::Scheduled(_)
         | StepEvent::Heartbeat { .. }
@@ -139,7 +139,6 @@ fn is_allowed_after_end(body: &StepEvent, driver: Driver) -> bool {
         | StepEvent::Skipped { .. }
         | StepEvent::Cancelled { .. }
         | StepEvent::DeadLettered { .. }
-        | StepEvent::Redriven { .. }
         | StepEvent::FaultInjected { .. } => false,
     }
 }

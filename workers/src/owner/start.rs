@@ -171,8 +171,8 @@ pub(crate) async fn check_same_log<L: EventLog>(
     tp: &TopicPartition,
     progress: &Progress,
 ) -> Result<()> {
-    let remedy = "bring back the log that belongs to this store, remove the store so that it is \
-                  rebuilt, or start with --restored";
+    let remedy = "bring back the log that belongs to this store, or remove the store so that it is \
+                  rebuilt (with --restored if the log comes from a backup)";
     if progress.log_id != log.log_id() {
         return Err(Error::RolledBack(format!(
             "the store was folded from log {}, this is log {}: {remedy}",
