@@ -20,6 +20,10 @@ use clap::{Parser, Subcommand};
 use exit::{Exit, Failure};
 use std::{future::Future, process::ExitCode};
 
+/// Many threads that pass buffers to each other: the system's allocator keeps a third more of them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An event store for the steps of AI agents: durable, retried, replayable.
 #[derive(Parser)]
 #[command(name = "spine", version, propagate_version = true, after_help = AFTER_HELP)]

@@ -15,7 +15,7 @@ pub const BUSY_TIMEOUT_MS: u64 = 5000;
 /// Prepared statements that a connection keeps.
 pub const STATEMENTS: usize = 128;
 /// Page cache of the writer, and of each reader, in KiB.
-pub const WRITER_CACHE_KIB: i64 = 64 * 1024;
+pub const WRITER_CACHE_KIB: i64 = 32 * 1024;
 /// See [`WRITER_CACHE_KIB`].
 pub const READER_CACHE_KIB: i64 = 8 * 1024;
 /// Bytes of the write-ahead log after which a commit also copies it into the file.

@@ -6,7 +6,7 @@ use crate::{
 };
 use spine_runs::RunState;
 use spine_schemas::{Digest, RunKey, time::Micros};
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 /// A store of folded runs.
 pub trait RunStore: Clone + Send + Sync + 'static {
@@ -21,7 +21,10 @@ pub trait RunStore: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`crate::Error::Lost`] when the stored progress is not the expected one.
-    fn apply(&self, batch: StoreBatch) -> impl Future<Output = Result<()>> + Send;
+    fn apply(
+        &self,
+        batch: impl Into<Arc<StoreBatch>> + Send,
+    ) -> impl Future<Output = Result<()>> + Send;
 
     /// The states of runs exactly as of progress, in the order asked; `None` where there is none.
     fn load_runs(

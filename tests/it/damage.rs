@@ -1,7 +1,8 @@
 //! Files that were changed behind our back, and servers that would share them.
 
 use rustix::process::Signal;
-use spine_tests::{Fx, Spine, lines};
+use serde_json::json;
+use spine_tests::{Fx, Spine, lines, spine};
 use std::{
     fs::OpenOptions,
     io::{Read, Seek, SeekFrom, Write},
@@ -97,4 +98,49 @@ fn f1_a_second_server_on_one_directory_is_told_who_holds_it() {
     assert!(second.try_start().is_err());
     spine.signal(Signal::CONT);
     assert_eq!(spine.get("/healthz").status, 200);
+}
+
+/// Enough for a segment of 64 MiB to be sealed.
+fn fill_a_segment(spine: &Spine) {
+    for batch in 0..3 {
+        let line = |at: usize| {
+            json!({"kind": "run_created", "run_id": format!("big{batch}-{at}"),
+                "run": {"workflow": "w", "version": "1", "input": "z".repeat(250_000)}})
+        };
+        let body = lines::ndjson(&(0..100).map(line).collect::<Vec<_>>());
+        let reply = spine.http().ask("POST", "/v1/events", "application/x-ndjson", &body);
+        assert_eq!(reply.expect("an answer").status, 202);
+    }
+}
+
+#[test]
+fn f1_c14_a_flipped_bit_in_a_sealed_segment_is_named_when_it_is_read_or_replayed() {
+    let mut server = Spine::fresh().start();
+    fill_a_segment(&server);
+    server.wait_run("big2-99", &["running", "waiting"]);
+    assert!(server.stop().success(), "{}", server.words());
+    let sealed = server.segments("spine.steps").swap_remove(0);
+    assert!(server.segments("spine.steps").len() > 1, "no segment was sealed");
+    flip(&sealed, std::fs::metadata(&sealed).expect("a file").len() / 2);
+    let name = sealed.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+    // A start reads the active segment only; nothing that is sound is held back.
+    server.restart();
+    let damaged = (0..3).flat_map(|batch| (0..100).map(move |at| format!("big{batch}-{at}")));
+    let damaged: Vec<u16> = damaged
+        .map(|run| server.get(&format!("/v1/runs/{run}/events")))
+        .filter(|reply| reply.status != 200)
+        .map(|reply| {
+            assert_eq!((reply.status, reply.code()), (500, 1402), "{}", reply.json());
+            reply.status
+        })
+        .collect();
+    assert!(!damaged.is_empty() && damaged.len() < 300, "{} runs are damaged", damaged.len());
+    assert!(server.words().contains(&name), "the file is not named: {}", server.words());
+    server.stop();
+    let to = server.dir().join("fresh.db").display().to_string();
+    let out = spine(&["replay", "--log", &server.log_url(), "--to", &to]).output();
+    let out = out.expect("the binary runs");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(6), "{said}");
+    assert!(said.contains(&name) && said.contains("byte"), "not named: {said}");
 }

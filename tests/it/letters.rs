@@ -148,7 +148,7 @@ fn c10_a_discard_says_what_follows() {
         assert_eq!(code, 200, "{answer}");
         spine.wait_run(run, &[status]);
         let (code, problem) = close(&spine, &id, "redrive", &json!({"reason": "too late"}));
-        assert_eq!((code, &problem["name"]), (409, &json!("letter_closed")));
+        assert!(code == 409 && is_closed(&problem), "{problem}");
     }
     waits::until("the skipped run's last step", || {
         (fx.calls_of("s", "c").len() == 1).then_some(())

@@ -69,13 +69,15 @@ impl Reading {
         self.events += 1;
         let place = Place { partition: 0, offset: record.offset, at: record.timestamp };
         let Some(key) = event.run_key() else {
-            fold(state, &mut None, event, place);
+            let verdict = fold(state, &mut None, event, place);
+            trace(record, event, &verdict);
             return;
         };
         let mut run = self.runs.get(&key).cloned();
         let before = run.clone();
         let expected = run.as_ref().map(|run| why(run));
         let verdict = fold(state, &mut run, event, place);
+        trace(record, event, &verdict);
         let applied = matches!(verdict, Verdict::Applied(_));
         check_late_success(before.as_deref(), event, &verdict);
         if let (true, Some(expected)) = (applied, expected) {
@@ -231,6 +233,16 @@ impl Reading {
             let run = self.runs.get(key).unwrap_or_else(|| panic!("{key} never began"));
             assert!(!run.is_open(), "{key} has not ended: {}", why(run).sentence);
         }
+    }
+}
+
+/// Tells each event, when `SPINE_SIM_TRACE` is set: all of them, or those of one run.
+fn trace(record: &Record, event: &Event, verdict: &Verdict) {
+    let Ok(wanted) = std::env::var("SPINE_SIM_TRACE") else { return };
+    let run = event.run_id().map_or("-", |run| run.as_ref());
+    if wanted == "all" || wanted == run || run == "-" {
+        let (at, offset, claim) = (record.timestamp.0 % 1_000_000_000, record.offset, event.claim);
+        println!("{at} {offset} claim {claim:?} {:?} -> {verdict:?}", event.body);
     }
 }
 

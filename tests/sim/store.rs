@@ -120,7 +120,8 @@ impl RunStore for SimStore {
         Ok(self.progress_of(partition))
     }
 
-    async fn apply(&self, batch: StoreBatch) -> Result<()> {
+    async fn apply(&self, batch: impl Into<Arc<StoreBatch>> + Send) -> Result<()> {
+        let batch = StoreBatch::clone(&batch.into());
         self.answer().await?;
         let mut world = self.world.lock().unwrap();
         let found = world.now.progress.get(&batch.partition).map(|progress| progress.offset);

@@ -6,7 +6,10 @@ use std::{
     sync::OnceLock,
 };
 
-/// The binary, built first if need be. Crash tests need it with the feature `fault-points`.
+/// What `make test` builds with: crash tests need the fault points.
+const FEATURES: &str = "spine-tests/mutants,spine-cli/fault-points";
+
+/// The binary, built first if need be.
 pub fn path() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| match std::env::var_os("SPINE_BIN") {
@@ -16,7 +19,8 @@ pub fn path() -> &'static Path {
 }
 
 /// Cargo does not build the binaries of other crates for a test, and a stale one would lie: so it is
-/// asked here, with the features that a run of the whole workspace has, which makes it a no-op then.
+/// asked here. The same packages, kinds of targets and features as in `make test` make the same units
+/// of the crates below, so that after it only the binary itself is left to build.
 fn built() -> PathBuf {
     let this = std::env::current_exe().expect("the test's own path");
     let profile = this.parent().and_then(Path::parent).expect("target/<profile>/deps/it");
@@ -25,9 +29,8 @@ fn built() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(root())
-        .args(["build", "--quiet", "--locked", "--profile", name, "-p", "spine-cli", "--bin"])
-        .args(["spine", "--features", "fault-points"])
-        .arg("--target-dir")
+        .args(["build", "--quiet", "--locked", "--profile", name, "--workspace", "--bin", "spine"])
+        .args(["--test", "it", "--features", FEATURES, "--target-dir"])
         .arg(profile.parent().expect("the target directory"))
         .status()
         .expect("cargo runs");

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 /// Most records folded before other work gets its turn.
-pub(crate) const READ_RECORDS: usize = 2048;
+pub(crate) const READ_RECORDS: usize = 1024;
 /// Most bytes of one read.
-pub(crate) const READ_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const READ_BYTES: usize = 4 * 1024 * 1024;
 /// Folded events that may wait for the store before the partition holds.
-pub(crate) const WINDOW_EVENTS: usize = 20_000;
+pub(crate) const WINDOW_EVENTS: usize = 10_000;
 /// Bytes of such events.
-pub(crate) const WINDOW_BYTES: usize = 32 * 1024 * 1024;
+pub(crate) const WINDOW_BYTES: usize = 8 * 1024 * 1024;
 /// Runs kept in memory beyond those that cannot be evicted.
-pub(crate) const CACHED_RUNS: usize = 10_000;
+pub(crate) const CACHED_RUNS: usize = 3_000;
 /// Bytes of such runs, by the size of their events.
-pub(crate) const CACHED_BYTES: usize = 48 * 1024 * 1024;
+pub(crate) const CACHED_BYTES: usize = 24 * 1024 * 1024;
 /// Timers kept in memory; later ones are read from the store when their time comes near.
 pub(crate) const TIMERS: usize = 100_000;
 /// Records in one append of the owner.

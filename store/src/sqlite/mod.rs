@@ -179,7 +179,8 @@ impl RunStore for SqliteStore {
         self.read(move |connection| read::progress(connection, partition)).await
     }
 
-    async fn apply(&self, batch: StoreBatch) -> Result<()> {
+    async fn apply(&self, batch: impl Into<Arc<StoreBatch>> + Send) -> Result<()> {
+        let batch: Arc<StoreBatch> = batch.into();
         self.write(move |connection| {
             let started = metrics::start();
             let outcome = write::apply(connection, &batch);

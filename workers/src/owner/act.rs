@@ -6,7 +6,7 @@ use crate::{
     tools::{CallEnd, ToolCall, Tools},
 };
 use spine_log::EventLog;
-use spine_runs::{Live, RunState, StepState};
+use spine_runs::{Live, RunState, StepState, Verdict};
 use spine_schemas::{
     Body, ErrorClass, Event, Fault, RunKey, StepError, StepEvent, StepKey, Trace, keys,
 };
@@ -203,14 +203,15 @@ where
         }
     }
 
-    /// Lets go of the attempt that an event ended.
-    pub(super) fn outcome_folded(&mut self, event: &Event) {
-        let Body::Step(_, _, body) = &event.body else {
-            return;
-        };
-        let lease = match body {
-            StepEvent::Completed { lease, .. } | StepEvent::Failed { lease, .. } => *lease,
-            StepEvent::Released { lease, .. } | StepEvent::Lost { lease, .. } => Some(*lease),
+    /// Lets go of the attempt that an event ended. An outcome that was read is done with, whatever
+    /// became of it; a loss that the fold did not accept ended nothing.
+    pub(super) fn outcome_folded(&mut self, event: &Event, verdict: &Verdict) {
+        let Body::Step(_, _, body) = &event.body else { return };
+        let lease = match (body, verdict) {
+            (_, Verdict::Illegal(_) | Verdict::Refused(..)) => None,
+            (StepEvent::Completed { lease, .. } | StepEvent::Failed { lease, .. }, _) => *lease,
+            (StepEvent::Released { lease, .. }, _) => Some(*lease),
+            (StepEvent::Lost { lease, .. }, Verdict::Applied(_)) => Some(*lease),
             _ => None,
         };
         if lease.is_some_and(|lease| self.attempts.remove(lease)) {

@@ -4,7 +4,7 @@ use super::{Owner, append::Outbox, claim::Held};
 use crate::{Clock, Result, limits, tools::Tools};
 use spine_log::EventLog;
 use spine_runs::{RunState, Slots, ahead, wake_at};
-use spine_schemas::RunKey;
+use spine_schemas::{RunKey, time::Micros};
 use spine_store::RunStore;
 use std::sync::Arc;
 
@@ -57,13 +57,13 @@ where
         };
         let outcomes = self.attempts.take_outcomes(key);
         let stamp = self.stamp();
-        let owner = self.owner_view(held);
+        let owner = self.owner_view(held, stamp.now);
         let batch = ahead(self.fold.state(), &run, outcomes, &owner, slots, &stamp);
         if batch.starved {
             self.starved.push_back(key.clone());
         }
         if batch.events.is_empty() {
-            self.arm(&run, held);
+            self.arm(&run, held, stamp.now);
             return Ok(());
         }
         self.post(outbox, key, batch)
@@ -78,9 +78,9 @@ where
         ready.extend(self.starved.drain(..count));
     }
 
-    fn owner_view(&self, held: Held) -> spine_runs::Owner<'_> {
+    fn owner_view(&self, held: Held, now: Micros) -> spine_runs::Owner<'_> {
         spine_runs::Owner {
-            now: self.node.clock.now(),
+            now,
             claim: held.offset,
             claim_at: held.at,
             restored_at: self.fold.state().restored_at,
@@ -90,9 +90,10 @@ where
         }
     }
 
-    /// Sets the timer of a run for which nothing is to be done now.
-    fn arm(&mut self, run: &Arc<RunState>, held: Held) {
-        let wake = wake_at(run, &self.owner_view(held));
+    /// Sets the timer of a run for which nothing was to be done at `now`. It must be the time of that
+    /// decision: by a later clock, what became due in between would neither be done nor waited for.
+    fn arm(&mut self, run: &Arc<RunState>, held: Held, now: Micros) {
+        let wake = wake_at(run, &self.owner_view(held, now));
         self.timers.set(&run.key, wake);
     }
 

@@ -127,7 +127,7 @@ where
             self.node.hub.note(self.tp.partition, record.offset, folded.verdict.clone());
         }
         let Some(key) = &folded.run else { return };
-        self.outcome_folded(event);
+        self.outcome_folded(event, &folded.verdict);
         if applied {
             self.act_on_start(event, key, record.offset);
         }

@@ -3,7 +3,7 @@
 use super::Owner;
 use crate::{Clock, Result, limits, metrics, tools::Tools};
 use spine_log::EventLog;
-use spine_store::{RunStore, StoreBatch};
+use spine_store::RunStore;
 use std::sync::Arc;
 
 impl<L, S, T, C> Owner<L, S, T, C>
@@ -35,7 +35,7 @@ where
         self.storing.spawn(async move {
             let mut pause = limits::RETRY_FIRST;
             loop {
-                match store.apply(StoreBatch::clone(&kept)).await {
+                match store.apply(kept.clone()).await {
                     Err(error) if error.is_retryable() && !*stop.borrow() => {
                         tracing::warn!(partition, %error, "store does not take rows");
                         tokio::time::sleep(pause).await;
