@@ -118,7 +118,9 @@ where
             return Ok(());
         }
         let partition = self.tp.partition;
-        let keys = self.node.store.open_runs(partition, after.as_ref(), limits::SWEEP_RUNS).await?;
+        let store = self.node.store.clone();
+        let page = || store.open_runs(partition, after.as_ref(), limits::SWEEP_RUNS);
+        let keys = Self::patiently(&self.stop, page).await?;
         self.sweep =
             if keys.len() < limits::SWEEP_RUNS { None } else { keys.last().cloned().map(Some) };
         self.ready.extend(keys);

@@ -73,10 +73,25 @@ where
         let now = self.node.clock.now();
         self.ready.extend(self.timers.take_due(now));
         if self.timers.left.is_some_and(|left| left <= now) {
-            let partition = self.tp.partition;
-            let due = self.node.store.due_runs(partition, now, limits::TIMERS).await?;
-            self.timers.left = None;
-            self.ready.extend(due.into_iter().map(|(_, key)| key));
+            self.read_timers(now).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the nearest timers from the store, because the time of one that was left there has come.
+    async fn read_timers(&mut self, now: Micros) -> Result<()> {
+        let (store, partition) = (self.node.store.clone(), self.tp.partition);
+        let (all, most) = (Micros(i64::MAX), limits::TIMERS / 2);
+        let near = Self::patiently(&self.stop, || store.due_runs(partition, all, most)).await?;
+        // What is still due a second from now waits for slots, and is not read again at once.
+        let furthest = near.last().filter(|_| near.len() == most);
+        self.timers.left = furthest.map(|(at, _)| (*at).max(now.plus_ms(1000)));
+        for (at, key) in near {
+            if at <= now {
+                self.ready.insert(key);
+            } else if !self.timers.by_run.contains_key(&key) {
+                self.timers.set(&key, Some(at));
+            }
         }
         Ok(())
     }
@@ -94,5 +109,35 @@ where
         let sweep = self.sweep_is_due().then_some(Duration::ZERO);
         let claim = if self.drain_until.is_some() { None } else { until(self.claim.due_at()) };
         [timer, paused, sweep, claim, until(self.drain_until)].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_beyond_the_bound_are_left_to_the_store_and_remembered_by_the_earliest() {
+        let mut timers = Timers::default();
+        let most = i64::try_from(limits::TIMERS).unwrap();
+        for at in 0..most + 3 {
+            timers.set(&RunKey::new("default", &format!("r{at}")), Some(Micros(at)));
+        }
+        assert_eq!(timers.by_time.len(), limits::TIMERS);
+        assert_eq!(timers.left, Some(Micros(most)));
+        assert_eq!(timers.next(), Some(Micros(0)));
+        assert_eq!(timers.take_due(Micros(1)).len(), 2);
+    }
+
+    #[test]
+    fn a_timer_that_is_set_anew_replaces_the_one_before() {
+        let (mut timers, key) = (Timers::default(), RunKey::new("default", "r"));
+        timers.set(&key, Some(Micros(5)));
+        timers.set(&key, Some(Micros(9)));
+        assert!(timers.take_due(Micros(8)).is_empty());
+        assert_eq!(timers.take_due(Micros(9)), vec![key.clone()]);
+        timers.set(&key, Some(Micros(20)));
+        timers.set(&key, None);
+        assert_eq!(timers.next(), None);
     }
 }
