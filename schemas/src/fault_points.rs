@@ -11,6 +11,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 /// The point at which something is to happen.
@@ -33,8 +34,22 @@ pub fn reach(name: &str) {
     if !chosen.stops {
         abort();
     }
-    // The signal reaches this process while it waits for the command.
+    halt();
+}
+
+/// Halts this process. A signal that was sent has not yet halted every thread: this one goes on only
+/// when a gap in the clock, here or while the command ran, shows that the halt is over.
+#[cfg(feature = "fault-points")]
+#[expect(clippy::disallowed_methods, reason = "what is looked for is a gap in real time")]
+fn halt() {
+    const LOOK: Duration = Duration::from_millis(5);
+    const GAP: Duration = Duration::from_millis(300);
+    let mut before = Instant::now();
     let _ = Command::new("kill").args(["-STOP", &id().to_string()]).status();
+    while before.elapsed() < GAP {
+        before = Instant::now();
+        std::thread::sleep(LOOK);
+    }
 }
 
 #[cfg(feature = "fault-points")]
