@@ -45,12 +45,12 @@ struct World {
 pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
     let random = Random::new(seed ^ 0x6b61_666b);
     let clock = SimClock::new();
-    let log = SimKafka::new(PARTITIONS, clock, random.fork());
+    let log = SimKafka::new(PARTITIONS, clock.clone(), random.fork());
     let mut world = World {
         log: log.clone(),
         store: SimStore::new("live", random.fork()),
         tools: SimTools::new(&random, 10 + random.below(40)),
-        clock,
+        clock: clock.clone(),
         nodes: Vec::new(),
         started: 0,
         random: random.fork(),
@@ -60,7 +60,7 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
         access: log.clone(),
         store: world.store.clone(),
         tools: world.tools.clone(),
-        clock,
+        clock: clock.clone(),
         random: random.fork(),
         ledger: ledger.clone(),
         partitions: PARTITIONS,

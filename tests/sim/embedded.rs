@@ -63,7 +63,7 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
         disk: SimDisk::new(),
         store: SimStore::new("live", random.fork()),
         tools: SimTools::new(&random, 10 + random.below(50)),
-        clock,
+        clock: clock.clone(),
         current: Current::default(),
         lives: 0,
         random: random.fork(),
@@ -73,7 +73,7 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
         access: world.current.clone(),
         store: world.store.clone(),
         tools: world.tools.clone(),
-        clock,
+        clock: clock.clone(),
         random: random.fork(),
         ledger: ledger.clone(),
         partitions: 1,
@@ -152,7 +152,7 @@ impl World {
             log: log.clone(),
             store: &self.store,
             tools: &self.tools,
-            clock: self.clock,
+            clock: self.clock.clone(),
             name: format!("p{}", self.lives),
             partitions: 1,
             exclusive: true,
@@ -164,7 +164,7 @@ impl World {
     /// Opens the log; a disk that dies during recovery begins another life.
     fn open(&self) -> EmbeddedLog {
         loop {
-            let clock = self.clock;
+            let clock = self.clock.clone();
             let options = options(self.random.next());
             let opened = EmbeddedLog::open(
                 &options,
