@@ -11,8 +11,12 @@ demo: ## Build Spine and watch it run, fail, recover and replay (under a minute 
 	$(CARGO) build --quiet --locked --profile $(PROFILE) --bin spine
 	./target/$(PROFILE)/spine demo
 
+# What the tests are built with: planted faults for the simulation, fault points for the crash tests.
+TEST_FEATURES := spine-tests/mutants,spine-cli/fault-points
+
 test: ## Build everything and run all tests.
-	$(CARGO) test --locked --profile $(PROFILE) --workspace --features spine-tests/mutants,spine-cli/fault-points
+	$(CARGO) build --locked --profile $(PROFILE) --workspace --bin spine --test it --features $(TEST_FEATURES)
+	$(CARGO) test --locked --profile $(PROFILE) --workspace --features $(TEST_FEATURES)
 
 unit: ## Run the tests of the crates alone, without simulation and crash tests.
 	$(CARGO) test --locked --profile $(PROFILE) -p spine-schemas -p spine-runs -p spine-log -p spine-store -p spine-ingest -p spine-workers -p spine-cli

@@ -229,8 +229,9 @@ impl<A: Access> Clients<A> {
             ));
         }
         let source = format!(
-            "{{\"retry\":{{\"max_attempts\":{},\"initial_ms\":20,\"max_ms\":500}},\"steps\":[{}]}}",
+            "{{\"retry\":{{\"max_attempts\":{},\"initial_ms\":{},\"max_ms\":500}},\"steps\":[{}]}}",
             1 + self.random.below(4),
+            [1, 3, 20][self.random.below(3) as usize],
             steps.join(",")
         );
         let plan = Plan::parse(source.into_bytes()).unwrap();
