@@ -38,7 +38,7 @@ fn sqlite(spine: &Spine, query: &str) -> String {
 }
 
 #[test]
-fn f4_c20_fastavro_and_sqlite3_agree_with_the_api() {
+fn f4_fastavro_and_sqlite3_agree_with_the_api() {
     let fx = Fx::start(|call, _| match call.run.as_str() {
         "p1" => Answer::Refuses(500),
         _ => Answer::Done,

@@ -9,6 +9,7 @@ mod boundaries;
 mod damage;
 mod events;
 mod fault_rates;
+mod faults;
 mod formats;
 mod halts;
 mod kills;
