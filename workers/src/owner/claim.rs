@@ -86,7 +86,7 @@ where
         let mut pause = limits::CLAIM_FIRST;
         while !*self.stop.borrow() {
             let (event_id, value) = self.next_claim();
-            let appended = self.append_patiently(value).await?;
+            let appended = self.append_control(value).await?;
             self.scan_to(appended.last_offset + 1).await?;
             if self.scan.current_claim() == Some(appended.first_offset) {
                 self.claim.own.insert(appended.first_offset);

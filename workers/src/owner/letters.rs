@@ -8,7 +8,7 @@ use crate::{
     tools::Tools,
 };
 use bytes::Bytes;
-use spine_log::{Appended, EventLog, NewRecord, Record, Urgency};
+use spine_log::{Appended, EventLog, NewRecord, Record, TopicPartition, Urgency};
 use spine_schemas::{DeadLetter, LetterSource, codec, keys};
 use spine_store::RunStore;
 
@@ -31,20 +31,9 @@ where
             metrics::observe_letter();
             records.push(letter_record(&built)?);
         }
-        let mut pause = limits::RETRY_FIRST;
-        loop {
-            let result =
-                self.node.log.append(&self.letters_to, records.clone(), Urgency::Outcome).await;
-            match result {
-                Ok(_) => return Ok(()),
-                Err(error) if super::is_transient(&error) && !*self.stop.borrow() => {
-                    tracing::warn!(topic = %self.letters_to, %error, "letters not published yet");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(limits::RETRY_MOST);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let to = self.letters_to.clone();
+        self.append_patiently(&to, records).await?;
+        Ok(())
     }
 
     async fn build(&mut self, due: &LetterDue, decided: Record) -> Result<DeadLetter> {
@@ -71,22 +60,31 @@ where
         built.ok_or_else(|| Error::Encode("a letter without its step's error".into()))
     }
 
-    /// Appends one control record, again and again until it is certain that it is there.
-    pub(super) async fn append_patiently(&mut self, value: Bytes) -> Result<Appended> {
-        let record = NewRecord { key: None, headers: Vec::new(), value: Some(value) };
+    /// Appends records again and again until it is certain that they are there.
+    pub(super) async fn append_patiently(
+        &mut self,
+        to: &TopicPartition,
+        records: Vec<NewRecord>,
+    ) -> Result<Appended> {
         let mut pause = limits::RETRY_FIRST;
         loop {
-            let batch = vec![record.clone()];
-            match self.node.log.append(&self.tp, batch, Urgency::Outcome).await {
+            match self.node.log.append(to, records.clone(), Urgency::Outcome).await {
                 Ok(appended) => return Ok(appended),
                 Err(error) if super::is_transient(&error) && !*self.stop.borrow() => {
-                    tracing::warn!(partition = self.tp.partition, %error, "append failed");
+                    tracing::warn!(%to, %error, "append failed, trying again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(limits::RETRY_MOST);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// The same for one control record of this partition.
+    pub(super) async fn append_control(&mut self, value: Bytes) -> Result<Appended> {
+        let record = NewRecord { key: None, headers: Vec::new(), value: Some(value) };
+        let to = self.tp.clone();
+        self.append_patiently(&to, vec![record]).await
     }
 }
 

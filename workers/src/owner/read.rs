@@ -186,7 +186,7 @@ where
         let body = PartitionEvent::RecordDeadLettered { offset: record.offset, class, message };
         let event = self.control_event(event_id, Some(claim), body);
         let value = codec::encode(&event).map_err(|error| Error::Encode(error.to_string()))?;
-        let appended = self.append_patiently(value).await?;
+        let appended = self.append_control(value).await?;
         self.scan_to(appended.last_offset + 1).await
     }
 
