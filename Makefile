@@ -2,10 +2,10 @@
 CARGO ?= cargo
 PROFILE := ci
 
-.PHONY: help demo test unit sim soak check fmt accept clean
+.PHONY: help demo test unit sim soak check fmt accept clean servers-up servers-up3 servers-down servers-down3 servers-logs
 
 help: ## Say what there is to make.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 demo: ## Build Spine and watch it run, fail, recover and replay (under a minute after the build).
 	$(CARGO) build --quiet --locked --profile $(PROFILE) --bin spine
@@ -30,6 +30,21 @@ soak: ## Run the long form of every test; one JSON line per row.
 check: ## Check format and lints.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --profile $(PROFILE) --workspace --all-targets -- -D warnings
+
+servers-up: ## Start Kafka and Cassandra, one node each, without Docker (JDK 17, Maven), and wait until both are healthy.
+	@compose/servers up
+
+servers-up3: ## Start three nodes of each in compose/run3.
+	@compose/servers up --nodes 3 --dir compose/run3
+
+servers-down: ## Stop the servers and delete their data.
+	@compose/servers down
+
+servers-down3: ## Stop the three-node form and delete its data.
+	@compose/servers down --dir compose/run3
+
+servers-logs: ## Show the last lines of the servers' logs.
+	@compose/servers logs
 
 clean: ## Remove what was built.
 	$(CARGO) clean

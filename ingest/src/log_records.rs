@@ -67,8 +67,11 @@ impl<R: PartitionReader> Open<R> {
                 }
             }
             let limit = ReadLimit { records: 64, bytes: 1024 * 1024 };
+            if self.reader.position() > offset {
+                return Err(spine_log::Error::Missing(format!("{of}:{offset}")));
+            }
             let records = self.reader.next(limit).await?;
-            self.next = records.last().map_or(self.next, |record| record.offset + 1);
+            self.next = self.reader.position();
             self.read.extend(records);
         }
     }

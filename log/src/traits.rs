@@ -7,9 +7,10 @@ use tokio::sync::oneshot;
 
 /// A partitioned, append-only, durable log.
 ///
-/// After an append returns `Ok`, the whole batch survives the loss of the process and of power,
-/// lies at contiguous offsets, and every reader will see it in that order. After `Err`, see
-/// [`crate::Error::is_ambiguous`]: either nothing was appended, or it is not known.
+/// After an append returns `Ok`, the whole batch survives the loss of the process and of power, and
+/// every reader will see it in that order. After `Err`, see [`crate::Error::is_ambiguous`]: either
+/// nothing was appended, or it is not known. Where several processes write a log, records of others
+/// may lie between those of a batch, and a batch whose append failed may be there in part.
 pub trait EventLog: Clone + Send + Sync + 'static {
     /// Reads one partition from a chosen offset.
     type Reader: PartitionReader;
@@ -23,7 +24,7 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     fn partitions(&self, topic: &str) -> impl Future<Output = Result<u32>> + Send;
 
     /// Appends a batch to one partition and returns its offsets once it is durable. Batches of
-    /// concurrent callers share one sync; their records never interleave.
+    /// concurrent callers may share one sync. Those of one process never interleave.
     ///
     /// Dropping the future does not undo the append: the outcome is then unknown to the caller.
     fn append(
@@ -54,11 +55,17 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     fn join(&self, topic: &str, group: &str) -> impl Future<Output = Result<Self::Member>> + Send;
 }
 
-/// Reads one partition in order, without gaps, never ahead of durability.
+/// Reads one partition in order, every record once, never ahead of durability.
 pub trait PartitionReader: Send + 'static {
-    /// Waits until at least one record is durable at the reader's offset and returns what is there,
-    /// within the limit. Cancel safe: a dropped call loses nothing.
+    /// Waits until something is durable at the reader's position and returns what is there, within
+    /// the limit. Nothing is returned where the position passed offsets that hold no record of
+    /// anybody. Cancel safe: a dropped call loses nothing.
     fn next(&mut self, limit: ReadLimit) -> impl Future<Output = Result<Vec<Record>>> + Send;
+
+    /// The offset from which `next` goes on. Every record below it, from where the reader began, has
+    /// been returned. Loops up to a known end watch this, since the last offset below the end may
+    /// hold no record: Kafka keeps marks of its own at some.
+    fn position(&self) -> u64;
 }
 
 /// A place in a consumer group: which partitions are ours now, and how far we are for lag tools.

@@ -89,7 +89,7 @@ impl Scratch<'_> {
         let item = BatchItem { id: self.stamp.batch_id.clone(), index: self.items };
         // An outcome rests on nothing, so it can be tried before it is known to be of the batch.
         event.batch = (!outcome).then(|| item.clone());
-        let verdict = fold::fold_run(self.partition, &mut self.run, &event, place);
+        let verdict = fold::fold_run(self.partition.current_claim(), &mut self.run, &event, place);
         if let Verdict::Applied(_) = verdict {
             if let Some(run) = self.run.as_mut() {
                 fold::note_item(run, &item, true);

@@ -86,20 +86,40 @@ pub fn fold(
 ) -> Verdict {
     match &event.body {
         Body::Partition(body) => partition::fold(partition, event, body, place),
-        Body::Run(..) | Body::Step(..) => fold_run(partition, run, event, place),
+        Body::Run(..) | Body::Step(..) => fold_run(partition.current_claim(), run, event, place),
     }
 }
 
-/// Folds an event about a run or a step, which leaves the partition alone.
+/// Folds once more an event whose verdict is known, onto the same state of its run; `reason` is the
+/// one that it was not applied for. The partition's state is not needed: a run depends on it only
+/// through the claim, and the reason says whether that was the event's own.
+///
+/// Gives the same verdict as the first time. Control events leave a run alone and are no business
+/// of this function.
+pub fn refold(
+    run: &mut Option<Arc<RunState>>,
+    event: &Event,
+    place: Place,
+    reason: Option<Reason>,
+) -> Verdict {
+    let under = match reason {
+        Some(Reason::OlderClaim) => return Verdict::Stale(Reason::OlderClaim, None),
+        Some(Reason::NoClaim) => return Verdict::Illegal(Reason::NoClaim),
+        Some(_) | None => event.claim,
+    };
+    fold_run(under, run, event, place)
+}
+
+/// Folds an event about a run or a step, which leaves the partition alone. `claim` is the current one.
 pub(crate) fn fold_run(
-    partition: &PartitionState,
+    claim: Option<u64>,
     run: &mut Option<Arc<RunState>>,
     event: &Event,
     place: Place,
 ) -> Verdict {
     let driver = run.as_deref().map(RunState::driver);
     let author = gate::author(event, driver);
-    let allowed = gate::check_claim(partition, event, author)
+    let allowed = gate::check_claim(claim, event, author)
         .and_then(|()| gate::check_op(event, driver))
         .and_then(|()| match run.as_deref() {
             Some(state) => gate::check_batch(&state.batches, event, author),

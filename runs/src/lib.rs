@@ -20,7 +20,7 @@ mod why;
 pub use ahead::{Batch, Stamp, ahead, is_outcome};
 pub use answer::{Answer, Reason};
 pub use decide::{Decided, Owner, Slots, decide};
-pub use fold::{Place, Verdict, fold};
+pub use fold::{Place, Verdict, fold, refold};
 pub use state::{
     AttemptEnd, AttemptState, BatchProgress, ClaimState, FOLD_VERSION, Holder, LetterRef, Live,
     OpAnswer, PartitionState, RunState, RunStatus, Session, StepState, StepStatus, Totals, Wait,

@@ -35,6 +35,13 @@ pub struct PartitionState {
     pub disposed: VecDeque<Digest>,
 }
 
+impl PartitionState {
+    /// Offset of the current claim.
+    pub fn current_claim(&self) -> Option<u64> {
+        self.claim.as_ref().map(|claim| claim.offset)
+    }
+}
+
 /// A claim and where it lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimState {

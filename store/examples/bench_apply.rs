@@ -93,7 +93,12 @@ fn batch(tape: &mut Tape, number: u64, size: u64, whole: bool, output: usize) ->
             let mut steps: Vec<StepKey> =
                 (from..*stage).filter_map(|event| step_of(event).map(StepKey::named)).collect();
             steps.dedup();
-            batch.runs.push(RunChange { run: Arc::new(run), steps, created: from == 0 });
+            batch.runs.push(RunChange {
+                offset: run.last_offset,
+                run: Arc::new(run),
+                steps,
+                created: from == 0,
+            });
         }
     }
     batch

@@ -1,5 +1,6 @@
 //! The rows of a store, free of any adapter: what a batch of folded events changes, and what queries give.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spine_runs::{Answer, PartitionState, Reason, RunState};
 use spine_schemas::{Digest, RunKey, StepKey, time::Micros};
@@ -35,6 +36,9 @@ pub struct StoreBatch {
     pub runs: Vec<RunChange>,
     /// One row per event of a run, in offset order, whatever its verdict.
     pub events: Vec<EventRow>,
+    /// The framed value of each of these events, in the same order. A store without transactions
+    /// keeps them, so that it can fold a run again up to its progress.
+    pub values: Vec<Bytes>,
     /// Recorded decisions.
     pub decisions: Vec<DecisionRow>,
     /// Letters that were opened.
@@ -51,6 +55,9 @@ pub struct StoreBatch {
 pub struct RunChange {
     /// The whole state.
     pub run: Arc<RunState>,
+    /// Offset of the newest event that left a trace in it. Not always `run.last_offset`: an event
+    /// that was not applied may be remembered as an operation, or as an item of a batch.
+    pub offset: u64,
     /// The steps to write; the others are stored already.
     pub steps: Vec<StepKey>,
     /// Whether the run is new to the store, so that its immutable part must be written too.

@@ -33,13 +33,14 @@ pub trait RunStore: Clone + Send + Sync + 'static {
         keys: &[RunKey],
     ) -> impl Future<Output = Result<Vec<Option<RunState>>>> + Send;
 
-    /// Open runs of a partition in key order, after a key, at most `limit`.
+    /// Open runs of a partition in an order of the store's own, with stable paging. Runs that opened
+    /// or ended after progress may be missing or there.
     fn open_runs(
         &self,
         partition: u32,
-        after: Option<&RunKey>,
+        cursor: Option<&str>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<RunKey>>> + Send;
+    ) -> impl Future<Output = Result<Page<RunKey>>> + Send;
 
     /// Open runs of a partition whose due time is at or before `until`, earliest first, at most
     /// `limit`, with that time.

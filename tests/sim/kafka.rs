@@ -103,7 +103,7 @@ impl SimKafka {
         }
         let end = records.len() as u64;
         topics.end_of(to).send_replace(end);
-        Appended { first_offset, last_offset: end - 1, timestamp }
+        Appended::contiguous(first_offset, end - 1, timestamp)
     }
 
     fn check(&self, of: &TopicPartition) -> Result<()> {
@@ -211,6 +211,10 @@ impl PartitionReader for SimReader {
         let read: Vec<Record> = records.iter().take(some).cloned().collect();
         self.next += read.len() as u64;
         Ok(read)
+    }
+
+    fn position(&self) -> u64 {
+        self.next
     }
 }
 

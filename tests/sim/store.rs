@@ -156,15 +156,23 @@ impl RunStore for SimStore {
     async fn open_runs(
         &self,
         partition: u32,
-        after: Option<&RunKey>,
+        cursor: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<RunKey>> {
+    ) -> Result<Page<RunKey>> {
         self.answer().await?;
         let world = self.world.lock().unwrap();
-        let open = world.now.rows.runs.iter().filter(|(key, run)| {
-            run.is_open() && world.now.home.get(key) == Some(&partition) && Some(*key) > after
+        let after = cursor.map(|cursor| {
+            let (tenant, run_id) = cursor.split_once('/').unwrap();
+            RunKey::new(tenant, run_id)
         });
-        Ok(open.map(|(key, _)| key.clone()).take(limit).collect())
+        let open = world.now.rows.runs.iter().filter(|(key, run)| {
+            let is_here = world.now.home.get(key) == Some(&partition);
+            run.is_open() && is_here && Some(*key) > after.as_ref()
+        });
+        let rows: Vec<RunKey> = open.map(|(key, _)| key.clone()).take(limit).collect();
+        let last = rows.last().filter(|_| rows.len() == limit);
+        let next = last.map(|key| format!("{}/{}", key.tenant, key.run_id));
+        Ok(Page { rows, next })
     }
 
     async fn due_runs(

@@ -209,6 +209,7 @@ impl Materializer {
         verdict: &Verdict,
     ) -> Option<LetterDue> {
         self.pending.events.push(event_row(self.partition, record, event, key, verdict));
+        self.pending.values.push(record.value.clone().unwrap_or_default());
         if let Some(run) = run {
             self.pending.note_run(run, event, record.offset, verdict);
         }
@@ -277,6 +278,7 @@ impl Materializer {
             },
             runs: pending.run_changes(cache),
             events: pending.events,
+            values: pending.values,
             decisions: pending.decisions,
             letters: pending.letters,
             closings: pending.closings,

@@ -113,7 +113,8 @@ pub struct Owner<L: EventLog, S, T, C> {
     starved: VecDeque<RunKey>,
     /// Attempts that ended since the starved were last looked at.
     freed: usize,
-    sweep: Option<Option<RunKey>>,
+    /// Where the look at every open run goes on; `None` when it is done.
+    sweep: Option<Option<String>>,
     calls: JoinSet<(u64, CallEnd)>,
     writes: JoinSet<append::Written>,
     storing: JoinSet<std::result::Result<(), spine_store::Error>>,

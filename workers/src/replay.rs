@@ -49,7 +49,7 @@ pub async fn replay<L: EventLog, S: RunStore>(
     }
     let mut reader = log.reader(tp, fold.next_offset()).await?;
     let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
-    while fold.next_offset() < end {
+    while reader.position() < end {
         let mut records = reader.next(limit).await?;
         records.retain(|record| record.offset < end);
         let range = Range { log, tp, book, partitions, scan: &scan };
@@ -76,13 +76,14 @@ async fn scan_control<L: EventLog>(
     }
     let mut reader = log.reader(tp, scan.next_offset()).await?;
     let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
-    while scan.next_offset() < end {
+    while reader.position() < end {
         for record in reader.next(limit).await? {
             if record.offset < end {
                 scan.take(&record, book);
             }
         }
     }
+    scan.reach(end);
     Ok(())
 }
 

@@ -49,24 +49,22 @@ async fn print_range(
     range: std::ops::Range<u64>,
     book: &SchemaBook,
 ) -> Result<u64, Failure> {
-    let mut from = range.start;
     if range.is_empty() {
-        return Ok(from);
+        return Ok(range.start);
     }
-    let mut reader = log.reader(of, from).await?;
-    while from < range.end {
+    let mut reader = log.reader(of, range.start).await?;
+    while reader.position() < range.end {
         for record in reader.next(READ).await? {
             if record.offset >= range.end {
                 break;
             }
-            from = record.offset + 1;
             let event = codec::decode(record.value.as_deref().unwrap_or_default(), book);
             let is_json = args.server.json;
             let shown = if is_json { line(of, &record, &event) } else { text(of, &record, &event) };
             output::line(&shown)?;
         }
     }
-    Ok(from)
+    Ok(range.end)
 }
 
 /// The place, the log's time, and the event or why it cannot be read.

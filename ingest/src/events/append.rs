@@ -53,12 +53,11 @@ async fn to_one<L: EventLog, S: RunStore, V: Verdicts>(
     let mut spans = Vec::new();
     for batch in within_limits(records) {
         match app.log().append(&to, batch, Urgency::Normal).await {
-            Ok(appended) => spans.push(Span {
-                topic: to.topic.clone(),
-                partition,
-                first_offset: appended.first_offset,
-                last_offset: appended.last_offset,
-            }),
+            Ok(appended) => {
+                spans.extend(appended.spans().into_iter().map(|(first_offset, last_offset)| {
+                    Span { topic: to.topic.clone(), partition, first_offset, last_offset }
+                }));
+            }
             // What comes later must not lie before what failed.
             Err(error) => return (partition, spans, Some(error)),
         }

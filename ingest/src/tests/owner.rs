@@ -102,7 +102,12 @@ impl Owner {
         let mut batch = empty_batch(partition, folded, record, self.0.log.log_id());
         if let (Some(key), Some(run)) = (key, run) {
             let steps = run.steps.keys().cloned().collect();
-            batch.runs.push(RunChange { run: run.clone(), steps, created: before.is_none() });
+            batch.runs.push(RunChange {
+                run: run.clone(),
+                offset: record.offset,
+                steps,
+                created: before.is_none(),
+            });
             folded.runs.insert(key, run);
         }
         describe(&mut batch, folded, &event, record, &verdict, self.0.log.log_id());
@@ -158,6 +163,7 @@ fn empty_batch(partition: u32, folded: &Folded, record: &Record, log_id: &str) -
         },
         runs: Vec::new(),
         events: Vec::new(),
+        values: Vec::new(),
         decisions: Vec::new(),
         letters: Vec::new(),
         closings: Vec::new(),

@@ -86,7 +86,7 @@ pub(super) async fn concurrent_batches_never_interleave<L: EventLog>(
     for caller in &outcomes {
         assert!(caller.is_sorted_by_key(|(_, at)| at.first_offset), "a caller's appends in order");
         for (start, at) in caller {
-            for offset in at.first_offset..=at.last_offset {
+            for offset in at.offsets() {
                 let expected = start + offset - at.first_offset;
                 assert_eq!(number(&records[offset as usize]), Some(expected), "offset {offset}");
             }

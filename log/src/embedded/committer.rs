@@ -109,7 +109,7 @@ impl Committer {
                 self.end_offset += 1;
             }
             let last_offset = self.end_offset - 1;
-            let appended = Appended { first_offset, last_offset, timestamp: mark.time };
+            let appended = Appended::contiguous(first_offset, last_offset, mark.time);
             acknowledged.push((pending.reply, appended));
         }
         drop(tail);

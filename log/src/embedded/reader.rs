@@ -89,6 +89,10 @@ impl PartitionReader for EmbeddedReader {
         self.place = Some(place);
         Ok(self.take_ready(limit))
     }
+
+    fn position(&self) -> u64 {
+        self.next_offset
+    }
 }
 
 /// Reads at least one durable record, from `next_offset` on.

@@ -1,7 +1,7 @@
 //! Who may append what: claims for decisions, drivers for requests, whole predecessors for batches.
 
 use super::Verdict;
-use crate::{Answer, BatchProgress, PartitionState, Reason};
+use crate::{Answer, BatchProgress, Reason};
 use spine_schemas::{BatchItem, Body, Driver, Event, RunEvent, StepEvent, limits};
 use std::collections::VecDeque;
 
@@ -144,11 +144,10 @@ pub(super) fn check_op(event: &Event, driver: Option<Driver>) -> Result<(), Verd
 
 /// Decisions fold only under the current claim; everything else carries none.
 pub(super) fn check_claim(
-    partition: &PartitionState,
+    current: Option<u64>,
     event: &Event,
     author: Author,
 ) -> Result<(), Verdict> {
-    let current = partition.claim.as_ref().map(|claim| claim.offset);
     match (author, event.claim) {
         (Author::Owner, None)
         | (Author::Runner | Author::Requester | Author::Reporter, Some(_)) => {

@@ -31,7 +31,7 @@ pub(super) fn fold(
 
 /// A claim holds only over the claim that is current at its own position.
 fn claimed(partition: &mut PartitionState, claim: &Claim, place: Place) -> Verdict {
-    let current = partition.claim.as_ref().map(|claim| claim.offset);
+    let current = partition.current_claim();
     if claim.over != current {
         return Verdict::Stale(Reason::ClaimLost, None);
     }
@@ -50,7 +50,7 @@ fn set_aside(
     offset: u64,
     place: Place,
 ) -> Verdict {
-    let current = partition.claim.as_ref().map(|claim| claim.offset);
+    let current = partition.current_claim();
     if claim.is_none() || claim > current || offset >= place.offset {
         return Verdict::Illegal(Reason::NoClaim);
     }

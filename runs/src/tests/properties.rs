@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     AttemptEnd, PartitionState, Place, RunState, Slots, StepState, StepStatus, Verdict, ahead,
-    decide, fold, wake_at, why,
+    decide, fold, refold, wake_at, why,
 };
 use proptest::prelude::*;
 use spine_schemas::{Driver, Event, time::Micros};
@@ -20,6 +20,20 @@ fn fold_all(mut state: State, log: &[(Event, Place)]) -> State {
         fold(&mut state.0, &mut state.1, event, *place);
     }
     state
+}
+
+/// Folds again as a store does that knows the verdicts: without the partition's state.
+fn refold_all(log: &[(Event, Place)]) -> Option<Arc<RunState>> {
+    let (mut partition, mut known) = (PartitionState::default(), None);
+    let mut run = None;
+    for (event, place) in log {
+        let verdict = fold(&mut partition, &mut known, event, *place);
+        if matches!(event.body, spine_schemas::Body::Partition(_)) {
+            continue;
+        }
+        assert_eq!(refold(&mut run, event, *place, verdict.reason()), verdict, "{event:?}");
+    }
+    run
 }
 
 /// What is remembered of operations and batches may change with any event that carries them.
@@ -129,6 +143,14 @@ proptest! {
         let stored: PartitionState = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(&stored, &partition);
         prop_assert_eq!(fold_all((stored, run), rest), whole);
+    }
+
+    #[test]
+    fn folding_again_by_known_verdicts_gives_the_same_run(
+        driver in drivers(), choices in choices(60),
+    ) {
+        let given = play(driver, &choices, |_, _, _, _| {});
+        prop_assert_eq!(refold_all(&given.log), given.run);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(super) async fn lost_batch_leaves_nothing(store: &impl RunStore) {
     let progress = store.progress(0).await.expect("progress");
     store.apply(late).await.expect_err("the progress is another");
     assert_eq!(store.load_runs(0, &[run.key]).await.expect("load"), [None]);
-    assert_eq!(store.open_runs(0, None, 10).await.expect("open"), []);
+    assert_eq!(store.open_runs(0, None, 10).await.expect("open").rows, []);
     assert!(store.list_runs(&RunFilter::default(), None, 10).await.expect("list").rows.is_empty());
     assert!(store.list_letters(None, None, None, 10).await.expect("letters").rows.is_empty());
     assert_eq!(store.progress(0).await.expect("progress"), progress);

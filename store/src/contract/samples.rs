@@ -38,6 +38,7 @@ impl Tape {
             progress: progress(offset),
             runs: Vec::new(),
             events: Vec::new(),
+            values: Vec::new(),
             decisions: Vec::new(),
             letters: Vec::new(),
             closings: Vec::new(),
@@ -86,7 +87,7 @@ pub fn digest(number: u64, text: &str) -> Digest {
 /// A change that brings a run and all its steps to a store that did not know it.
 pub fn created(run: &RunState) -> RunChange {
     let steps = run.steps.keys().cloned().collect();
-    RunChange { run: Arc::new(run.clone()), steps, created: true }
+    RunChange { run: Arc::new(run.clone()), offset: run.last_offset, steps, created: true }
 }
 
 /// A change of a run that the store knows, with all its steps.

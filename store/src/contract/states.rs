@@ -56,7 +56,12 @@ pub(super) async fn writes_changed_steps_only(store: &impl RunStore) {
     run.last_offset = 2;
     let steps = run.steps.keys().filter(|key| **key != StepKey::named("a")).cloned().collect();
     let mut batch = tape.next(1);
-    batch.runs.push(RunChange { run: Arc::new(run.clone()), steps, created: false });
+    batch.runs.push(RunChange {
+        run: Arc::new(run.clone()),
+        offset: run.last_offset,
+        steps,
+        created: false,
+    });
     store.apply(batch).await.expect("apply");
     assert_eq!(load(store, &run.key).await, run);
 }
@@ -76,7 +81,7 @@ pub(super) async fn same_rows_again_change_nothing(store: &impl RunStore) {
             load(store, &run.key).await,
             store.list_runs(&filter, None, 10).await.expect("list"),
             store.list_letters(None, None, None, 10).await.expect("letters"),
-            store.open_runs(0, None, 10).await.expect("open"),
+            store.open_runs(0, None, 10).await.expect("open").rows,
             store.due_runs(0, samples::at(1_000_000_000), 10).await.expect("due"),
         );
         assert_eq!(*before.get_or_insert_with(|| seen.clone()), seen);
@@ -108,7 +113,7 @@ pub(super) async fn keeps_large_and_odd_values(store: &impl RunStore) {
         assert_eq!(load(store, &run.key).await, *run);
     }
     let open: BTreeSet<RunKey> =
-        store.open_runs(0, None, 100).await.expect("open").into_iter().collect();
+        store.open_runs(0, None, 100).await.expect("open").rows.into_iter().collect();
     assert_eq!(open, runs.iter().map(|run| run.key.clone()).collect());
 }
 

@@ -201,12 +201,14 @@ impl RunStore for SqliteStore {
     async fn open_runs(
         &self,
         partition: u32,
-        after: Option<&RunKey>,
+        cursor: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<RunKey>> {
-        let after = after.cloned();
-        self.read(move |connection| read::open_runs(connection, partition, after.as_ref(), limit))
-            .await
+    ) -> Result<Page<RunKey>> {
+        let cursor = cursor.map(str::to_owned);
+        self.read(move |connection| {
+            read::open_runs(connection, partition, cursor.as_deref(), limit)
+        })
+        .await
     }
 
     async fn due_runs(

@@ -2,7 +2,7 @@
 
 use super::number;
 use crate::{
-    DecisionRow, Error, EventRow, Progress, RefusalRow, Result, VerdictKind,
+    DecisionRow, Error, EventRow, Page, Progress, RefusalRow, Result, VerdictKind, cursor,
     form::{
         self, DecisionForm, HeadForm, SpecForm, StepForm, parse_name, read_count, read_digest,
         read_json, read_offset,
@@ -188,18 +188,24 @@ fn step_form(row: &Row<'_>) -> SqlResult<StepForm<'static>> {
 pub(super) fn open_runs(
     connection: &Connection,
     partition: u32,
-    after: Option<&RunKey>,
+    cursor: Option<&str>,
     limit: usize,
-) -> Result<Vec<RunKey>> {
+) -> Result<Page<RunKey>> {
     // No tenant and no run id is empty, so that the empty pair comes before all.
-    let (tenant, run_id) = after.map_or(("", ""), |key| (&*key.tenant, &*key.run_id));
+    let after: Option<(String, String)> =
+        cursor.map(|cursor| cursor::read("open_runs", cursor)).transpose()?;
+    let (tenant, run_id) = after.unwrap_or_default();
     let mut select = connection.prepare_cached(
         "SELECT tenant, run_id FROM open_runs
          WHERE partition = ?1 AND (tenant, run_id) > (?2, ?3) ORDER BY tenant, run_id LIMIT ?4",
     )?;
     let found =
         select.query_map(params![partition, tenant, run_id, rows(limit)], |row| key(row, 0))?;
-    Ok(found.collect::<SqlResult<_>>()?)
+    let found: Vec<RunKey> = found.collect::<SqlResult<_>>()?;
+    let last = found.last().filter(|_| found.len() == limit);
+    let next =
+        last.map(|key| cursor::write("open_runs", &(&key.tenant, &key.run_id))).transpose()?;
+    Ok(Page { rows: found, next })
 }
 
 /// Timers of a partition that are due, earliest first.

@@ -16,6 +16,7 @@ pub(super) struct Pending {
     pub(super) letters: Vec<LetterRow>,
     pub(super) closings: Vec<LetterClosing>,
     pub(super) refusals: Vec<RefusalRow>,
+    pub(super) values: Vec<bytes::Bytes>,
     pub(super) bytes: usize,
     runs: BTreeMap<RunKey, Changed>,
 }
@@ -24,6 +25,7 @@ pub(super) struct Pending {
 struct Changed {
     steps: BTreeSet<StepKey>,
     created: bool,
+    offset: u64,
 }
 
 impl Pending {
@@ -42,6 +44,7 @@ impl Pending {
             return;
         }
         let changed = self.runs.entry(run.key.clone()).or_default();
+        changed.offset = offset;
         changed.created |= applied && run.created_offset == offset;
         let replaces = event.op.as_ref().is_some_and(|op| op.replaces.is_some());
         match &event.body {
@@ -63,6 +66,7 @@ impl Pending {
             .iter()
             .map(|(key, changed)| RunChange {
                 run: cache.get(key).expect("a changed run stays until it is stored").clone(),
+                offset: changed.offset,
                 steps: changed.steps.iter().cloned().collect(),
                 created: changed.created,
             })

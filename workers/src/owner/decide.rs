@@ -119,11 +119,10 @@ where
         }
         let partition = self.tp.partition;
         let store = self.node.store.clone();
-        let page = || store.open_runs(partition, after.as_ref(), limits::SWEEP_RUNS);
-        let keys = Self::patiently(&self.stop, page).await?;
-        self.sweep =
-            if keys.len() < limits::SWEEP_RUNS { None } else { keys.last().cloned().map(Some) };
-        self.ready.extend(keys);
+        let page = || store.open_runs(partition, after.as_deref(), limits::SWEEP_RUNS);
+        let page = Self::patiently(&self.stop, page).await?;
+        self.sweep = page.next.map(Some);
+        self.ready.extend(page.rows);
         if self.sweep.is_none() {
             tracing::info!(partition, "caught up");
             self.node.hub.set_ready(partition, Ok(()));

@@ -41,6 +41,11 @@ impl Scan {
         self.next_offset
     }
 
+    /// Everything below an offset has been taken, or holds no record.
+    pub(crate) fn reach(&mut self, offset: u64) {
+        self.next_offset = self.next_offset.max(offset);
+    }
+
     /// Offset of the newest claim that was scanned.
     pub(crate) fn current_claim(&self) -> Option<u64> {
         self.state.claim.as_ref().map(|claim| claim.offset)
@@ -154,13 +159,14 @@ where
         }
         let mut reader = self.node.log.reader(&self.tp, self.scan.next_offset()).await?;
         let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
-        while self.scan.next_offset() < end {
+        while reader.position() < end {
             for record in reader.next(limit).await? {
                 if record.offset < end {
                     self.scan.take(&record, &self.node.book);
                 }
             }
         }
+        self.scan.reach(end);
         Ok(())
     }
 }
