@@ -4,18 +4,23 @@ mod child;
 mod expect;
 mod faults;
 mod narrator;
+mod place;
 mod plan;
 mod story;
 mod tool_server;
 mod tool_state;
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    adapters::{LogUrl, StoreUrl},
+    exit::{Exit, Failure},
+    serve::fresh_id,
+};
 use child::Child;
 use expect::Expectations;
 use faults::MOST;
 use narrator::Narrator;
-use std::path::{Path, PathBuf};
-use tempfile::TempDir;
+use place::Place;
+use std::path::PathBuf;
 use tool_server::ToolServer;
 
 /// Arguments of `spine demo`.
@@ -30,24 +35,15 @@ pub(crate) struct Args {
     /// Keeps log, store and server log in this directory, which must be new or empty
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Runs on Kafka instead of a directory, under a new prefix: kafka://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    log: Option<LogUrl>,
+    /// Runs on ScyllaDB or Cassandra instead of a file, in new keyspaces: cql://HOST:PORT/KEYSPACE
+    #[arg(long, value_name = "URL")]
+    store: Option<StoreUrl>,
     /// Prints only what was expected and found, as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// Where the demo's log and stores are.
-enum Place {
-    Kept(PathBuf),
-    Passing(TempDir),
-}
-
-impl Place {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Kept(path) => path,
-            Self::Passing(dir) => dir.path(),
-        }
-    }
 }
 
 /// All that the story works with.
@@ -64,14 +60,15 @@ struct Stage {
 /// # Errors
 /// When an expectation was not met.
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
-    let place = place(args)?;
+    let mark: String = fresh_id()?.chars().take(8).collect();
+    let place = Place::new(args.keep.as_deref(), args.log.as_ref(), args.store.as_ref(), &mark)?;
     let faults = faults::Faults::new(usize::from(args.simulate_failures));
     let tools = ToolServer::start(&faults).await?;
     let mut stage = Stage {
         narrator: Narrator::new(args.json),
         expect: Expectations::default(),
         tools,
-        server: Child::new(place.path())?,
+        server: Child::new(place)?,
         faults,
     };
     let told = story::tell(&mut stage).await;
@@ -79,7 +76,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     if let Err(failure) = told {
         return Err(broke_off(&failure, &server));
     }
-    narrator.end(&expect, place.path(), args.keep.is_some())?;
+    narrator.end(&expect, server.place().directory(), args.keep.is_some())?;
     match expect.unmet() {
         0 => Ok(()),
         unmet => Err(Failure::new(Exit::Failed, format!("{unmet} expectations were not met"))
@@ -91,21 +88,4 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
 fn broke_off(failure: &Failure, server: &Child) -> Failure {
     let message = format!("the demo broke off\n{}{}", failure.text(), server.last_words());
     Failure::new(Exit::Failed, message.trim_end())
-}
-
-fn place(args: &Args) -> Result<Place, Failure> {
-    let Some(keep) = &args.keep else {
-        let dir = TempDir::with_prefix("spine-demo-").map_err(|error| {
-            Failure::new(Exit::Failed, format!("could not make a directory: {error}"))
-        })?;
-        return Ok(Place::Passing(dir));
-    };
-    let failed = |error| Failure::new(Exit::Failed, format!("{}: {error}", keep.display()));
-    std::fs::create_dir_all(keep).map_err(failed)?;
-    let is_empty = std::fs::read_dir(keep).map_err(failed)?.next().is_none();
-    if !is_empty {
-        let message = format!("{} is not empty", keep.display());
-        return Err(Failure::new(Exit::Usage, message).remedy("name a new directory"));
-    }
-    Ok(Place::Kept(keep.clone()))
 }

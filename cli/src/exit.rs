@@ -173,6 +173,9 @@ impl From<spine_workers::Error> for Failure {
             Error::Log(error) => error.into(),
             Error::Store(error) => error.into(),
             Error::RolledBack(what) => Self::new(Exit::Refused, what),
+            Error::OtherStore { .. } | Error::PartitionsChanged { .. } => {
+                Self::new(Exit::Refused, error.to_string())
+            }
             Error::Newer { .. } => Self::new(Exit::Newer, error.to_string())
                 .remedy("install the version that wrote it; nothing was skipped"),
             Error::Encode(_) => Self::new(Exit::Failed, error.to_string()),

@@ -13,6 +13,8 @@ mod replay;
 mod runs;
 mod serve;
 mod steps;
+mod stores;
+mod topics;
 mod verdicts;
 mod views;
 
@@ -56,6 +58,12 @@ enum Noun {
     DeadLetters(dead_letters::Verb),
     /// Reads the log again into a fresh store, and compares it with another
     Replay(replay::Args),
+    /// Makes the topics of a Kafka log; lets a stopped partition go on
+    #[command(subcommand)]
+    Topics(topics::Verb),
+    /// Says which keyspace is the live one, and changes it
+    #[command(subcommand)]
+    Stores(stores::Verb),
     /// Lists the exit codes
     #[command(long_about = exit::table())]
     ExitCodes,
@@ -79,6 +87,8 @@ fn run(noun: Noun) -> Result<(), Failure> {
         Noun::Steps(verb) => on_one_thread(steps::run(&verb)),
         Noun::DeadLetters(verb) => on_one_thread(dead_letters::run(&verb)),
         Noun::Replay(args) => on_one_thread(replay::run(&args)),
+        Noun::Topics(verb) => on_one_thread(topics::run(&verb)),
+        Noun::Stores(verb) => on_one_thread(stores::run(&verb)),
         Noun::ExitCodes => output::print(&exit::table()),
     }
 }

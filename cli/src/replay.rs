@@ -4,7 +4,7 @@ mod outcome;
 mod until;
 
 use crate::{
-    adapters::{self, AnyLog, LogUrl, STEPS, StoreFile, StoreUrl},
+    adapters::{self, AnyLog, LogUrl, SettingsFile, StoreUrl},
     exit::{Exit, Failure},
     output,
 };
@@ -13,7 +13,6 @@ use outcome::Outcome;
 use spine_log::{EventLog, TopicPartition};
 use spine_schemas::codec::SchemaBook;
 use spine_workers::{Clock, SystemClock, replay};
-use std::{path::Path, sync::Arc};
 use until::Until;
 
 /// Differences that are listed.
@@ -27,7 +26,7 @@ const DIFFERENCES: usize = 20;
     store. A store that a server writes meanwhile moves on; stop the server, or compare a copy."
 )]
 pub(crate) struct Args {
-    /// The log: embedded:DIR
+    /// The log: embedded:DIR or kafka://HOST:PORT/PREFIX
     #[arg(
         long,
         value_name = "URL",
@@ -35,15 +34,21 @@ pub(crate) struct Args {
         default_value = "embedded:./spine-data/log"
     )]
     log: LogUrl,
-    /// The store to make; refused if it is there
-    #[arg(long, value_name = "FILE")]
-    to: StoreFile,
+    /// Further settings of the Kafka client, name=value a line
+    #[arg(long, value_name = "FILE", env = "SPINE_LOG_CONFIG")]
+    log_config: Option<SettingsFile>,
+    /// Further settings of the CQL client, name=value a line
+    #[arg(long, value_name = "FILE", env = "SPINE_STORE_CONFIG")]
+    store_config: Option<SettingsFile>,
+    /// The store to make: FILE or cql://HOST:PORT/KEYSPACE; refused if it is there
+    #[arg(long, value_name = "STORE")]
+    to: StoreUrl,
     /// Ends with this time (RFC 3339) or with this offset, both included
     #[arg(long, value_name = "TIME|OFFSET")]
     until: Option<Until>,
     /// Compares with this store and lists what differs
-    #[arg(long, value_name = "FILE")]
-    compare: Option<StoreFile>,
+    #[arg(long, value_name = "STORE")]
+    compare: Option<StoreUrl>,
     /// Prints JSON
     #[arg(long)]
     json: bool,
@@ -60,24 +65,25 @@ struct Range {
 /// # Errors
 /// When the log cannot be read, the target is there already, or the comparison finds a difference.
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
-    if args.to.path().exists() {
-        let message = format!("{} is there already", args.to.path().display());
-        return Err(Failure::new(Exit::Usage, message)
-            .remedy("a replay makes a fresh store: name another file, or remove that one"));
-    }
-    let log = adapters::open_log_read_only(&args.log)?;
+    let client = args.store_client();
+    adapters::check_fresh(&args.to, &client).await?;
+    let log_client = args.log_config.clone().unwrap_or_default();
+    let log = adapters::open_log_read_only(&args.log, &log_client).await?;
     let ranges = ranges(args, &log).await?;
     let started = SystemClock.now();
     let records = replay_all(args, &log, &ranges).await?;
     let took_ms = SystemClock.now().ms_since(started);
-    let compared = args.compare.as_ref().map(|with| compare(args.to.path(), with.path()));
+    let compared = match &args.compare {
+        Some(with) => Some(adapters::compare(&args.to, with, &client, DIFFERENCES).await?),
+        None => None,
+    };
     let outcome = Outcome {
-        to: args.to.path(),
-        with: args.compare.as_ref().map(StoreFile::path),
+        to: args.to.to_string(),
+        with: args.compare.as_ref().map(ToString::to_string),
         ends: ranges.iter().map(|range| (range.of.partition, range.end)).collect(),
         records,
         took_ms,
-        compared: compared.transpose()?,
+        compared,
     };
     output::print(&if args.json { outcome.json() } else { outcome.text() })?;
     match outcome.difference() {
@@ -86,14 +92,16 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn compare(fresh: &Path, live: &Path) -> Result<adapters::Comparison, Failure> {
-    adapters::compare(fresh, live, DIFFERENCES)
+impl Args {
+    fn store_client(&self) -> SettingsFile {
+        self.store_config.clone().unwrap_or_default()
+    }
 }
 
 async fn ranges(args: &Args, log: &AnyLog) -> Result<Vec<Range>, Failure> {
-    let partitions = replay::partitions(log, &Arc::from(STEPS)).await?;
+    let partitions = replay::partitions(log, &args.log.steps()).await?;
     let stored = match &args.compare {
-        Some(with) => Some(adapters::progress_of(with.path())?),
+        Some(with) => Some(adapters::progress_of(with, &args.store_client()).await?),
         None => None,
     };
     if let (Some(Until::Offset(_)), true) = (&args.until, partitions.len() > 1) {
@@ -106,6 +114,11 @@ async fn ranges(args: &Args, log: &AnyLog) -> Result<Vec<Range>, Failure> {
     let mut ranges = Vec::with_capacity(partitions.len());
     for of in partitions {
         let bounds = log.bounds(&of).await?;
+        if bounds.first != 0 {
+            let message = format!("{of} begins at offset {}, not at 0", bounds.first);
+            return Err(Failure::new(Exit::Refused, message)
+                .remedy("what was removed cannot be replayed: bring back the whole log"));
+        }
         let end = match (&args.until, &stored) {
             (Some(until), _) => until.end(log, &of, bounds.end).await?,
             (None, Some(stored)) => end_of_store(log, &of, bounds.end, stored)?,
@@ -142,8 +155,9 @@ fn end_of_store(
 }
 
 async fn replay_all(args: &Args, log: &AnyLog, ranges: &[Range]) -> Result<u64, Failure> {
-    let store = adapters::open_store(&StoreUrl::Sqlite(args.to.path().to_owned()))?;
+    let store = adapters::open_store(&args.to, &args.store_client()).await?;
     let book = SchemaBook::compiled_in();
+    adapters::learn_schemas(log, &book).await?;
     let bar = bar(ranges.iter().map(|range| range.end).sum());
     let mut records = 0;
     for Range { of, end } in ranges {

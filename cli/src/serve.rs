@@ -2,17 +2,20 @@
 
 mod identity;
 mod listen;
+mod roles;
+mod schemas;
 mod settings;
 mod stop;
 mod telemetry;
 mod welcome;
 
+pub(crate) use identity::fresh_id;
 #[cfg(test)]
 pub(crate) use listen::check as check_listen;
 pub(crate) use settings::Args;
 
 use crate::{
-    adapters::{self, AnyLog, AnyStore, LETTERS, LogSettings, STEPS},
+    adapters::{self, AnyLog, AnyStore, LogSettings, LogUrl},
     exit::{Exit, Failure},
     verdicts::Wired,
 };
@@ -27,8 +30,6 @@ use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 use stop::Stopping;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
-/// The consumer group of the owners.
-const GROUP: &str = "spine-owners";
 /// Requests get this long to end before the owners stop, since some wait for a verdict.
 const REQUESTS_FIRST: Duration = Duration::from_secs(2);
 
@@ -50,11 +51,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .map_err(|error| {
             Failure::new(Exit::Failed, format!("could not start a runtime: {error}"))
         })?;
-    // The log asks for its lock first: who holds it is the clearest answer to a second server.
-    let log = adapters::open_log(&args.log, &log_settings(args))?;
-    let store = adapters::open_store(&args.store)?;
-    let served = Served { args, log, store, allowed, metrics_text };
-    runtime.block_on(served.serve())
+    runtime.block_on(async {
+        // The log asks for its lock first: who holds it is the clearest answer to a second server.
+        let log = adapters::open_log(&args.log, &log_settings(args)).await?;
+        let client = args.store_config.clone().unwrap_or_default();
+        let store = adapters::open_store(&args.store, &client).await?;
+        let book = Arc::new(SchemaBook::compiled_in());
+        adapters::learn_schemas(&log, &book).await?;
+        Served { args, log, store, book, allowed, metrics_text }.serve().await
+    })
 }
 
 fn worker_threads() -> usize {
@@ -67,6 +72,8 @@ fn log_settings(args: &Args) -> LogSettings {
         partitions: args.partitions,
         headroom_bytes: args.commit_headroom_bytes,
         owner: format!("process {process} (spine serve --listen {})", args.listen),
+        shared: args.is_shared(),
+        client: args.log_config.clone().unwrap_or_default(),
     }
 }
 
@@ -75,6 +82,7 @@ struct Served<'a> {
     args: &'a Args,
     log: AnyLog,
     store: AnyStore,
+    book: Arc<SchemaBook>,
     allowed: Allowed,
     metrics_text: MetricsText,
 }
@@ -95,15 +103,23 @@ impl Served<'_> {
             Failure::new(Exit::Failed, format!("could not read the address: {error}"))
         })?;
         let installation_id = self.installation_id().await?;
-        let hub = VerdictHub::new(self.log.partitions(STEPS).await?);
+        let url = &self.args.log;
+        let partitions = self.log.partitions(&url.steps()).await?;
+        let hub = match self.args.roles().workers {
+            true => VerdictHub::new(partitions),
+            false => VerdictHub::without_owners(partitions),
+        };
+        let address = self.args.advertise.clone().unwrap_or_else(|| listen.to_string());
+        let mut allowed_hosts = self.args.allow_host.clone();
+        allowed_hosts.push(address.clone());
         let settings = Settings {
-            topic: STEPS.into(),
-            letters_topic: LETTERS.into(),
+            topic: url.steps(),
+            letters_topic: url.letters(),
             test_tenants: BTreeSet::from_iter(self.args.test_tenant.iter().cloned()),
-            allowed_hosts: self.args.allow_host.clone(),
+            allowed_hosts,
             ..Settings::new(listen, &installation_id)
         };
-        let mut loops = self.start(listener, settings, &hub)?;
+        let mut loops = self.start(listener, settings, &hub, address)?;
         let ready = async {
             hub.wait_ready().await;
             welcome::print(self.args, listen)
@@ -119,13 +135,17 @@ impl Served<'_> {
     }
 
     async fn installation_id(&self) -> Result<String, Failure> {
-        let partitions = self.log.partitions(STEPS).await?;
+        let (home, log) = match (&self.args.log, &self.log) {
+            (LogUrl::Embedded(home), log) => (home, log),
+            (LogUrl::Kafka(_), log) => return adapters::installation_id(log),
+        };
+        let steps = self.args.log.steps();
         let mut is_new = true;
-        for partition in 0..partitions {
-            let bounds = self.log.bounds(&TopicPartition::new(STEPS, partition)).await?;
+        for partition in 0..log.partitions(&steps).await? {
+            let bounds = log.bounds(&TopicPartition::new(steps.clone(), partition)).await?;
             is_new &= bounds.end == 0;
         }
-        identity::installation(adapters::home_of(&self.args.log), is_new)
+        identity::installation(home, is_new)
     }
 
     fn start(
@@ -133,25 +153,27 @@ impl Served<'_> {
         listener: TcpListener,
         settings: Settings,
         hub: &VerdictHub,
+        address: String,
     ) -> Result<Loops, Failure> {
+        let roles = self.args.roles();
         let tools = HttpTools::new(self.allowed.clone());
-        let book = Arc::new(SchemaBook::compiled_in());
-        let address = settings.listen.to_string();
-        let config = self.args.config(identity::worker()?, address, &settings.installation_id);
+        let worker = identity::worker()?;
+        let config = self.args.config(worker, address.clone(), &settings.installation_id);
         let node = Node {
             log: self.log.clone(),
             store: self.store.clone(),
             tools: tools.clone(),
             clock: SystemClock,
             hub: hub.clone(),
-            book: book.clone(),
+            book: self.book.clone(),
+            schemas: schemas::source(&self.log),
             config: Arc::new(config),
         };
         let app = App::new(Parts {
             log: self.log.clone(),
             store: self.store.clone(),
-            verdicts: Wired::new(hub.clone(), tools),
-            book,
+            verdicts: Wired::new(hub.clone(), tools, self.store.clone(), address),
+            book: self.book.clone(),
             clock: Arc::new(|| SystemClock.now()),
             random: identity::random(),
             metrics_text: self.metrics_text.clone(),
@@ -159,9 +181,21 @@ impl Served<'_> {
         });
         let (stop_surface, surface_stops) = watch::channel(false);
         let (stop_owners, owners_stop) = watch::channel(false);
-        let router = spine_ingest::router(app);
+        let router = match roles.ingest {
+            true => spine_ingest::router(app),
+            false => spine_ingest::owners_router(app),
+        };
         let surface = spine_ingest::serve(listener, router, stop::told(surface_stops));
-        let owners = group::run(node, GROUP, owners_stop);
+        let group = self.args.log.group();
+        let owners = async move {
+            match roles.workers {
+                true => group::run(node, &group, owners_stop).await,
+                false => {
+                    stop::told(owners_stop).await;
+                    Ok(())
+                }
+            }
+        };
         Ok(Loops {
             surface: tokio::spawn(surface),
             owners: tokio::spawn(owners),

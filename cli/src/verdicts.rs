@@ -1,29 +1,141 @@
-//! Wires the way in to the owners of this process: what became of a request at a position.
+//! Wires the way in to the owners: those of this process directly, those of other processes by one
+//! forward to the address in the claim.
 
-use spine_ingest::{VerdictError, Verdicts};
+use crate::client::{Client, ServerUrl};
+use hyper::Method;
+use serde::Deserialize;
+use spine_ingest::{ClaimHolder, VerdictError, Verdicts};
 use spine_runs::Verdict;
+use spine_store::RunStore;
 use spine_workers::{VerdictHub, tools::Tools};
 use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long a request waits for its verdict, or a question for the store.
 const WAIT: Duration = Duration::from_secs(10);
+/// Between two looks at who owns a partition, or how far the store is; doubles up to the second.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOK_MOST: Duration = Duration::from_millis(500);
 
-/// The owners' hub, and the tools that may be called.
+/// The owners' hub, the tools that may be called, and the store, which knows who claimed.
 #[derive(Clone)]
-pub(crate) struct Wired<T> {
+pub(crate) struct Wired<T, S> {
     hub: VerdictHub,
     tools: T,
+    store: S,
+    /// Where others reach this process.
+    address: String,
 }
 
-impl<T: Tools> Wired<T> {
-    /// Puts the two together.
-    pub(crate) fn new(hub: VerdictHub, tools: T) -> Self {
-        Self { hub, tools }
+/// What another process said of a verdict.
+enum Said {
+    Verdict(Verdict),
+    /// It was folded long ago: the store has it.
+    Forgotten,
+    /// Not now, or not by that process.
+    Later(String),
+}
+
+impl<T: Tools, S: RunStore> Wired<T, S> {
+    /// Puts them together.
+    pub(crate) fn new(hub: VerdictHub, tools: T, store: S, address: String) -> Self {
+        Self { hub, tools, store, address }
+    }
+
+    /// The newest claim that this process has seen.
+    fn known(&self, partition: u32) -> Option<ClaimHolder> {
+        self.hub.claim_of(partition).map(|(claim, address)| ClaimHolder { claim, address })
+    }
+
+    /// The verdict of the process that owns the partition. Partitions move: until the deadline, who
+    /// owns it is looked up anew for each try.
+    async fn forwarded(&self, partition: u32, offset: u64) -> Result<Verdict, VerdictError> {
+        let until = Instant::now() + WAIT;
+        let mut pause = LOOK;
+        loop {
+            let why = match timeout_at(until, self.try_once(partition, offset)).await {
+                Ok(Said::Verdict(verdict)) => return Ok(verdict),
+                Ok(Said::Forgotten) => {
+                    self.stored(partition, offset).await?;
+                    return Err(VerdictError::Forgotten);
+                }
+                Ok(Said::Later(why)) => why,
+                Err(_) => "the owner did not answer in time".to_owned(),
+            };
+            if Instant::now() + pause >= until {
+                return Err(VerdictError::Unavailable(why));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LOOK_MOST);
+        }
+    }
+
+    async fn try_once(&self, partition: u32, offset: u64) -> Said {
+        if let Ok(verdict) = self.hub.wait(partition, offset, Duration::ZERO).await {
+            return Said::Verdict(verdict);
+        }
+        let progress = match self.store.progress(partition).await {
+            Ok(progress) => progress,
+            Err(error) => return Said::Later(error.to_string()),
+        };
+        // At or below progress the store itself says what was refused; the rest was applied.
+        if progress.as_ref().is_some_and(|progress| progress.offset >= offset) {
+            return Said::Forgotten;
+        }
+        // This process may have folded a newer claim than the store has, or an older one.
+        let stored = progress.as_ref().and_then(holder);
+        let newest = stored.into_iter().chain(self.known(partition)).max_by_key(|of| of.claim);
+        match newest {
+            Some(holder) if holder.address != self.address => ask(&holder, partition, offset).await,
+            Some(_) | None => Said::Later("no owner is known yet".into()),
+        }
     }
 }
 
-impl<T: Tools> Verdicts for Wired<T> {
+/// The claim in a stored state.
+fn holder(progress: &spine_store::Progress) -> Option<ClaimHolder> {
+    let state = progress.partition_state.claim.as_ref()?;
+    Some(ClaimHolder { claim: state.offset, address: state.claim.address.clone() })
+}
+
+/// A process that does not own the partition says who does, as far as it knows.
+#[derive(Deserialize)]
+struct NotOwner {
+    claim: Option<ClaimHolder>,
+}
+
+async fn ask(holder: &ClaimHolder, partition: u32, offset: u64) -> Said {
+    let path = format!("/v1/partitions/{partition}/verdicts/{offset}");
+    let Ok(url) = format!("http://{}", holder.address).parse::<ServerUrl>() else {
+        return Said::Later(format!("the claim names no address: '{}'", holder.address));
+    };
+    let answer = match Client::of(url).ask(Method::GET, &path, None, &[]).await {
+        Ok(answer) => answer,
+        Err(failure) => return Said::Later(failure.text()),
+    };
+    match answer.status {
+        200 => match serde_json::from_str(&answer.text) {
+            Ok(Some(verdict)) => Said::Verdict(verdict),
+            Ok(None) => Said::Forgotten,
+            Err(error) => Said::Later(format!("{} answered strangely: {error}", holder.address)),
+        },
+        421 => Said::Later(match serde_json::from_str(&answer.text) {
+            Ok(NotOwner { claim: Some(other) }) => format!("{} claimed it since", other.address),
+            Ok(NotOwner { claim: None }) | Err(_) => "the partition has no owner now".into(),
+        }),
+        status => Said::Later(format!("{} answered {status}", holder.address)),
+    }
+}
+
+impl<T: Tools, S: RunStore> Verdicts for Wired<T, S> {
     async fn wait(&self, partition: u32, offset: u64) -> Result<Verdict, VerdictError> {
+        match self.wait_here(partition, offset).await {
+            Err(VerdictError::NotOwner(_)) => self.forwarded(partition, offset).await,
+            answered => answered,
+        }
+    }
+
+    async fn wait_here(&self, partition: u32, offset: u64) -> Result<Verdict, VerdictError> {
         use spine_workers::VerdictError as Lacking;
         match self.hub.wait(partition, offset, WAIT).await {
             Ok(verdict) => Ok(verdict),
@@ -32,6 +144,7 @@ impl<T: Tools> Verdicts for Wired<T> {
                 self.stored(partition, offset).await?;
                 Err(VerdictError::Forgotten)
             }
+            Err(Lacking::NotOwner) => Err(VerdictError::NotOwner(self.known(partition))),
             Err(lacking @ (Lacking::TimedOut | Lacking::NoPartition)) => {
                 Err(VerdictError::Unavailable(lacking.to_string()))
             }
@@ -39,8 +152,34 @@ impl<T: Tools> Verdicts for Wired<T> {
     }
 
     async fn stored(&self, partition: u32, offset: u64) -> Result<(), VerdictError> {
-        let stored = self.hub.stored(partition, offset, WAIT).await;
-        stored.map_err(|error| VerdictError::Unavailable(error.to_string()))
+        use spine_workers::VerdictError as Lacking;
+        let unavailable = |error: String| VerdictError::Unavailable(error);
+        match self.hub.stored(partition, offset, WAIT).await {
+            Ok(()) => return Ok(()),
+            Err(Lacking::NotOwner) => {}
+            Err(lacking) => return Err(unavailable(lacking.to_string())),
+        }
+        let until = Instant::now() + WAIT;
+        let mut pause = LOOK;
+        loop {
+            let progress = self.store.progress(partition).await;
+            let progress = progress.map_err(|error| unavailable(error.to_string()))?;
+            if progress.is_some_and(|progress| progress.offset >= offset) {
+                return Ok(());
+            }
+            if Instant::now() + pause >= until {
+                return Err(unavailable("the store has not come that far yet".into()));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LOOK_MOST);
+        }
+    }
+
+    fn resume(&self, partition: u32, actor: &str, reason: &str) -> Result<u64, VerdictError> {
+        self.hub.resume(partition, actor, reason).map_err(|error| match error {
+            spine_workers::ResumeError::NotOwner => VerdictError::NotOwner(self.known(partition)),
+            spine_workers::ResumeError::NotStopped => VerdictError::NotStopped,
+        })
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, Urgency};
 use spine_runs::{Answer, Verdict};
 use spine_schemas::{Body, Event, RunKey, codec};
-use spine_store::RunStore;
+use spine_store::{RunStore, VerdictKind};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
@@ -51,7 +51,9 @@ pub(crate) async fn ask<L: EventLog, S: RunStore, V: Verdicts>(
     let key = Bytes::from(run.record_key());
     let record = |event| record(Some(key.clone()), event);
     let records = events.iter().map(record).collect::<Result<Vec<_>, _>>()?;
-    append_and_wait(app, partition, records, events.len(), urgency).await
+    let is_plain = events.iter().all(|event| event.op.is_none());
+    let recall = if is_plain { Recall::History(run) } else { Recall::Refusals };
+    append_and_wait(app, partition, records, events.len(), urgency, recall).await
 }
 
 /// Appends one request of a run and waits for its verdict. A refusal is a problem.
@@ -77,6 +79,19 @@ pub(crate) fn granted<L: EventLog, S: RunStore, V: Verdicts>(
     }
 }
 
+/// What the store can say of an event whose verdict its owner no longer remembers, which is so after a
+/// change of owners: the store has it by then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Recall<'a> {
+    /// The history of the run has the verdict of every event.
+    History(&'a RunKey),
+    /// Of control events only refusals are kept; what was not refused was applied.
+    Control,
+    /// A granted operation had an answer that says more than the store does. The agent gets it when it
+    /// sends the operation again.
+    Refusals,
+}
+
 /// Appends records together and waits for the verdicts on the first `asked` of them.
 pub(crate) async fn append_and_wait<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
@@ -84,36 +99,69 @@ pub(crate) async fn append_and_wait<L: EventLog, S: RunStore, V: Verdicts>(
     records: Vec<NewRecord>,
     asked: usize,
     urgency: Urgency,
+    recall: Recall<'_>,
 ) -> Result<Vec<Asked>, Problem> {
     let appended = app.log().append(&app.events_of(partition), records, urgency).await?;
     let since = Instant::now();
     let mut verdicts = Vec::with_capacity(asked);
     for offset in appended.offsets().take(asked) {
-        verdicts.push(verdict(app, partition, offset).await?);
+        verdicts.push(recalled(app, partition, offset, recall).await?);
     }
     metrics::observe_verdict_seconds(since.elapsed());
     Ok(verdicts)
 }
 
-/// The verdict at one position.
+/// The verdict at one position; of an event that was forgotten, only whether it was refused.
 pub(crate) async fn verdict<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
     partition: u32,
     offset: u64,
+) -> Result<Asked, Problem> {
+    recalled(app, partition, offset, Recall::Refusals).await
+}
+
+async fn recalled<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    partition: u32,
+    offset: u64,
+    recall: Recall<'_>,
 ) -> Result<Asked, Problem> {
     let error = match app.verdicts().wait(partition, offset).await {
         Ok(verdict) => return Ok(Asked { partition, offset, verdict }),
         Err(error) => error,
     };
     if error == VerdictError::Forgotten
-        && let Some(row) = app.store().refusal(partition, offset).await?
+        && let Some(verdict) = stored_verdict(app, partition, offset, recall).await?
     {
-        let answer = row.answer.unwrap_or(Answer::Denied { code: row.reason });
-        let verdict = Verdict::Refused(row.reason, answer);
         return Ok(Asked { partition, offset, verdict });
     }
     let position = app.position(partition, offset);
     Err(Problem::new(Code::VerdictLate, error.to_string()).with("position", position))
+}
+
+async fn stored_verdict<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    partition: u32,
+    offset: u64,
+    recall: Recall<'_>,
+) -> Result<Option<Verdict>, Problem> {
+    if let Some(row) = app.store().refusal(partition, offset).await? {
+        let answer = row.answer.unwrap_or(Answer::Denied { code: row.reason });
+        return Ok(Some(Verdict::Refused(row.reason, answer)));
+    }
+    let run = match recall {
+        Recall::History(run) => run,
+        Recall::Control => return Ok(Some(Verdict::Applied(Answer::Ok))),
+        Recall::Refusals => return Ok(None),
+    };
+    let rows = app.store().run_events(run, offset, 1).await?;
+    let row = rows.into_iter().next().filter(|row| row.offset == offset);
+    Ok(row.and_then(|row| match (row.verdict, row.reason) {
+        (VerdictKind::Applied, _) => Some(Verdict::Applied(Answer::Ok)),
+        (VerdictKind::Stale, Some(reason)) => Some(Verdict::Stale(reason, Some(Answer::Ok))),
+        (VerdictKind::Illegal, Some(reason)) => Some(Verdict::Illegal(reason)),
+        (VerdictKind::Stale | VerdictKind::Illegal, None) | (VerdictKind::Refused, _) => None,
+    }))
 }
 
 /// The record of an event.

@@ -38,11 +38,17 @@ pub(crate) async fn index() -> Json<Value> {
             "events": "/v1/events",
             "runs": "/v1/runs",
             "dead_letters": "/v1/dead-letters",
+            "partitions": "/v1/partitions",
             "metrics": "/metrics",
             "health": "/healthz",
             "ready": "/readyz",
         },
     }))
+}
+
+/// Any other route of a process that only owns partitions.
+pub(crate) async fn no_way_in() -> Problem {
+    Problem::new(Code::RouteUnknown, "this process only runs workers: ask one with the role ingest")
 }
 
 /// Any other route.

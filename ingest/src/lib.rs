@@ -18,6 +18,7 @@ mod letters;
 pub mod limits;
 mod log_records;
 mod metrics;
+mod partitions;
 pub mod problem;
 mod query;
 mod routes;
@@ -28,9 +29,9 @@ mod views;
 
 pub use app::{App, Clock, MetricsText, Parts, Random, Settings};
 pub use problem::{Code, Problem};
-pub use routes::router;
+pub use routes::{owners_router, router};
 pub use server::serve;
-pub use verdicts::{VerdictError, Verdicts};
+pub use verdicts::{ClaimHolder, VerdictError, Verdicts};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Which route is answered where.
 
-use crate::{App, Verdicts, events, guard, health, journal, letters, runs};
+use crate::{App, Verdicts, events, guard, health, journal, letters, partitions, runs};
 use axum::{
     Router, middleware,
     routing::{get, post},
@@ -18,9 +18,29 @@ pub fn router<L: EventLog, S: RunStore, V: Verdicts>(app: App<L, S, V>) -> Route
         .route("/v1/events", post(events::post::<L, S, V>))
         .merge(of_runs())
         .merge(of_letters())
+        .merge(of_partitions())
         .fallback(health::unknown_route)
         .layer(middleware::from_fn_with_state(app.clone(), guard::guard::<L, S, V>))
         .with_state(app)
+}
+
+/// What a process that only owns partitions answers: to its operators, and to the ways in.
+pub fn owners_router<L: EventLog, S: RunStore, V: Verdicts>(app: App<L, S, V>) -> Router {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz::<L, S, V>))
+        .route("/metrics", get(health::metrics::<L, S, V>))
+        .merge(of_partitions())
+        .fallback(health::no_way_in)
+        .layer(middleware::from_fn_with_state(app.clone(), guard::guard::<L, S, V>))
+        .with_state(app)
+}
+
+fn of_partitions<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
+    Router::new()
+        .route("/v1/partitions", get(partitions::list::<L, S, V>))
+        .route("/v1/partitions/{partition}/resume", post(partitions::resume::<L, S, V>))
+        .route("/v1/partitions/{partition}/verdicts/{offset}", get(partitions::verdict::<L, S, V>))
 }
 
 fn of_runs<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {

@@ -1,7 +1,9 @@
 //! The seam to the owner of a partition: what became of the request at a position.
 //!
-//! The command line wires it to the workers of this process; this crate never sees them.
+//! The command line wires it to the workers of this process, and to those of others; this crate never
+//! sees either.
 
+use serde::{Deserialize, Serialize};
 use spine_runs::Verdict;
 use std::future::Future;
 use thiserror::Error;
@@ -18,6 +20,23 @@ pub trait Verdicts: Clone + Send + Sync + 'static {
         partition: u32,
         offset: u64,
     ) -> impl Future<Output = Result<Verdict, VerdictError>> + Send;
+
+    /// The same, from this process alone: what another one asks for is never forwarded again.
+    ///
+    /// # Errors
+    /// As [`Self::wait`], and [`VerdictError::NotOwner`].
+    fn wait_here(
+        &self,
+        partition: u32,
+        offset: u64,
+    ) -> impl Future<Output = Result<Verdict, VerdictError>> + Send;
+
+    /// Lets a partition go on that was stopped by a flood of bad records. Gives the offset at which
+    /// it stood.
+    ///
+    /// # Errors
+    /// [`VerdictError::NotOwner`], [`VerdictError::NotStopped`].
+    fn resume(&self, partition: u32, actor: &str, reason: &str) -> Result<u64, VerdictError>;
 
     /// Waits until the store's progress of a partition has reached an offset.
     ///
@@ -52,4 +71,19 @@ pub enum VerdictError {
     /// asked under an id or an `op_id` gets its answer when it is sent again.
     #[error("the verdict is no longer remembered")]
     Forgotten,
+    /// Another process owns the partition. Ask there, if it is known.
+    #[error("this process does not own the partition")]
+    NotOwner(Option<ClaimHolder>),
+    /// The partition was not stopped.
+    #[error("the partition was not stopped")]
+    NotStopped,
+}
+
+/// Who claimed a partition, as far as this process knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimHolder {
+    /// Offset of the claim.
+    pub claim: u64,
+    /// Where it can be reached, as `host:port`.
+    pub address: String,
 }

@@ -5,6 +5,8 @@
 pub mod contract;
 pub mod embedded;
 mod error;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod limits;
 mod record;
 mod traits;

@@ -1,6 +1,7 @@
 //! Every limit of the log, in one place, with the relations between them.
 
 use spine_schemas::limits;
+use std::time::Duration;
 
 /// Bytes of key, headers and value of one record: a dead letter, its key and its facts as headers.
 pub const RECORD_BYTES: usize = limits::LETTER_BYTES + 64 * 1024;
@@ -29,5 +30,59 @@ pub const HEADER_OVERHEAD_BYTES: usize = 8;
 /// What one record costs in a queue or cache beyond its own bytes.
 pub const RECORD_OVERHEAD_BYTES: usize = 128;
 
+/// Partitions that a log on Kafka is created with, unless told otherwise.
+pub const KAFKA_PARTITIONS: u32 = 48;
+/// Room for a record's key, headers and framing beside its value, in the topic's largest message.
+pub const KAFKA_MESSAGE_MARGIN_BYTES: usize = 128 * 1024;
+/// Largest message of the topic of steps: an event and its framing.
+pub const KAFKA_STEPS_MESSAGE_BYTES: usize = limits::EVENT_BYTES + KAFKA_MESSAGE_MARGIN_BYTES;
+/// Largest message of the topic of letters: an original and its history beside it.
+pub const KAFKA_LETTERS_MESSAGE_BYTES: usize = limits::LETTER_BYTES + KAFKA_MESSAGE_MARGIN_BYTES;
+/// Bytes that appends of one process may hold in the producer. The largest batch fits twice.
+pub const KAFKA_CREDIT_BYTES: usize = 256 * 1024 * 1024;
+/// Bytes of appends that may wait for those; beyond them appends are refused as busy.
+pub const KAFKA_WAITING_BYTES: usize = KAFKA_CREDIT_BYTES;
+/// How long a record may wait for the brokers' acknowledgement before its outcome is not known.
+/// Long enough for a partition to get a new leader, short enough that callers hear of an outage.
+pub const KAFKA_DELIVERY: Duration = Duration::from_secs(30);
+/// How long a client still looks for a topic that the brokers no longer know.
+pub const KAFKA_TOPIC_GONE: Duration = Duration::from_secs(10);
+/// How long one question to the brokers may take: bounds, metadata, settings.
+pub const KAFKA_QUERY: Duration = Duration::from_secs(10);
+/// How long making a topic may take.
+pub const KAFKA_CREATE: Duration = Duration::from_secs(60);
+/// How long another process's identity record is waited for.
+pub const KAFKA_IDENTITY_WAIT: Duration = Duration::from_secs(10);
+/// How long closing waits for appends in flight and for leaving the group.
+pub const KAFKA_CLOSE: Duration = Duration::from_secs(35);
+/// Records that one reader holds before its partition is put aside until they are taken.
+pub const KAFKA_READER_RECORDS: usize = 16 * 1024;
+/// Bytes that one reader holds before its partition is put aside until they are taken.
+pub const KAFKA_READER_BYTES: usize = 8 * 1024 * 1024;
+/// A partition that was put aside is fetched again once its reader holds this share of its bound.
+pub const KAFKA_READER_RESUME_SHARE: usize = 4;
+/// Records that a consumer's thread gathers before it hands them over.
+pub const KAFKA_GATHER_RECORDS: usize = 4096;
+/// Bytes that a consumer's thread gathers before it hands them over.
+pub const KAFKA_GATHER_BYTES: usize = 4 * 1024 * 1024;
+/// How long a consumer's thread waits for records before it looks after its readers.
+pub const KAFKA_POLL: Duration = Duration::from_millis(20);
+/// Consumers of one process that read partitions; as many readers of one partition are possible.
+pub const KAFKA_CONSUMERS: usize = 16;
+/// A consumer without readers is closed after this time.
+pub const KAFKA_CONSUMER_IDLE: Duration = Duration::from_secs(30);
+/// How often the end of a quiet partition is looked at for offsets that hold no record.
+pub const KAFKA_GAP_CHECK: Duration = Duration::from_millis(500);
+/// Things to look into that may wait for a log's helper thread.
+pub const KAFKA_TASKS: usize = 256;
+/// How long a rebalance waits for owners to let their partitions go. Below `max.poll.interval.ms`.
+pub const KAFKA_RELEASE: Duration = Duration::from_secs(15);
+/// How often a member commits what was noted.
+pub const KAFKA_COMMIT_EVERY: Duration = Duration::from_secs(5);
+/// How often the same trouble of a client is logged.
+pub const KAFKA_LOG_EVERY: Duration = Duration::from_secs(5);
+
+const _: () =
+    assert!(2 * (BATCH_BYTES + BATCH_RECORDS * RECORD_OVERHEAD_BYTES) <= KAFKA_CREDIT_BYTES);
 const _: () = assert!(RECORD_BYTES <= BATCH_BYTES, "one record must fit into a batch");
 const _: () = assert!(BLOCK_BYTES < i32::MAX as usize, "other readers hold a block in 31 bits");

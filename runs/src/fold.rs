@@ -14,6 +14,7 @@ mod session;
 mod step;
 
 use crate::{Answer, PartitionState, Reason, RunState};
+use serde::{Deserialize, Serialize};
 use spine_schemas::{BatchItem, Body, Event, time::Micros};
 use std::{collections::VecDeque, sync::Arc};
 
@@ -29,7 +30,8 @@ pub struct Place {
 }
 
 /// What the fold made of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It changed the state. Requests get their answer, which may still be a refusal when all that
     /// it changed is that a session took over.

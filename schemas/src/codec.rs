@@ -5,9 +5,11 @@
 //! brought into our form through the library's value path, by `book`.
 
 mod book;
+mod door;
 mod shape;
 
 pub use book::SchemaBook;
+pub use door::{FileReader, FileSchema, inflate};
 
 use crate::{DeadLetter, Error, Event, Result, limits, wire};
 use apache_avro::{

@@ -61,8 +61,7 @@ async fn reopening_keeps_everything<S: Stores>(stores: &S) {
     let store_id = store.store_id().to_owned();
     let mut tape = samples::Tape::new(0);
     let run = samples::full_run("default", "kept", 0);
-    let mut batch = tape.next(1);
-    batch.runs.push(samples::created(&run));
+    let mut batch = tape.with([samples::created(&run)]);
     batch.letters.push(samples::letter(0, 0, 1));
     let progress = batch.progress.clone();
     store.apply(batch).await.expect("apply");

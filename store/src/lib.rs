@@ -2,7 +2,10 @@
 //!
 //! The store is a fold of the log and can be thrown away. What its rows mean is decided in `runs`.
 
+mod comparison;
 pub mod contract;
+#[cfg(feature = "cql")]
+pub mod cql;
 mod cursor;
 mod error;
 pub mod form;
@@ -12,6 +15,7 @@ mod rows;
 pub mod sqlite;
 mod traits;
 
+pub use comparison::{Comparison, Difference, ProgressDifference, TableComparison};
 pub use error::{Error, Result};
 pub use rows::{
     DecisionRow, EventRow, LetterClosing, LetterKind, LetterRow, LetterStatus, Page, Progress,

@@ -24,6 +24,36 @@ pub const CHECKPOINT_BYTES: i64 = 64 * 1024 * 1024;
 pub const SQLITE_PAGE_BYTES: i64 = 8192;
 /// Buckets by which two stores are compared.
 pub const COMPARE_BUCKETS: usize = 256;
+/// Characters of a keyspace's name.
+pub const KEYSPACE_BYTES: usize = 48;
+/// Requests of a CQL store that are on their way at once. Beyond it only latency grows.
+pub const CQL_IN_FLIGHT: usize = 128;
+/// Rows of one batch of a CQL partition.
+pub const CQL_BATCH_ROWS: usize = 100;
+/// Bytes of one batch: half of what ScyllaDB takes for several tables at once.
+pub const CQL_BATCH_BYTES: usize = 512 * 1024;
+/// Rows of one page of a CQL query.
+pub const CQL_PAGE_ROWS: i32 = 500;
+/// The same for rows that hold payloads of up to 512 KiB or events of up to 1 MiB.
+pub const CQL_LARGE_PAGE_ROWS: i32 = 64;
+/// Tries of one CQL request before the store counts as unavailable.
+pub const CQL_TRIES: u32 = 6;
+/// Pause before the second try; each later one is twice as long.
+pub const CQL_PAUSE_MS: u64 = 50;
+/// How long one CQL request may take. Longer than the servers' own write timeout of 2 s.
+pub const CQL_REQUEST_MS: u64 = 10_000;
+/// How long nodes may take to agree on the tables.
+pub const CQL_AGREEMENT_MS: u64 = 30_000;
+/// Pause between two looks whether they agree.
+pub const CQL_AGREEMENT_PAUSE_MS: u64 = 20;
+/// Buckets of open runs that are read at once.
+pub const CQL_SCAN_BUCKETS: usize = 32;
+/// Rows of an index that one page of a filtered list looks at; then it ends early, with a cursor.
+pub const CQL_LIST_ROWS: usize = 50_000;
+/// Looks at a run that is ahead of progress before it is folded again from its events.
+pub const CQL_LOOKS: u32 = 4;
+/// Pause before the second look; each later one is twice as long.
+pub const CQL_LOOK_PAUSE_MS: u64 = 10;
 
 const _: () = assert!(PAGE_ROWS <= SCAN_ROWS, "people never get more rows at once than owners");
 const _: () = assert!(COMPARE_BUCKETS == 256, "a bucket is named by one byte of a hash");

@@ -29,3 +29,15 @@ pub(crate) fn observe_rows(batch: &StoreBatch) {
     count("dead_letters", batch.letters.len() + batch.closings.len());
     count("refusals", batch.refusals.len());
 }
+
+/// `spine_store_retries_total`: CQL requests that were tried again.
+#[cfg(feature = "cql")]
+pub(crate) fn count_retry() {
+    metrics::counter!("spine_store_retries_total").increment(1);
+}
+
+/// `spine_store_refolds_total`: runs that were folded again, since their rows were ahead of progress.
+#[cfg(feature = "cql")]
+pub(crate) fn count_refold() {
+    metrics::counter!("spine_store_refolds_total").increment(1);
+}

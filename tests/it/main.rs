@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod boundaries;
+mod containers;
 mod damage;
 mod events;
 mod fault_rates;

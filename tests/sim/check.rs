@@ -35,11 +35,11 @@ pub(crate) async fn all_records<L: EventLog>(log: &L, at: &TopicPartition) -> Ve
     let end = log.bounds(at).await.unwrap().end;
     let mut records = Vec::new();
     let mut reader = log.reader(at, 0).await.unwrap();
-    while (records.len() as u64) < end {
+    while reader.position() < end {
         let limit = ReadLimit { records: 1000, bytes: 1 << 24 };
         records.extend(reader.next(limit).await.unwrap());
     }
-    records.truncate(end as usize);
+    records.retain(|record| record.offset < end);
     records
 }
 
@@ -145,7 +145,9 @@ impl Reading {
             if !partitions.contains_key(&acked.at) {
                 partitions.insert(acked.at.clone(), all_records(log, &acked.at).await);
             }
-            let record = partitions[&acked.at].get(acked.offset as usize);
+            let records = &partitions[&acked.at];
+            let found = records.binary_search_by_key(&acked.offset, |record| record.offset);
+            let record = found.ok().map(|index| &records[index]);
             let record = record.unwrap_or_else(|| panic!("acknowledged, then lost: {acked:?}"));
             let event = codec::decode(record.value.as_deref().unwrap(), &book).unwrap();
             assert_eq!(event.event_id, acked.event_id, "another event at an acknowledged place");

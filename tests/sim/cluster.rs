@@ -99,7 +99,7 @@ impl World {
         self.started += 1;
         let skew_us = self.random.below(4_000_000) as i64 - 2_000_000;
         let node = Process::start(Start {
-            log: self.log.clone(),
+            log: self.log.of_process(),
             store: &self.store,
             tools: &self.tools,
             clock: self.clock.skewed(skew_us),
@@ -108,9 +108,9 @@ impl World {
             exclusive: false,
         });
         tokio::time::sleep(Duration::from_millis(1)).await;
-        let member = self.log.newest_member().unwrap();
+        let member = self.log.group.newest_member().unwrap();
         self.nodes.push((member, node));
-        self.log.rebalance().await;
+        self.log.group.rebalance();
     }
 
     async fn one_trouble(&mut self) {
@@ -122,15 +122,15 @@ impl World {
                 let (member, node) = self.nodes.remove(index);
                 node.kill().await;
                 self.store.forget_held();
-                self.log.forget(member);
-                self.log.rebalance().await;
+                self.log.group.forget(member);
+                self.log.group.rebalance();
             }
             3 => {
                 self.store.set_failing(true);
                 tokio::time::sleep(Duration::from_millis(self.random.below(1500))).await;
                 self.store.set_failing(false);
             }
-            _ => self.log.rebalance().await,
+            _ => self.log.group.rebalance(),
         }
     }
 

@@ -1,10 +1,11 @@
-//! A simulated log in the manner of Kafka: several nodes, group assignment, acknowledgements that come
-//! late or get lost although the records are there, and owners that learn late of what they lost.
+//! A simulated log in the manner of Kafka: several processes whose batches interleave, offsets that
+//! hold no record, appends that fail and leave all, nothing or a part, acknowledgements that come late
+//! or get lost. Who owns what is in `rebalance`.
 
-use crate::{clock::SimClock, random::Random};
+use crate::{clock::SimClock, random::Random, rebalance::Group};
 use spine_log::{
-    Appended, Bounds, Change, Error, EventLog, GroupMember, NewRecord, PartitionReader, ReadLimit,
-    Record, Release, Result, TopicPartition, Urgency,
+    Appended, Bounds, Error, EventLog, NewRecord, PartitionReader, ReadLimit, Record, Result,
+    TopicPartition, Urgency,
 };
 use spine_schemas::time::Micros;
 use spine_workers::Clock;
@@ -13,22 +14,30 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 #[derive(Debug, Default)]
 struct Topics {
-    records: BTreeMap<TopicPartition, Vec<Record>>,
-    ends: BTreeMap<TopicPartition, watch::Sender<u64>>,
-    members: BTreeMap<u64, mpsc::Sender<Change>>,
-    assigned: BTreeMap<u32, u64>,
-    next_member: u64,
+    partitions: BTreeMap<TopicPartition, Partition>,
     trouble_percent: u64,
+    marker_percent: u64,
+    split_percent: u64,
 }
 
-/// Clones share the cluster.
+/// Records in the order of their offsets, which have gaps.
+#[derive(Debug)]
+struct Partition {
+    records: Vec<Record>,
+    end: watch::Sender<u64>,
+}
+
+/// Clones share the cluster, and those of one process its producer.
 #[derive(Clone, Debug)]
 pub(crate) struct SimKafka {
     topics: Arc<Mutex<Topics>>,
+    /// Held while a batch is written, since batches of one process never interleave.
+    producer: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) group: Group,
     partitions: u32,
     clock: SimClock,
     random: Random,
@@ -36,7 +45,29 @@ pub(crate) struct SimKafka {
 
 impl SimKafka {
     pub(crate) fn new(partitions: u32, clock: SimClock, random: Random) -> Self {
-        Self { topics: Arc::default(), partitions, clock, random }
+        let topics = Topics {
+            marker_percent: [0, 0, 5, 20][random.below(4) as usize],
+            split_percent: [0, 5, 25][random.below(3) as usize],
+            ..Topics::default()
+        };
+        Self {
+            topics: Arc::new(Mutex::new(topics)),
+            producer: Arc::default(),
+            group: Group::new(partitions, random.fork()),
+            partitions,
+            clock,
+            random,
+        }
+    }
+
+    /// The log as another process sees it.
+    pub(crate) fn of_process(&self) -> Self {
+        Self { producer: Arc::default(), ..self.clone() }
+    }
+
+    /// The same log with more partitions.
+    pub(crate) fn grown_to(&self, partitions: u32) -> Self {
+        Self { partitions, ..self.clone() }
     }
 
     /// How often appends fail, with or without an effect.
@@ -44,66 +75,45 @@ impl SimKafka {
         self.topics.lock().unwrap().trouble_percent = percent;
     }
 
-    /// Deals the partitions anew over the members. The new owner may learn of it long before the
-    /// old one does.
-    pub(crate) async fn rebalance(&self) {
-        let mut lost = Vec::new();
-        let mut gained = Vec::new();
-        {
-            let mut topics = self.topics.lock().unwrap();
-            let members: Vec<u64> = topics.members.keys().copied().collect();
-            for partition in 0..self.partitions {
-                if members.is_empty() {
-                    topics.assigned.remove(&partition);
-                    continue;
-                }
-                let member = members[self.random.below(members.len() as u64) as usize];
-                let before = topics.assigned.insert(partition, member);
-                if before == Some(member) {
-                    continue;
-                }
-                gained.push((topics.members[&member].clone(), partition));
-                if let Some(old) = before.and_then(|old| topics.members.get(&old).cloned()) {
-                    lost.push((old, partition));
-                }
-            }
-        }
-        for (member, partition) in gained {
-            let _ = member.send(Change::Gained(partition)).await;
-        }
-        tokio::time::sleep(Duration::from_millis(self.random.below(1500))).await;
-        for (member, partition) in lost {
-            let _ = member.send(Change::Lost { partition, release: Release::new().0 }).await;
-        }
-    }
-
-    /// A node died: its place in the group is gone.
-    pub(crate) fn forget(&self, member: u64) {
-        self.topics.lock().unwrap().members.remove(&member);
-    }
-
-    pub(crate) fn newest_member(&self) -> Option<u64> {
-        self.topics.lock().unwrap().members.keys().next_back().copied()
-    }
-
-    fn write(&self, to: &TopicPartition, batch: Vec<NewRecord>) -> Appended {
-        let mut topics = self.topics.lock().unwrap();
-        let records = topics.records.entry(to.clone()).or_default();
-        let first_offset = records.len() as u64;
-        let floor = records.last().map_or(Micros(0), |record| record.timestamp);
-        let timestamp = self.clock.now().max(floor);
+    /// Writes a batch, sometimes in parts between which others may write.
+    async fn write(&self, to: &TopicPartition, batch: Vec<NewRecord>) -> Appended {
+        let _producing = self.producer.lock().await;
+        let split = self.topics.lock().unwrap().split_percent;
+        let mut offsets = Vec::with_capacity(batch.len());
+        let mut at = Micros(0);
+        let parts = batch.len() > 1 && self.random.chance(split);
         for new in batch {
-            records.push(Record {
-                offset: records.len() as u64,
-                timestamp,
-                key: new.key,
-                headers: new.headers,
-                value: new.value,
-            });
+            if parts && !offsets.is_empty() && self.random.chance(50) {
+                tokio::time::sleep(Duration::from_micros(self.random.below(1500))).await;
+            }
+            let (offset, timestamp) = self.write_one(to, new);
+            offsets.push(offset);
+            at = timestamp;
         }
-        let end = records.len() as u64;
-        topics.end_of(to).send_replace(end);
-        Appended::contiguous(first_offset, end - 1, timestamp)
+        Appended::at(&offsets, at)
+    }
+
+    fn write_one(&self, to: &TopicPartition, new: NewRecord) -> (u64, Micros) {
+        let mut topics = self.topics.lock().unwrap();
+        let marks = topics.marker_percent;
+        let partition = topics.partition(to);
+        let offset = *partition.end.borrow();
+        let floor = partition.records.last().map_or(Micros(0), |record| record.timestamp);
+        let timestamp = self.clock.now().max(floor);
+        let NewRecord { key, headers, value } = new;
+        partition.records.push(Record { offset, timestamp, key, headers, value });
+        // A mark of the log's own may follow, which nobody ever reads.
+        let mark = u64::from(self.random.chance(marks));
+        partition.end.send_replace(offset + 1 + mark);
+        (offset, timestamp)
+    }
+
+    /// What may be left of a batch whose append fails.
+    fn rest_of(&self, mut batch: Vec<NewRecord>) -> Vec<NewRecord> {
+        if batch.len() > 1 && self.random.chance(30) {
+            batch.truncate(1 + self.random.below(batch.len() as u64 - 1) as usize);
+        }
+        batch
     }
 
     fn check(&self, of: &TopicPartition) -> Result<()> {
@@ -112,14 +122,22 @@ impl SimKafka {
 }
 
 impl Topics {
-    fn end_of(&mut self, of: &TopicPartition) -> &watch::Sender<u64> {
-        self.ends.entry(of.clone()).or_insert_with(|| watch::Sender::new(0))
+    fn partition(&mut self, of: &TopicPartition) -> &mut Partition {
+        self.partitions
+            .entry(of.clone())
+            .or_insert_with(|| Partition { records: Vec::new(), end: watch::Sender::new(0) })
+    }
+}
+
+impl Partition {
+    fn from(&self, offset: u64) -> &[Record] {
+        &self.records[self.records.partition_point(|record| record.offset < offset)..]
     }
 }
 
 impl EventLog for SimKafka {
     type Reader = SimReader;
-    type Member = SimMember;
+    type Member = crate::rebalance::SimMember;
 
     fn log_id(&self) -> &str {
         "simulated-kafka"
@@ -146,49 +164,45 @@ impl EventLog for SimKafka {
             if self.random.chance(50) {
                 return unavailable();
             }
-            // The broker takes it later than the producer waits.
-            let (log, to) = (self.clone(), to.clone());
+            // The broker takes it, or a part of it, later than the producer waits.
+            let (log, to, rest) = (self.clone(), to.clone(), self.rest_of(batch));
             let late = Duration::from_millis(self.random.below(400));
             tokio::spawn(async move {
                 tokio::time::sleep(late).await;
-                log.write(&to, batch);
+                log.write(&to, rest).await;
             });
             tokio::time::sleep(Duration::from_millis(50)).await;
             return unavailable();
         }
-        let appended = self.write(to, batch);
+        let fails = self.random.chance(trouble);
+        let batch = if fails { self.rest_of(batch) } else { batch };
+        let appended = self.write(to, batch).await;
         tokio::time::sleep(Duration::from_micros(self.random.below(3000))).await;
-        if self.random.chance(trouble) {
-            return unavailable();
-        }
-        Ok(appended)
+        if fails { unavailable() } else { Ok(appended) }
     }
 
     async fn reader(&self, of: &TopicPartition, from: u64) -> Result<SimReader> {
         self.check(of)?;
-        let end = self.topics.lock().unwrap().end_of(of).subscribe();
+        let end = self.topics.lock().unwrap().partition(of).end.subscribe();
         Ok(SimReader { log: self.clone(), of: of.clone(), next: from, end })
     }
 
     async fn bounds(&self, of: &TopicPartition) -> Result<Bounds> {
         self.check(of)?;
-        let end = self.topics.lock().unwrap().records.get(of).map_or(0, Vec::len) as u64;
+        let end = *self.topics.lock().unwrap().partition(of).end.borrow();
         Ok(Bounds { first: 0, end })
     }
 
     async fn offset_at(&self, of: &TopicPartition, time: Micros) -> Result<u64> {
-        let topics = self.topics.lock().unwrap();
-        let records = topics.records.get(of).map(Vec::as_slice).unwrap_or_default();
-        Ok(records.iter().filter(|record| record.timestamp < time).count() as u64)
+        let mut topics = self.topics.lock().unwrap();
+        let partition = topics.partition(of);
+        let end = *partition.end.borrow();
+        let found = partition.records.iter().find(|record| record.timestamp >= time);
+        Ok(found.map_or(end, |record| record.offset))
     }
 
-    async fn join(&self, _topic: &str, _group: &str) -> Result<SimMember> {
-        let (sender, changes) = mpsc::channel(64);
-        let mut topics = self.topics.lock().unwrap();
-        topics.next_member += 1;
-        let id = topics.next_member;
-        topics.members.insert(id, sender);
-        Ok(SimMember { log: self.clone(), changes })
+    async fn join(&self, _topic: &str, _group: &str) -> Result<Self::Member> {
+        Ok(self.group.join(self.clone()))
     }
 }
 
@@ -205,40 +219,20 @@ impl PartitionReader for SimReader {
         let next = self.next;
         let _ = self.end.wait_for(|end| *end > next).await;
         tokio::time::sleep(Duration::from_micros(100)).await;
-        let topics = self.log.topics.lock().unwrap();
-        let records = &topics.records[&self.of][next as usize..];
+        let mut topics = self.log.topics.lock().unwrap();
+        let partition = topics.partition(&self.of);
+        let there = partition.from(next);
         let some = 1 + self.log.random.below(limit.records as u64) as usize;
-        let read: Vec<Record> = records.iter().take(some).cloned().collect();
-        self.next += read.len() as u64;
+        let read: Vec<Record> = there.iter().take(some).cloned().collect();
+        // Where all was read, the position passes what holds no record, too.
+        self.next = match there.get(read.len()) {
+            Some(_) => read.last().map_or(next, |record| record.offset + 1),
+            None => *partition.end.borrow(),
+        };
         Ok(read)
     }
 
     fn position(&self) -> u64 {
         self.next
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct SimMember {
-    log: SimKafka,
-    changes: mpsc::Receiver<Change>,
-}
-
-impl GroupMember for SimMember {
-    type Reader = SimReader;
-
-    async fn next(&mut self) -> Result<Change> {
-        match self.changes.recv().await {
-            Some(change) => Ok(change),
-            None => std::future::pending().await,
-        }
-    }
-
-    async fn reader(&self, partition: u32, from: u64) -> Result<SimReader> {
-        self.log.reader(&TopicPartition::new("spine.steps", partition), from).await
-    }
-
-    async fn commit(&self, _partition: u32, _next: u64) -> Result<()> {
-        Ok(())
     }
 }

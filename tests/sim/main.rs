@@ -11,11 +11,13 @@ mod check;
 mod clock;
 mod cluster;
 mod embedded;
+mod holds;
 mod kafka;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod node;
 mod random;
+mod rebalance;
 mod store;
 mod tools;
 mod workload;

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 11] = [
+const ALL: [Mutant; 12] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
@@ -19,6 +19,7 @@ const ALL: [Mutant; 11] = [
     Mutant::StartFromCommitted,
     Mutant::IgnoreLateSuccess,
     Mutant::CutLastBlock,
+    Mutant::LostWakeUp,
 ];
 
 /// The worlds in which a fault can show: the disk is simulated in one, several owners in the other.
@@ -34,7 +35,8 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         | Mutant::RetryCareful
         | Mutant::LetterBeforeDecision
         | Mutant::StartFromCommitted
-        | Mutant::IgnoreLateSuccess => &[World::Embedded, World::Cluster],
+        | Mutant::IgnoreLateSuccess
+        | Mutant::LostWakeUp => &[World::Embedded, World::Cluster],
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{clock::SimClock, store::SimStore, tools::SimTools, workload::TOPIC};
 use spine_log::EventLog;
 use spine_schemas::codec::SchemaBook;
-use spine_workers::{Config, Node, VerdictHub, group};
+use spine_workers::{Config, NoSchemas, Node, VerdictHub, group};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -35,6 +35,8 @@ impl Process {
             installation_id: "simulated".into(),
             exclusive: start.exclusive,
             restored: false,
+            private_store: false,
+            take_over: false,
             attempts: 8,
             attempts_per_run: 4,
             attempts_per_tool: 5,
@@ -47,6 +49,7 @@ impl Process {
             clock: start.clock,
             hub: hub.clone(),
             book: Arc::new(SchemaBook::default()),
+            schemas: Arc::new(NoSchemas),
             config: Arc::new(config),
         };
         let receiver = stop.subscribe();

@@ -265,9 +265,8 @@ impl<A: Access> Clients<A> {
                 && let Ok(appended) = log.append(&at, records.clone(), Urgency::Normal).await
             {
                 let mut acked = self.ledger.acked.lock().unwrap();
-                for (index, event) in events.iter().enumerate() {
-                    let (offset, event_id) =
-                        (appended.first_offset + index as u64, event.event_id.clone());
+                for (offset, event) in appended.offsets().zip(&events) {
+                    let event_id = event.event_id.clone();
                     acked.push(Acked { at: at.clone(), offset, event_id });
                 }
                 return;

@@ -49,6 +49,12 @@ impl RunCache {
         self.entries.get(key)?.run.as_ref()
     }
 
+    /// Every run that is known and there.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &Arc<RunState>> {
+        self.entries.values().filter_map(|entry| entry.run.as_ref())
+    }
+
     /// The state of a known run for folding an event of `bytes` at `offset`.
     pub(crate) fn slot(
         &mut self,

@@ -1,18 +1,28 @@
 //! The workers of one process: a member of the consumer group and an owner for each partition it has.
+//!
+//! A partition that is taken away is let go only when its owner has really ended, and one that comes
+//! back meanwhile starts only then: two owners of one partition never live in one process.
 
-use crate::{Clock, Error, Node, Owner, Result, limits, tools::Tools};
-use spine_log::{Change, EventLog, GroupMember};
+use crate::{
+    Clock, Error, Node, Owner, Result, limits,
+    order::{Order, Orders},
+    tools::Tools,
+    verdicts::Phase,
+};
+use spine_log::{Change, EventLog, GroupMember, Release};
 use spine_store::RunStore;
 use std::collections::BTreeMap;
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 
-/// Runs the partitions that the group assigns, until told to stop.
+/// Runs the partitions that the group assigns, until told to stop. Then the owners drain, and the
+/// member leaves the group when the last of them has ended.
 ///
 /// # Errors
-/// The first error of an owner that starting again cannot cure.
+/// The first error of an owner that starting again cannot cure; the other owners have drained.
 pub async fn run<L, S, T, C>(
     node: Node<L, S, T, C>,
     group: &str,
@@ -25,49 +35,146 @@ where
     C: Clock,
 {
     let mut member = node.log.join(&node.config.topic, group).await?;
-    let mut owners: JoinSet<Result<()>> = JoinSet::new();
-    let mut stops: BTreeMap<u32, watch::Sender<bool>> = BTreeMap::new();
-    let mut stopping = false;
+    let mut workers = Workers::new(node);
+    // Not a sleep in the loop, which every other input would begin anew.
+    let begin = Instant::now() + limits::COMMIT_EVERY;
+    let mut commits = interval_at(begin, limits::COMMIT_EVERY);
+    commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut spare = std::pin::pin!(tokio::time::sleep(limits::JOIN_WAIT));
+    let mut is_joined = false;
     loop {
         tokio::select! {
             biased;
-            () = told_to_stop(&mut stop), if !stopping => {
-                stopping = true;
-                for stop in stops.values() {
-                    stop.send_replace(true);
-                }
-                if owners.is_empty() {
-                    return Ok(());
-                }
+            () = told_to_stop(&mut stop), if !workers.stopping => workers.stop(),
+            Some(ended) = workers.owners.join_next() => {
+                let (partition, ended) = ended.unwrap_or_else(broken);
+                workers.ended(partition, ended);
             }
-            Some(ended) = owners.join_next() => {
-                ended.unwrap_or_else(broken)?;
-                if stopping && owners.is_empty() {
-                    return Ok(());
-                }
+            _ = commits.tick(), if !workers.stopping => workers.commit(&mut member).await,
+            () = &mut spare, if !is_joined => {
+                is_joined = true;
+                workers.node.hub.joined();
             }
-            () = tokio::time::sleep(limits::COMMIT_EVERY), if !stopping => {
-                for partition in stops.keys() {
-                    if let Some(stored) = node.hub.stored_offset(*partition)
-                        && let Err(error) = member.commit(*partition, stored + 1).await
-                    {
-                        tracing::warn!(partition, %error, "offset not committed");
-                    }
-                }
+            change = next_change(&mut member), if workers.failed.is_none() => {
+                is_joined = true;
+                workers.node.hub.joined();
+                workers.change(change);
             }
-            change = member.next(), if !stopping => match change? {
-                Change::Gained(partition) => {
-                    let sender = watch::Sender::new(false);
-                    owners.spawn(keep_owning(node.clone(), partition, sender.subscribe()));
-                    stops.insert(partition, sender);
+        }
+        if workers.stopping && workers.owners.is_empty() {
+            workers.node.hub.close();
+            return workers.failed.map_or(Ok(()), Err);
+        }
+    }
+}
+
+/// The owners of this process.
+struct Workers<L, S, T, C> {
+    node: Node<L, S, T, C>,
+    owners: JoinSet<(u32, Result<()>)>,
+    places: BTreeMap<u32, Place>,
+    stopping: bool,
+    failed: Option<Error>,
+}
+
+/// A partition with a living owner.
+struct Place {
+    orders: watch::Sender<Order>,
+    /// Dropped when the owner has ended; there are some when it is winding down.
+    releases: Vec<Release>,
+    /// Whether the partition was given to us again while its owner winds down.
+    again: bool,
+}
+
+impl<L, S, T, C> Workers<L, S, T, C>
+where
+    L: EventLog,
+    S: RunStore,
+    T: Tools,
+    C: Clock,
+{
+    fn new(node: Node<L, S, T, C>) -> Self {
+        let (owners, places) = (JoinSet::new(), BTreeMap::new());
+        Self { node, owners, places, stopping: false, failed: None }
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        for place in self.places.values() {
+            place.orders.send_if_modified(|order| {
+                let goes_on = *order == Order::Own;
+                if goes_on {
+                    *order = Order::Stop;
                 }
-                Change::Lost { partition, release } => {
-                    if let Some(sender) = stops.remove(&partition) {
-                        sender.send_replace(true);
-                    }
-                    drop(release);
-                }
+                goes_on
+            });
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        tracing::error!(%error, "stopping");
+        self.failed.get_or_insert(error);
+        self.stop();
+    }
+
+    fn change(&mut self, change: spine_log::Result<Change>) {
+        match change {
+            Ok(Change::Gained(_)) if self.stopping => {}
+            Ok(Change::Gained(partition)) => match self.places.get_mut(&partition) {
+                Some(place) => place.again = !place.releases.is_empty(),
+                None => self.begin(partition),
             },
+            Ok(Change::Lost { partition, release }) => {
+                if let Some(place) = self.places.get_mut(&partition) {
+                    place.again = false;
+                    place.releases.push(release);
+                    place.orders.send_replace(Order::HandOver);
+                }
+            }
+            Err(error) => self.fail(error.into()),
+        }
+    }
+
+    fn begin(&mut self, partition: u32) {
+        self.node.hub.set_phase(partition, Phase::Waiting("starting".into()));
+        let orders = watch::Sender::new(Order::Own);
+        let owning = keep_owning(self.node.clone(), partition, Orders::of(&orders));
+        self.owners.spawn(async move { (partition, owning.await) });
+        self.places.insert(partition, Place { orders, releases: Vec::new(), again: false });
+    }
+
+    fn ended(&mut self, partition: u32, ended: Result<()>) {
+        // Dropping the place drops its releases: the next owner may begin.
+        let place = self.places.remove(&partition);
+        self.node.hub.set_phase(partition, Phase::NotAssigned);
+        if let Err(error) = ended {
+            self.fail(error);
+        } else if place.is_some_and(|place| place.again) && !self.stopping {
+            self.begin(partition);
+        }
+    }
+
+    /// Tells lag tools how far the store is.
+    async fn commit(&self, member: &mut L::Member) {
+        for partition in self.places.keys() {
+            if let Some(stored) = self.node.hub.stored_offset(*partition)
+                && let Err(error) = member.commit(*partition, stored + 1).await
+            {
+                tracing::warn!(partition, %error, "offset not committed");
+            }
+        }
+    }
+}
+
+/// The next change of assignment. Trouble that passes is waited out.
+async fn next_change<M: GroupMember>(member: &mut M) -> spine_log::Result<Change> {
+    loop {
+        match member.next().await {
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(%error, "the group cannot be heard");
+                tokio::time::sleep(limits::RETRY_MOST).await;
+            }
+            heard => return heard,
         }
     }
 }
@@ -81,7 +188,7 @@ async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
 async fn keep_owning<L, S, T, C>(
     node: Node<L, S, T, C>,
     partition: u32,
-    stop: watch::Receiver<bool>,
+    mut orders: Orders,
 ) -> Result<()>
 where
     L: EventLog,
@@ -90,19 +197,26 @@ where
     C: Clock,
 {
     let mut pause = limits::RETRY_FIRST;
-    loop {
-        match Owner::run(node.clone(), partition, stop.clone()).await {
-            Err(error) if error.is_retryable() && !*stop.borrow() => {
-                tracing::warn!(partition, %error, "owner stopped, starting again");
-                tokio::time::sleep(pause).await;
+    while !orders.must_go() {
+        let began = Instant::now();
+        match Owner::run(node.clone(), partition, orders.clone()).await {
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(partition, %error, "owner stopped");
+                if began.elapsed() >= limits::HEALTHY {
+                    pause = limits::RETRY_FIRST;
+                }
+                // An order ends the pause.
+                let ordered = orders.other_than(Order::Own);
+                let _ = tokio::time::timeout(pause, ordered).await;
                 pause = (pause * 2).min(limits::RETRY_MOST);
             }
-            Err(error) if *stop.borrow() && error.is_retryable() => return Ok(()),
             ended => return ended,
         }
     }
+    Ok(())
 }
 
-fn broken(error: JoinError) -> std::result::Result<(), Error> {
+/// A task of ours panicked: so does the process, since its state can no longer be trusted.
+fn broken<R>(error: JoinError) -> R {
     std::panic::resume_unwind(error.into_panic())
 }

@@ -32,3 +32,31 @@ pub(crate) const RETRY_MOST: Duration = Duration::from_secs(5);
 pub(crate) const CLAIM_FIRST: Duration = Duration::from_secs(1);
 /// Longest such pause.
 pub(crate) const CLAIM_MOST: Duration = Duration::from_secs(30);
+/// How long the owner of a partition that was taken away may wind down, if the configured time is
+/// not shorter. The group waits for it, and so does the next owner.
+pub(crate) const HAND_OVER: Duration = Duration::from_secs(5);
+/// How long an owner that goes waits for its last rows to be stored.
+pub(crate) const LAST_STORE: Duration = Duration::from_secs(5);
+/// An owner that worked for so long was healthy: its next trouble is new trouble.
+pub(crate) const HEALTHY: Duration = Duration::from_secs(60);
+/// A member that got no partition for so long is a spare one, which owns nothing and is ready.
+pub(crate) const JOIN_WAIT: Duration = Duration::from_secs(10);
+/// How long a record waits for the schema that it names, once for each fingerprint.
+pub(crate) const SCHEMA_WAIT: Duration = Duration::from_secs(30);
+/// How often the schema book is refreshed meanwhile.
+pub(crate) const SCHEMA_REFRESH: Duration = Duration::from_secs(1);
+/// Unknown fingerprints remembered, so that each is waited for once.
+pub(crate) const SCHEMAS_AWAITED: usize = 1000;
+/// Bad records in a row that are set aside; one more stops the partition.
+pub(crate) const BAD_RUN: usize = 1000;
+/// The newest records of which a share may be bad.
+pub(crate) const BAD_WINDOW: usize = 10_000;
+/// That share.
+pub(crate) const BAD_PERCENT: usize = 10;
+/// Records that must have been seen before the share means anything.
+pub(crate) const BAD_LEAST: usize = 1000;
+/// Bytes that the words of whoever resumed a partition may take in the log.
+pub(crate) const RESUME_BYTES: usize = 1024;
+
+const _: () = assert!(BAD_LEAST <= BAD_WINDOW && BAD_PERCENT < 100);
+const _: () = assert!(SCHEMA_REFRESH.as_millis() < SCHEMA_WAIT.as_millis());

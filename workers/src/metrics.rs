@@ -30,6 +30,12 @@ pub(crate) fn observe_stored(partition: u32, offset: u64) {
     gauge!("spine_workers_stored_offset", "partition" => partition).set(offset as f64);
 }
 
+/// Whether a partition folds nothing more because of too many bad records.
+pub(crate) fn observe_partition_stopped(partition: u32, stopped: bool) {
+    let partition = partition.to_string();
+    gauge!("spine_partition_stopped", "partition" => partition).set(f64::from(u8::from(stopped)));
+}
+
 /// Owners that stopped in good order.
 pub(crate) fn observe_owner_stopped() {
     counter!("spine_workers_owners_stopped_total").increment(1);

@@ -7,9 +7,11 @@ mod act;
 mod append;
 mod claim;
 mod decide;
+mod hold;
 mod letters;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod outcomes;
 mod read;
 mod start;
 mod timers;
@@ -24,12 +26,15 @@ use crate::{
     limits,
     materialize::Materializer,
     metrics,
+    order::{Order, Orders},
+    schema_source::SchemaSource,
     tools::{CallEnd, Tools},
-    verdicts::VerdictHub,
+    verdicts::{Phase, Resumed, VerdictHub},
 };
 use act::Attempts;
 use append::Appends;
 use claim::ClaimPhase;
+use hold::Holding;
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use spine_runs::Stamp;
 use spine_schemas::{RunKey, codec::SchemaBook};
@@ -41,7 +46,6 @@ use std::{
 };
 use timers::Timers;
 use tokio::{
-    sync::watch,
     task::{JoinError, JoinSet},
     time::Instant,
 };
@@ -61,6 +65,10 @@ pub struct Config {
     pub exclusive: bool,
     /// Whether to claim a log that was restored from a backup.
     pub restored: bool,
+    /// Whether the store belongs to this process alone although the log may have several.
+    pub private_store: bool,
+    /// Whether such a store may take over from another one that holds the claim.
+    pub take_over: bool,
     /// Open attempts of a partition.
     pub attempts: usize,
     /// Open attempts of one run.
@@ -86,12 +94,14 @@ pub struct Node<L, S, T, C> {
     pub hub: VerdictHub,
     /// Schemas of records.
     pub book: Arc<SchemaBook>,
+    /// Where schemas come from that the book lacks.
+    pub schemas: Arc<dyn SchemaSource>,
     /// Settings.
     pub config: Arc<Config>,
 }
 
 /// One partition's owner.
-pub struct Owner<L: EventLog, S, T, C> {
+pub(crate) struct Owner<L: EventLog, S, T, C> {
     node: Node<L, S, T, C>,
     tp: TopicPartition,
     letters_to: TopicPartition,
@@ -99,6 +109,8 @@ pub struct Owner<L: EventLog, S, T, C> {
     reader: L::Reader,
     /// Records that were read and not folded yet.
     unread: VecDeque<Record>,
+    /// Why they are not folded, if they must wait.
+    holding: Holding,
     /// Offsets of bad records that claimed owners decided to set aside.
     scan: Scan,
     fold: Materializer,
@@ -124,16 +136,20 @@ pub struct Owner<L: EventLog, S, T, C> {
     #[cfg(feature = "mutants")]
     early: mutants::Early,
     drain_until: Option<Instant>,
-    stop: watch::Receiver<bool>,
+    /// The order that is followed.
+    order: Order,
+    orders: Orders,
 }
 
 /// What the loop can be woken by.
 enum Input {
-    Stop,
+    Order(Order),
     Records(spine_log::Result<Vec<Record>>),
     Call(u64, CallEnd),
     Written(append::Written),
     Stored(std::result::Result<(), spine_store::Error>),
+    Refreshed(std::result::Result<(), String>),
+    Resumed(Resumed),
     Tick,
 }
 
@@ -148,19 +164,16 @@ where
     ///
     /// # Errors
     /// [`Error`]; after a retryable one the caller starts a new owner.
-    pub async fn run(
-        node: Node<L, S, T, C>,
-        partition: u32,
-        stop: watch::Receiver<bool>,
-    ) -> Result<()> {
+    pub(crate) async fn run(node: Node<L, S, T, C>, partition: u32, orders: Orders) -> Result<()> {
         let hub = node.hub.clone();
-        let ended = match Self::start(node, partition, stop).await {
+        let ended = match Self::start(node, partition, orders).await {
             Ok(Some(mut owner)) => owner.work().await,
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
+        metrics::observe_partition_stopped(partition, false);
         let why = ended.as_ref().err().map_or("stopped".to_owned(), ToString::to_string);
-        hub.set_ready(partition, Err(why));
+        hub.set_phase(partition, Phase::Waiting(why));
         ended
     }
 
@@ -170,7 +183,7 @@ where
                 return self.finish().await;
             }
             match self.next_input().await {
-                Input::Stop => self.begin_drain(),
+                Input::Order(order) => self.begin_drain(order),
                 Input::Records(records) => {
                     self.unread.extend(records?);
                     self.fold_unread().await?;
@@ -178,6 +191,8 @@ where
                 Input::Call(lease, end) => self.call_ended(lease, end),
                 Input::Written(written) => self.written(written)?,
                 Input::Stored(result) => self.stored(result)?,
+                Input::Refreshed(result) => self.refreshed(result),
+                Input::Resumed(resumed) => self.resumed(resumed).await?,
                 Input::Tick => {}
             }
             self.turn().await?;
@@ -186,13 +201,16 @@ where
 
     /// What is done after every input: decide, append, store, let go.
     async fn turn(&mut self) -> Result<()> {
-        self.claim_if_due();
+        self.go_on_with_schema().await?;
+        self.claim_if_due()?;
         self.sweep_some().await?;
         self.fire_timers().await?;
         self.decide_ready().await?;
         self.store_some();
         let (attempts, appends) = (&self.attempts, &self.appends);
         self.cache.evict(self.stored, |key| attempts.pins(key) || appends.is_latched(key));
+        #[cfg(feature = "mutants")]
+        self.check_awake();
         Ok(())
     }
 
@@ -200,10 +218,10 @@ where
         let read = self.may_read();
         let wake = self.next_wake();
         let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
-        let stopping = self.drain_until.is_some();
+        let (partition, flooded) = (self.tp.partition, self.holding.is_flooded());
         tokio::select! {
             biased;
-            _ = self.stop.wait_for(|stop| *stop), if !stopping => Input::Stop,
+            order = self.orders.other_than(self.order) => Input::Order(order),
             Some(ended) = self.storing.join_next() => Input::Stored(ended.unwrap_or_else(broken)),
             Some(ended) = self.writes.join_next() => Input::Written(ended.unwrap_or_else(broken)),
             records = self.reader.next(limit), if read => Input::Records(records),
@@ -211,15 +229,26 @@ where
                 let (lease, end) = ended.unwrap_or_else(broken);
                 Input::Call(lease, end)
             }
+            Some(ended) = self.holding.refreshing.join_next() => {
+                Input::Refreshed(ended.unwrap_or_else(broken))
+            }
+            resumed = self.node.hub.resumed(partition), if flooded => Input::Resumed(resumed),
             () = sleep_until(wake) => Input::Tick,
         }
     }
 
-    fn begin_drain(&mut self) {
-        let until = Instant::now() + self.node.config.drain;
-        tracing::info!(partition = self.tp.partition, "stopping: running attempts may end");
-        self.drain_until = Some(until);
-        self.node.hub.set_ready(self.tp.partition, Err("stopping".into()));
+    /// Takes nothing new: running attempts may end, starts that were not sent are handed back.
+    fn begin_drain(&mut self, order: Order) {
+        let (bound, phase) = match order {
+            Order::Own => return,
+            Order::Stop => (self.node.config.drain, Phase::Waiting("stopping".into())),
+            Order::HandOver => (self.node.config.drain.min(limits::HAND_OVER), Phase::Leaving),
+        };
+        tracing::info!(partition = self.tp.partition, ?order, "running attempts may end");
+        let until = Instant::now() + bound;
+        self.order = order;
+        self.drain_until = Some(self.drain_until.map_or(until, |before| before.min(until)));
+        self.node.hub.set_phase(self.tp.partition, phase);
     }
 
     /// Whether nothing is under way any more, or the time to wait for it is over.
@@ -227,12 +256,19 @@ where
         let Some(until) = self.drain_until else {
             return false;
         };
-        let idle = self.attempts.is_empty() && self.appends.is_empty() && self.storing.is_empty();
-        idle || Instant::now() >= until
+        let idle = self.attempts.is_empty() && self.appends.is_empty();
+        // What is held is not read back: then it is enough that it is in the log.
+        let sent = self.calls.is_empty() && self.writes.is_empty() && self.attempts.all_appended();
+        let done = idle || (self.holding.is_held() && sent);
+        (done && self.storing.is_empty()) || Instant::now() >= until
     }
 
+    /// What was folded is stored; a store that does not answer is not waited for.
     async fn finish(&mut self) -> Result<()> {
-        self.store_rest().await?;
+        match tokio::time::timeout(limits::LAST_STORE, self.store_rest()).await {
+            Ok(stored) => stored?,
+            Err(_) => tracing::warn!(partition = self.tp.partition, "went before all was stored"),
+        }
         metrics::observe_owner_stopped();
         Ok(())
     }

@@ -8,10 +8,7 @@ use crate::{
     owner::{Read, Scan, read_event, read_one},
 };
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
-use spine_schemas::{
-    RunKey,
-    codec::{self, SchemaBook},
-};
+use spine_schemas::{RunKey, codec::SchemaBook};
 use spine_store::RunStore;
 use std::sync::Arc;
 
@@ -106,7 +103,11 @@ impl<L: EventLog> Range<'_, L> {
     ) -> Result<()> {
         let mut read = Vec::with_capacity(records.len());
         for record in records {
-            let event = read_event(&record, self.tp.partition, self.partitions, self.book)?;
+            let event = if self.scan.is_set_aside(record.offset) {
+                Read::Aside
+            } else {
+                read_event(&record, self.tp.partition, self.partitions, self.book)?
+            };
             read.push((record, event));
         }
         self.load(store, cache, &read).await?;
@@ -119,13 +120,15 @@ impl<L: EventLog> Range<'_, L> {
                         self.open_letter(fold, &due).await?;
                     }
                 }
-                Read::Bad(..) if self.scan.set_aside.contains_key(&record.offset) => {
-                    fold.pass_over(&record);
-                }
+                Read::Aside => fold.pass_over(&record),
                 Read::Bad(class, message) => {
                     let message = format!(
-                        "{} offset {} is bad ({class}: {message}) and no owner has set it aside",
-                        self.tp, record.offset
+                        "{} offset {} is bad ({class}: {message}) and no decision of an owner to \
+                         set it aside lies before offset {}, where this replay ends: replay further, \
+                         or bring what it lacks",
+                        self.tp,
+                        record.offset,
+                        self.scan.next_offset()
                     );
                     return Err(Error::Log(spine_log::Error::Damaged(message)));
                 }
@@ -166,8 +169,7 @@ impl<L: EventLog> Range<'_, L> {
             return Ok(());
         }
         let original = read_one(self.log, self.tp, *offset).await?;
-        let event =
-            original.value.as_deref().and_then(|value| codec::decode(value, self.book).ok());
+        let event = due.event_in(&original, self.book);
         fold.open_record_letter(due, &original, event.as_ref());
         Ok(())
     }

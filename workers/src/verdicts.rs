@@ -1,11 +1,21 @@
 //! Where those who asked for something learn what the fold made of it, and how far the store is.
+//!
+//! The hub knows only what owners of this process folded. Who owns a partition elsewhere is not known
+//! here, only the newest claim that was folded.
 
-use crate::limits;
+mod recent;
+mod standing;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use standing::{Phase, Resumed};
+
+use recent::Recent;
 use spine_runs::{Answer, Verdict};
 use spine_schemas::mutants::{Mutant, planted};
+use standing::Standing;
 use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use thiserror::Error;
@@ -23,49 +33,69 @@ pub enum VerdictError {
     /// There is no such partition.
     #[error("no such partition")]
     NoPartition,
+    /// No owner in this process: ask the process that holds the claim.
+    #[error("the partition is owned by another process")]
+    NotOwner,
 }
 
-/// The verdicts of all partitions of one process.
+/// Why a partition cannot be resumed here.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum ResumeError {
+    /// It is not stopped: there is nothing to resume.
+    #[error("the partition is not stopped")]
+    NotStopped,
+    /// No owner in this process: ask the process that holds the claim.
+    #[error("the partition is owned by another process")]
+    NotOwner,
+}
+
+/// The verdicts of all partitions of one process. Clones share them.
 #[derive(Clone, Debug)]
 pub struct VerdictHub {
     partitions: Arc<[Partition]>,
+    /// Counts changes of phases, for those who wait until all are ready.
+    changes: Arc<watch::Sender<u64>>,
 }
 
 #[derive(Debug)]
 struct Partition {
-    folded: watch::Sender<Option<u64>>,
-    stored: watch::Sender<Option<u64>>,
-    ready: watch::Sender<Result<(), String>>,
+    standing: watch::Sender<Standing>,
+    resumed: watch::Sender<Option<Resumed>>,
+    claim: Mutex<Option<(u64, String)>>,
     recent: Mutex<Recent>,
 }
 
-#[derive(Debug, Default)]
-struct Recent {
-    verdicts: VecDeque<(u64, Verdict)>,
-    /// Verdicts at and below this offset may have been dropped.
-    forgotten: Option<u64>,
-}
-
 impl VerdictHub {
-    /// A hub for a number of partitions, none of them ready.
+    /// A hub for a number of partitions, before the group has said which of them are ours.
     pub fn new(partitions: u32) -> Self {
-        let one = || Partition {
-            folded: watch::Sender::new(None),
-            stored: watch::Sender::new(None),
-            ready: watch::Sender::new(Err("no owner yet".into())),
+        Self::of(partitions, &Phase::Joining)
+    }
+
+    /// A hub of a process without owners: every partition is somebody else's.
+    pub fn without_owners(partitions: u32) -> Self {
+        Self::of(partitions, &Phase::NotAssigned)
+    }
+
+    fn of(partitions: u32, phase: &Phase) -> Self {
+        let one = |_| Partition {
+            standing: watch::Sender::new(Standing::begin(phase.clone())),
+            resumed: watch::Sender::new(None),
+            claim: Mutex::default(),
             recent: Mutex::default(),
         };
-        Self { partitions: (0..partitions).map(|_| one()).collect() }
+        Self { partitions: (0..partitions).map(one).collect(), changes: Arc::default() }
     }
 
     fn partition(&self, partition: u32) -> Result<&Partition, VerdictError> {
         self.partitions.get(partition as usize).ok_or(VerdictError::NoPartition)
     }
 
-    /// Waits for the verdict on the event at a position.
+    /// Waits for the verdict on the event at a position. What was folded here is answered even if
+    /// the partition is no longer ours.
     ///
     /// # Errors
-    /// See [`VerdictError`].
+    /// See [`VerdictError`]; [`VerdictError::NotOwner`] at once, also when the partition is lost
+    /// while waiting.
     pub async fn wait(
         &self,
         partition: u32,
@@ -76,16 +106,8 @@ impl VerdictHub {
             return Ok(Verdict::Applied(Answer::Ok));
         }
         let partition = self.partition(partition)?;
-        reach(&partition.folded, offset, at_most).await?;
-        let recent = partition.recent();
-        let found = recent.verdicts.binary_search_by_key(&offset, |(at, _)| *at);
-        match found {
-            Ok(index) => Ok(recent.verdicts[index].1.clone()),
-            Err(_) if recent.forgotten.is_some_and(|forgotten| offset <= forgotten) => {
-                Err(VerdictError::Forgotten)
-            }
-            Err(_) => Ok(Verdict::Applied(Answer::Ok)),
-        }
+        partition.reach(at_most, |standing| standing.folded >= Some(offset)).await?;
+        partition.recent().verdict_at(offset).ok_or(VerdictError::Forgotten)
     }
 
     /// Waits until the store has an offset.
@@ -98,116 +120,170 @@ impl VerdictHub {
         offset: u64,
         at_most: Duration,
     ) -> Result<(), VerdictError> {
-        reach(&self.partition(partition)?.stored, offset, at_most).await
+        let partition = self.partition(partition)?;
+        partition.reach(at_most, |standing| standing.stored >= Some(offset)).await
     }
 
     /// How far the store is.
     pub(crate) fn stored_offset(&self, partition: u32) -> Option<u64> {
-        self.partition(partition).ok().and_then(|partition| *partition.stored.borrow())
+        self.partition(partition).ok().and_then(|partition| partition.standing.borrow().stored)
     }
 
-    /// Whether every partition has an owner that has caught up.
+    /// The newest claim on a partition that was folded here: its offset, and the address of the
+    /// process that made it. It may be an old one where the partition is not ours.
+    pub fn claim_of(&self, partition: u32) -> Option<(u64, String)> {
+        let partition = self.partition(partition).ok()?;
+        partition.claim.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether every partition that is ours has an owner that has caught up.
     ///
     /// # Errors
-    /// Names the first partition that has none, and why.
+    /// Names the first partition that has none, and why; or says that the group has not dealt the
+    /// partitions out yet.
     pub fn ready(&self) -> Result<(), String> {
         for (number, partition) in self.partitions.iter().enumerate() {
-            if let Err(why) = &*partition.ready.borrow() {
-                return Err(format!("partition {number}: {why}"));
-            }
+            partition.standing.borrow().phase.is_ready(number)?;
         }
         Ok(())
     }
 
-    /// Waits until every partition is ready.
+    /// Waits until every partition that is ours is ready.
     pub async fn wait_ready(&self) {
-        for partition in self.partitions.iter() {
-            let mut ready = partition.ready.subscribe();
+        let mut changes = self.changes.subscribe();
+        while self.ready().is_err() {
             // The sender lives as long as the hub, so waiting cannot fail.
-            let _ = ready.wait_for(Result::is_ok).await;
+            let _ = changes.changed().await;
         }
     }
 
-    /// Verdicts up to here were given by an earlier owner and are not remembered.
-    pub(crate) fn begin_after(&self, partition: u32, offset: u64) {
-        let Ok(one) = self.partition(partition) else {
-            return;
+    /// Lets a partition go on that stopped at a flood of bad records; gives the offset at which it
+    /// stopped. Who did it and why stands in the log with the next record that is set aside.
+    ///
+    /// # Errors
+    /// See [`ResumeError`].
+    pub fn resume(&self, partition: u32, actor: &str, reason: &str) -> Result<u64, ResumeError> {
+        let one = self.partition(partition).map_err(|_| ResumeError::NotOwner)?;
+        let phase = one.standing.borrow().phase.clone();
+        let Phase::Stopped { offset, .. } = phase else {
+            let lacking =
+                if phase.is_owned() { ResumeError::NotStopped } else { ResumeError::NotOwner };
+            return Err(lacking);
         };
-        let mut recent = one.recent();
-        let newest = recent.verdicts.back().map(|(newest, _)| *newest);
-        if newest < Some(offset) {
-            recent.verdicts.clear();
-            recent.forgotten = recent.forgotten.max(Some(offset));
-        }
-        drop(recent);
-        advance(&one.folded, offset);
-        advance(&one.stored, offset);
+        one.resumed.send_replace(Some(Resumed { actor: actor.into(), reason: reason.into() }));
+        self.set_phase(partition, Phase::Waiting("resuming".into()));
+        Ok(offset)
+    }
+}
+
+/// What the owners and the group tell.
+impl VerdictHub {
+    /// The group has said which partitions are ours: those that it named, and no other.
+    pub(crate) fn joined(&self) {
+        self.turn_all(Phase::NotAssigned, |phase| *phase == Phase::Joining);
     }
 
-    pub(crate) fn set_ready(&self, partition: u32, ready: Result<(), String>) {
-        if let Ok(partition) = self.partition(partition) {
-            partition.ready.send_if_modified(|before| {
-                let changed = *before != ready;
-                *before = ready;
-                changed
-            });
+    /// The process goes: nothing is ours any more, nor will be.
+    pub(crate) fn close(&self) {
+        self.turn_all(Phase::Gone, |_| true);
+    }
+
+    fn turn_all(&self, to: Phase, which: impl Fn(&Phase) -> bool) {
+        for (number, partition) in (0..).zip(self.partitions.iter()) {
+            let turns = which(&partition.standing.borrow().phase);
+            if turns {
+                self.set_phase(number, to.clone());
+            }
         }
+    }
+
+    /// Says where an owner stands.
+    pub(crate) fn set_phase(&self, partition: u32, phase: Phase) {
+        let Ok(partition) = self.partition(partition) else { return };
+        let changed = partition.standing.send_if_modified(|standing| {
+            let changed = standing.phase != phase;
+            standing.phase = phase;
+            changed
+        });
+        if changed {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// An owner begins after an offset: what others folded up to there is not known here.
+    pub(crate) fn begin_after(&self, partition: u32, offset: Option<u64>) {
+        let Ok(one) = self.partition(partition) else { return };
+        one.resumed.send_replace(None);
+        let Some(offset) = offset else { return };
+        let folded = one.standing.borrow().folded;
+        if folded < Some(offset) {
+            one.recent().forget_up_to(offset);
+        }
+        one.standing.send_if_modified(|standing| standing.advance(Some(offset), Some(offset)));
     }
 
     /// Remembers verdicts that differ from "applied" or carry an answer; in offset order.
     pub(crate) fn note(&self, partition: u32, offset: u64, verdict: Verdict) {
-        let Ok(partition) = self.partition(partition) else {
-            return;
-        };
-        let mut recent = partition.recent();
-        // A new owner may fold offsets again that an earlier one has told already.
-        if recent.verdicts.back().is_some_and(|(newest, _)| *newest >= offset) {
-            return;
+        if let Ok(partition) = self.partition(partition) {
+            partition.recent().note(offset, verdict);
         }
-        recent.verdicts.push_back((offset, verdict));
-        if recent.verdicts.len() > limits::VERDICTS {
-            recent.forgotten = recent.verdicts.pop_front().map(|(offset, _)| offset);
+    }
+
+    /// Remembers who holds the claim.
+    pub(crate) fn note_claim(&self, partition: u32, offset: u64, address: &str) {
+        let Ok(partition) = self.partition(partition) else { return };
+        let mut claim = partition.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        if claim.as_ref().is_none_or(|(known, _)| *known < offset) {
+            *claim = Some((offset, address.to_owned()));
         }
     }
 
     pub(crate) fn set_folded(&self, partition: u32, offset: u64) {
         if let Ok(partition) = self.partition(partition) {
-            advance(&partition.folded, offset);
+            partition.standing.send_if_modified(|standing| standing.advance(Some(offset), None));
         }
     }
 
     pub(crate) fn set_stored(&self, partition: u32, offset: u64) {
         if let Ok(partition) = self.partition(partition) {
-            advance(&partition.stored, offset);
+            partition.standing.send_if_modified(|standing| standing.advance(None, Some(offset)));
+        }
+    }
+
+    /// Waits until somebody lets a stopped partition go on.
+    pub(crate) async fn resumed(&self, partition: u32) -> Resumed {
+        let Ok(partition) = self.partition(partition) else {
+            return std::future::pending().await;
+        };
+        let mut resumed = partition.resumed.subscribe();
+        match resumed.wait_for(Option::is_some).await.map(|resumed| resumed.clone()) {
+            Ok(Some(resumed)) => {
+                // Told once.
+                partition.resumed.send_replace(None);
+                resumed
+            }
+            Ok(None) | Err(_) => std::future::pending().await,
         }
     }
 }
 
 impl Partition {
     fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn advance(mark: &watch::Sender<Option<u64>>, offset: u64) {
-    mark.send_if_modified(|before| {
-        let later = Some(offset) > *before;
-        if later {
-            *before = Some(offset);
+    async fn reach(
+        &self,
+        at_most: Duration,
+        reached: impl Fn(&Standing) -> bool,
+    ) -> Result<(), VerdictError> {
+        let mut standing = self.standing.subscribe();
+        // While the group has not dealt the partitions out, this one may still become ours.
+        let settled = standing.wait_for(|now| reached(now) || now.phase.is_elsewhere());
+        match tokio::time::timeout(at_most, settled).await {
+            Ok(Ok(standing)) if reached(&standing) => Ok(()),
+            Ok(Ok(_)) => Err(VerdictError::NotOwner),
+            Ok(Err(_)) | Err(_) => Err(VerdictError::TimedOut),
         }
-        later
-    });
-}
-
-async fn reach(
-    mark: &watch::Sender<Option<u64>>,
-    offset: u64,
-    at_most: Duration,
-) -> Result<(), VerdictError> {
-    let mut mark = mark.subscribe();
-    let reached = mark.wait_for(|now| *now >= Some(offset));
-    match tokio::time::timeout(at_most, reached).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(VerdictError::TimedOut),
     }
 }

@@ -1,5 +1,6 @@
 //! The server of the demo as a child process, so that it can be killed, and other commands run beside it.
 
+use super::place::Place;
 use crate::{
     client::{Client, ServerUrl},
     exit::{Exit, Failure},
@@ -8,13 +9,13 @@ use hyper::Method;
 use std::{
     fs::{File, OpenOptions},
     net::TcpListener,
-    path::{Path, PathBuf},
     process::{Output, Stdio},
     time::Duration,
 };
 use tokio::process::{Child as Process, Command};
 
-const READY: Duration = Duration::from_secs(20);
+/// A new server waits until the group has given up one that was killed.
+const READY: Duration = Duration::from_secs(40);
 const LOOK: Duration = Duration::from_millis(20);
 const STOPPED: Duration = Duration::from_secs(20);
 /// Lines of the server's log that are shown when something went wrong.
@@ -22,20 +23,20 @@ const LAST_WORDS: usize = 15;
 
 /// A server that may or may not run.
 pub(super) struct Child {
-    directory: PathBuf,
+    place: Place,
     port: u16,
     process: Option<Process>,
 }
 
 impl Child {
-    /// A server to be started in a directory, on a free port.
+    /// A server to be started on a log and a store, on a free port.
     ///
     /// # Errors
     /// When there is none.
-    pub(super) fn new(directory: &Path) -> Result<Self, Failure> {
+    pub(super) fn new(place: Place) -> Result<Self, Failure> {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = port.map_err(|error| failed("find a free port", &error))?.port();
-        Ok(Self { directory: directory.to_owned(), port, process: None })
+        Ok(Self { place, port, process: None })
     }
 
     /// Address of the server.
@@ -50,14 +51,9 @@ impl Child {
         Ok(Client::of(url))
     }
 
-    /// The log's URL.
-    pub(super) fn log(&self) -> String {
-        format!("embedded:{}", self.directory.join("log").display())
-    }
-
-    /// A store file in the directory.
-    pub(super) fn store(&self, name: &str) -> String {
-        self.directory.join(name).display().to_string()
+    /// Where its log and stores are.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Starts the server and waits until it is ready.
@@ -69,8 +65,8 @@ impl Child {
         let out = log.try_clone().map_err(|error| failed("use server.log", &error))?;
         let mut command = spine()?;
         command
-            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port), "--log", &self.log()])
-            .args(["--store", &format!("sqlite:{}", self.store("store.db"))])
+            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--log", &self.place.log(), "--store", &self.place.store("store")])
             .args(["--test-tenant", super::plan::TENANT, "--drain-ms", "2000"])
             .stdin(Stdio::null())
             .stdout(out)
@@ -137,7 +133,8 @@ impl Child {
 
     /// The end of the server's log.
     pub(super) fn last_words(&self) -> String {
-        let log = std::fs::read_to_string(self.directory.join("server.log")).unwrap_or_default();
+        let log =
+            std::fs::read_to_string(self.place.directory().join("server.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let last = &lines[lines.len().saturating_sub(LAST_WORDS)..];
         if last.is_empty() {
@@ -148,7 +145,7 @@ impl Child {
     }
 
     fn log_file(&self) -> std::io::Result<File> {
-        OpenOptions::new().create(true).append(true).open(self.directory.join("server.log"))
+        OpenOptions::new().create(true).append(true).open(self.place.directory().join("server.log"))
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 
 const LOOK: Duration = Duration::from_millis(20);
 /// Any chapter ends within this.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tells all chapters.
 ///
@@ -101,13 +101,21 @@ fn quoted(argument: &str) -> String {
 
 async fn start(stage: &mut Stage) -> Result<(), Failure> {
     stage.narrator.chapter("A server, its tools, and an agent's run of ten steps")?;
+    if let Some(preparation) = stage.server.place().preparation() {
+        let arguments: Vec<&str> = preparation.iter().map(String::as_str).collect();
+        let (code, said) = stage.show(&arguments).await?;
+        if code != Some(0) {
+            return Err(Failure::new(Exit::Failed, said));
+        }
+    }
     stage.server.start().await?;
     stage
         .narrator
         .say(&format!("spine serve runs as a process of its own on {}", stage.server.url()))?;
     stage.narrator.say(&format!("the tools are at {} and note every effect", stage.tools.url()))?;
     let client = stage.client()?;
-    let production = plan::body(stage.tools.url(), "default", &faults::Faults::new(2));
+    let in_cluster = stage.server.place().is_cluster();
+    let production = plan::body(stage.tools.url(), "default", &faults::Faults::new(2), in_cluster);
     let refused = client
         .ask(Method::POST, "/v1/runs", Some(Content::json(production.to_string())), &[])
         .await?;
@@ -121,7 +129,7 @@ async fn start(stage: &mut Stage) -> Result<(), Failure> {
     for fault in stage.faults.in_words() {
         stage.narrator.say(&format!("fault ahead: {fault}"))?;
     }
-    let body = plan::body(stage.tools.url(), TENANT, &stage.faults);
+    let body = plan::body(stage.tools.url(), TENANT, &stage.faults, in_cluster);
     let created: Value = client.post("/v1/runs", Content::json(body.to_string())).await?.read()?;
     let position = &created["position"];
     let at_least = format!("{}:{}", position["partition"], position["offset"]);
@@ -301,8 +309,8 @@ async fn replay(stage: &mut Stage) -> Result<(), Failure> {
     stage.narrator.chapter("The log is replayed into a fresh store")?;
     let code = stage.server.stop().await?;
     stage.expect("the server stops in order", code == Some(0), format!("exit code {code:?}"))?;
-    let (log, fresh, live) =
-        (stage.server.log(), stage.server.store("replayed.db"), stage.server.store("store.db"));
+    let place = stage.server.place();
+    let (log, fresh, live) = (place.log(), place.store("replayed"), place.store("store"));
     let (code, _) =
         stage.show(&["replay", "--log", &log, "--to", &fresh, "--compare", &live]).await?;
     stage.expect(

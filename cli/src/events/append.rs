@@ -13,7 +13,7 @@ use std::{fmt::Write as _, path::PathBuf};
 /// Arguments of `events append`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// NDJSON, or one JSON array (- is standard input)
+    /// NDJSON, one JSON array, or an Avro object container file (- is standard input)
     file: PathBuf,
     /// Makes sending the same file again harmless: events without an id get one from this key and
     /// their line
@@ -66,9 +66,15 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     output::print(&text)
 }
 
-/// An array begins with a bracket; everything else is one event a line.
+/// An array begins with a bracket, a container file with its magic; everything else is one event a
+/// line.
 fn content(bytes: Bytes) -> Content {
-    let is_array = bytes.trim_ascii_start().first() == Some(&b'[');
-    let media_type = if is_array { "application/json" } else { "application/x-ndjson" };
+    let media_type = if bytes.starts_with(b"Obj\x01") {
+        "application/avro"
+    } else if bytes.trim_ascii_start().first() == Some(&b'[') {
+        "application/json"
+    } else {
+        "application/x-ndjson"
+    };
     Content { media_type, bytes }
 }

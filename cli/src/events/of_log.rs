@@ -1,8 +1,8 @@
-//! The events of a log directory, read without a server or beside one.
+//! The events of a log, read without a server or beside one.
 
 use super::tail::Args;
 use crate::{
-    adapters::{self, AnyLog, LogUrl, STEPS},
+    adapters::{self, AnyLog, LogUrl},
     exit::Failure,
     output,
     render::{cell::step, color, when},
@@ -25,8 +25,10 @@ const READ: ReadLimit = ReadLimit { records: 1000, bytes: 1024 * 1024 };
 /// Prints the events of a partition until there are no more, or for ever when following.
 pub(super) async fn tail(args: &Args, url: &LogUrl) -> Result<(), Failure> {
     let book = SchemaBook::compiled_in();
-    let of = TopicPartition::new(STEPS, args.partition);
-    let mut log = adapters::open_log_read_only(url)?;
+    let of = TopicPartition::new(url.steps(), args.partition);
+    let client = args.log_config.clone().unwrap_or_default();
+    let mut log = adapters::open_log_read_only(url, &client).await?;
+    adapters::learn_schemas(&log, &book).await?;
     let mut end = log.bounds(&of).await?.end;
     let mut from = args.from.unwrap_or_else(|| end.saturating_sub(args.limit.unwrap_or(NEWEST)));
     let last = args.limit.map_or(u64::MAX, |limit| from.saturating_add(limit));
@@ -36,8 +38,10 @@ pub(super) async fn tail(args: &Args, url: &LogUrl) -> Result<(), Failure> {
             return Ok(());
         }
         tokio::time::sleep(PAUSE).await;
-        // A reader's copy of the log ends where it was opened.
-        log = adapters::open_log_read_only(url)?;
+        if let LogUrl::Embedded(_) = url {
+            // A reader's copy of a directory ends where it was opened.
+            log = adapters::open_log_read_only(url, &client).await?;
+        }
         end = log.bounds(&of).await?.end;
     }
 }

@@ -5,14 +5,14 @@ use crate::{
     render::{cell::count, color, when::lasting},
 };
 use serde_json::{Value, json};
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
 
 /// What a replay did.
-pub(super) struct Outcome<'a> {
+pub(super) struct Outcome {
     /// The store that was made.
-    pub(super) to: &'a Path,
+    pub(super) to: String,
     /// The store that it was compared with.
-    pub(super) with: Option<&'a Path>,
+    pub(super) with: Option<String>,
     /// Partitions and one past their last replayed offset.
     pub(super) ends: Vec<(u32, u64)>,
     /// Records read.
@@ -23,7 +23,7 @@ pub(super) struct Outcome<'a> {
     pub(super) compared: Option<Comparison>,
 }
 
-impl Outcome<'_> {
+impl Outcome {
     fn per_second(&self) -> u64 {
         self.records.saturating_mul(1000) / self.took_ms.max(1)
     }
@@ -34,7 +34,7 @@ impl Outcome<'_> {
         if compared.is_equal() && compared.progress.is_empty() {
             return None;
         }
-        let with = self.with.map(|path| path.display().to_string()).unwrap_or_default();
+        let with = self.with.as_deref().unwrap_or_default();
         if compared.progress.is_empty() {
             return Some(format!("the replay differs from {with}"));
         }
@@ -48,7 +48,7 @@ impl Outcome<'_> {
         let mut text = format!(
             "replayed {} into {} in {} ({} records/s)\n",
             count(self.records, "record"),
-            self.to.display(),
+            self.to,
             lasting(self.took_ms),
             self.per_second()
         );
@@ -115,7 +115,7 @@ impl Outcome<'_> {
             })
         });
         let whole = json!({
-            "to": self.to.display().to_string(),
+            "to": self.to,
             "records": self.records,
             "took_ms": self.took_ms,
             "records_per_second": self.per_second(),

@@ -3,7 +3,6 @@
 use super::{outcome::Outcome, until::Until};
 use crate::adapters::{Comparison, Difference, ProgressDifference, TableComparison};
 use spine_schemas::{Digest, time::Micros};
-use std::path::Path;
 
 #[test]
 fn a_replay_ends_with_an_offset_or_a_time() {
@@ -14,8 +13,8 @@ fn a_replay_ends_with_an_offset_or_a_time() {
     }
 }
 
-fn outcome(compared: Option<Comparison>) -> Outcome<'static> {
-    let (to, with) = (Path::new("fresh.db"), Some(Path::new("live.db")));
+fn outcome(compared: Option<Comparison>) -> Outcome {
+    let (to, with) = ("fresh.db".to_owned(), Some("live.db".to_owned()));
     Outcome { to, with, ends: vec![(0, 10)], records: 10, took_ms: 20, compared }
 }
 

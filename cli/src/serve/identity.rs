@@ -42,7 +42,7 @@ pub(super) fn installation(home: &Path, log_is_new: bool) -> Result<String, Fail
             ))
         }
         Err(_) => {
-            let made = Installation { installation_id: hex(&fresh()?) };
+            let made = Installation { installation_id: fresh_id()? };
             write_durably(home, &made).map_err(|error| {
                 Failure::new(Exit::Refused, format!("could not write {}: {error}", path.display()))
             })?;
@@ -60,6 +60,14 @@ fn write_durably(home: &Path, made: &Installation) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&unfinished, home.join(NAME))?;
     File::open(home)?.sync_all()
+}
+
+/// 32 hexadecimal digits that nobody had before.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub(crate) fn fresh_id() -> Result<String, Failure> {
+    Ok(hex(&fresh()?))
 }
 
 /// A name for this process that no other had.

@@ -1,7 +1,8 @@
 //! The flags of `spine serve`, each with unit, default and environment name.
 
+use super::roles::{Role, Roles};
 use crate::{
-    adapters::{LogUrl, STEPS, StoreUrl},
+    adapters::{LogUrl, SettingsFile, StoreUrl},
     exit::{Exit, Failure},
 };
 use spine_schemas::check_tenant;
@@ -14,7 +15,7 @@ pub(crate) struct Args {
     /// Address to listen on; loopback only in this build
     #[arg(long, value_name = "HOST:PORT", env = "SPINE_LISTEN", default_value = "127.0.0.1:7700")]
     pub(crate) listen: SocketAddr,
-    /// Where the log is: embedded:DIR
+    /// Where the log is: embedded:DIR or kafka://HOST:PORT/PREFIX
     #[arg(
         long,
         value_name = "URL",
@@ -22,7 +23,7 @@ pub(crate) struct Args {
         default_value = "embedded:./spine-data/log"
     )]
     pub(crate) log: LogUrl,
-    /// Where the store is: sqlite:FILE
+    /// Where the store is: sqlite:FILE or cql://HOST:PORT/KEYSPACE
     #[arg(
         long,
         value_name = "URL",
@@ -30,6 +31,24 @@ pub(crate) struct Args {
         default_value = "sqlite:./spine-data/store.db"
     )]
     pub(crate) store: StoreUrl,
+    /// Further settings of the Kafka client, name=value a line, by librdkafka's names
+    #[arg(long, value_name = "FILE", env = "SPINE_LOG_CONFIG")]
+    pub(crate) log_config: Option<SettingsFile>,
+    /// Further settings of the CQL client, name=value a line
+    #[arg(long, value_name = "FILE", env = "SPINE_STORE_CONFIG")]
+    pub(crate) store_config: Option<SettingsFile>,
+    /// What this process does
+    #[arg(
+        long, value_name = "ROLE", env = "SPINE_ROLES", value_delimiter = ',',
+        default_values = ["ingest", "workers"]
+    )]
+    pub(crate) roles: Vec<Role>,
+    /// Where the other processes reach this one, if not by --listen
+    #[arg(long, value_name = "HOST:PORT", env = "SPINE_ADVERTISE")]
+    pub(crate) advertise: Option<String>,
+    /// Goes on where another store of one process claimed; only once that server is gone for good
+    #[arg(long, env = "SPINE_TAKE_OVER")]
+    pub(crate) take_over: bool,
     /// Partitions of a new embedded log; fixed for its life
     #[arg(
         long, value_name = "N", env = "SPINE_PARTITIONS", default_value_t = 1,
@@ -95,6 +114,7 @@ impl Args {
                 Failure::new(Exit::Usage, format!("--test-tenant {tenant}: {error}"))
             })?;
         }
+        self.check_roles()?;
         let limits = [
             ("--attempts", self.attempts),
             ("--attempts-per-run", self.attempts_per_run),
@@ -108,16 +128,44 @@ impl Args {
         }
     }
 
+    /// What this process does.
+    pub(crate) fn roles(&self) -> Roles {
+        Roles::of(&self.roles)
+    }
+
+    /// Whether a group assigns the partitions, since other processes may own some.
+    pub(crate) fn is_shared(&self) -> bool {
+        match (&self.log, &self.store) {
+            (LogUrl::Kafka(_), StoreUrl::Cql(_)) => true,
+            (LogUrl::Kafka(_), StoreUrl::Sqlite(_)) | (LogUrl::Embedded(_), _) => false,
+        }
+    }
+
+    fn check_roles(&self) -> Result<(), Failure> {
+        if self.is_shared() || self.roles().is_whole() {
+            return Ok(());
+        }
+        let message =
+            format!("--roles apart need Kafka and CQL, not {} and {}", self.log, self.store);
+        Err(Failure::new(Exit::Usage, message).remedy(
+            "an embedded log and an SQLite file belong to one process: leave --roles out, or name \
+             --log kafka://... and --store cql://...",
+        ))
+    }
+
     /// What the owners are told.
     pub(crate) fn config(&self, worker: String, address: String, installation_id: &str) -> Config {
         Config {
-            topic: STEPS.into(),
+            topic: self.log.steps(),
             worker,
             address,
             installation_id: installation_id.into(),
             exclusive: match self.log {
                 LogUrl::Embedded(_) => true,
+                LogUrl::Kafka(_) => false,
             },
+            private_store: self.store.is_private() && !matches!(self.log, LogUrl::Embedded(_)),
+            take_over: self.take_over,
             restored: self.restored,
             attempts: self.attempts,
             attempts_per_run: self.attempts_per_run,

@@ -1,11 +1,7 @@
 //! What a person can paste next, once the server is ready.
 
 use super::settings::Args;
-use crate::{
-    adapters::{LogUrl, StoreUrl},
-    exit::Failure,
-    output,
-};
+use crate::{exit::Failure, output};
 use std::net::SocketAddr;
 
 /// Prints it on standard output.
@@ -17,13 +13,11 @@ pub(super) fn print(args: &Args, listen: SocketAddr) -> Result<(), Failure> {
 }
 
 fn text(args: &Args, listen: SocketAddr) -> String {
-    let LogUrl::Embedded(log) = &args.log;
-    let StoreUrl::Sqlite(store) = &args.store;
     let server = format!("http://{listen}");
     format!(
         "spine {version} is ready on {server}\n\
-         \x20 log    embedded:{log}\n\
-         \x20 store  sqlite:{store}\n\
+         \x20 log    {log}\n\
+         \x20 store  {store}\n\
          \n\
          Try next:\n\
          \x20 export SPINE_SERVER={server}\n\
@@ -32,7 +26,7 @@ fn text(args: &Args, listen: SocketAddr) -> String {
          \x20 spine dead-letters list\n\
          \x20 curl {server}/metrics\n",
         version = env!("CARGO_PKG_VERSION"),
-        log = log.display(),
-        store = store.display(),
+        log = args.log,
+        store = args.store,
     )
 }

@@ -1,6 +1,9 @@
-//! From the text of a batch to records by partition. Every line is checked before anything is appended.
+//! From the bytes of a batch to records by partition. Every line is checked before anything is appended.
 
-use super::door::{self, BadLines, Refused};
+use super::{
+    container,
+    door::{self, BadLines, Refused},
+};
 use crate::{
     App, Code, Problem, Verdicts, ask::DEFAULT_ACTOR, ids, limits::BUFFER_BYTES,
     query::DEFAULT_TENANT,
@@ -9,7 +12,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use spine_log::{EventLog, NewRecord};
 use spine_schemas::{
-    Event, codec,
+    Error, Event, codec,
     json::{self, Defaults},
     keys, limits,
     time::Micros,
@@ -24,7 +27,12 @@ pub(super) enum Form {
     Lines,
     /// One JSON array.
     Array,
+    /// An Avro object container file; its records count like lines.
+    Container,
 }
+
+/// Asks for a place for bytes beyond those of the body.
+pub(super) type Hold<'a> = &'a mut dyn FnMut(usize) -> Result<(), Problem>;
 
 /// Who sent the batch, for what the events leave out.
 pub(super) struct Author {
@@ -73,6 +81,7 @@ pub(super) fn parse(
     text: &[u8],
     author: &Author,
     partitions: u32,
+    hold: Hold<'_>,
 ) -> Result<Parsed, Problem> {
     let mut batch = Batch::new(author, partitions);
     match form {
@@ -80,15 +89,17 @@ pub(super) fn parse(
             for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
                 let line = line.trim_ascii();
                 if !line.is_empty() {
-                    batch.take(at + 1, line)?;
+                    batch.take(at + 1, |defaults| Ok(json::parse_event(line, defaults)))?;
                 }
             }
         }
         Form::Array => {
             for (at, element) in elements(text)?.into_iter().enumerate() {
-                batch.take(at + 1, element.get().as_bytes())?;
+                let element = element.get().as_bytes();
+                batch.take(at + 1, |defaults| Ok(json::parse_event(element, defaults)))?;
             }
         }
+        Form::Container => container::read(text, &mut batch, hold)?,
     }
     batch.finish()
 }
@@ -102,7 +113,7 @@ fn elements(text: &[u8]) -> Result<Vec<&RawValue>, Problem> {
 }
 
 /// A batch while its lines are read.
-struct Batch<'a> {
+pub(super) struct Batch<'a> {
     author: &'a Author,
     partitions: u32,
     parsed: BTreeMap<u32, Vec<NewRecord>>,
@@ -128,35 +139,37 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn take(&mut self, line: usize, text: &[u8]) -> Result<(), Problem> {
+    /// Takes one event: what `read` makes of it with the defaults, or why it was refused. Its problem
+    /// ends the batch.
+    pub(super) fn take(
+        &mut self,
+        line: usize,
+        read: impl FnOnce(&Defaults<'_>) -> Result<Result<Event, Error>, Problem>,
+    ) -> Result<(), Problem> {
         if self.places.len() >= limits::BATCH_EVENTS {
             let detail = format!("there are more than {} events", limits::BATCH_EVENTS);
             return Err(Problem::new(Code::TooManyEvents, detail));
         }
-        if let Err(refused) = self.read(line, text).and_then(|event| self.keep(line, &event)) {
+        let event_id = || {
+            self.invented.set(true);
+            self.author.event_id(line)
+        };
+        let event = read(&Defaults {
+            now: self.author.now,
+            tenant: DEFAULT_TENANT,
+            actor: DEFAULT_ACTOR,
+            event_id: &event_id,
+        })?;
+        let checked = event.map_err(Refused::from).and_then(|event| {
+            door::check(&event)?;
+            Ok(event)
+        });
+        if let Err(refused) = checked.and_then(|event| self.keep(line, &event)) {
             self.bad.note(line, refused);
             // Every line counts towards the limit, the bad ones too.
             self.places.push((line, 0));
         }
         Ok(())
-    }
-
-    fn read(&self, line: usize, text: &[u8]) -> Result<Event, Refused> {
-        let event_id = || {
-            self.invented.set(true);
-            self.author.event_id(line)
-        };
-        let event = json::parse_event(
-            text,
-            &Defaults {
-                now: self.author.now,
-                tenant: DEFAULT_TENANT,
-                actor: DEFAULT_ACTOR,
-                event_id: &event_id,
-            },
-        )?;
-        door::check(&event)?;
-        Ok(event)
     }
 
     fn keep(&mut self, line: usize, event: &Event) -> Result<(), Refused> {

@@ -1,6 +1,9 @@
 //! Reading batches: no bytes do harm, and a batch is read whole or not at all.
 
-use super::lines::{Author, Form, parse};
+pub(crate) mod containers;
+
+use super::lines::{Author, Form, Parsed};
+use crate::Problem;
 use crate::tests::world::{ndjson, six_events};
 use proptest::prelude::*;
 use spine_schemas::time::Micros;
@@ -9,10 +12,15 @@ fn author() -> Author {
     Author::fixed(Some("key".to_owned()), Micros(7))
 }
 
+/// Reads a batch, with room for as much as it wants.
+fn parse(form: Form, text: &[u8], author: &Author, partitions: u32) -> Result<Parsed, Problem> {
+    super::lines::parse(form, text, author, partitions, &mut |_bytes| Ok(()))
+}
+
 proptest! {
     #[test]
     fn no_bytes_do_harm(text in proptest::collection::vec(any::<u8>(), 0..400)) {
-        for form in [Form::Lines, Form::Array] {
+        for form in [Form::Lines, Form::Array, Form::Container] {
             prop_assert!(parse(form, &text, &author(), 3).is_err());
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::{
     App, Code, Problem, Verdicts,
-    ask::{self, Asked},
+    ask::{self, Asked, Recall},
     log_records::LogRecords,
     query::DEFAULT_TENANT,
 };
@@ -58,7 +58,8 @@ async fn close<L: EventLog, S: RunStore, V: Verdicts>(
     let mut records = vec![ask::record(None, &event)?];
     records.extend(again);
     let partition = letter.partition;
-    let asked = ask::append_and_wait(app, partition, records, 1, Urgency::Normal).await?;
+    let control = Recall::Control;
+    let asked = ask::append_and_wait(app, partition, records, 1, Urgency::Normal, control).await?;
     let asked = ask::granted(app, asked)?;
     // Whoever comes next looks into the store; a store that lags is no reason to refuse this one.
     let _lagging = app.verdicts().stored(asked.partition, asked.offset).await;

@@ -75,6 +75,7 @@ codes! {
     1013 HeadTooLarge "head_too_large" 431 "The headers are too large" "Send fewer or shorter ones."
     1014 BadRequest "bad_request" 400 "The request cannot be read" "Correct it; the detail says what is wrong."
     1015 BodyBroken "body_broken" 400 "The body ended early" "Send it again."
+    1016 BadAvro "bad_avro" 400 "The body is not an Avro file that this route takes" "The detail names the place, or what its schema lacks."
 
     1101 InvalidField "invalid_field" 422 "A field is missing, wrong, or not allowed here" "The detail names the field."
     1102 ValueTooLarge "value_too_large" 422 "A value is over its limit" "Make it smaller; the detail names the field and the limit."
@@ -126,6 +127,10 @@ codes! {
     1308 NotReady "not_ready" 503 "The server is not ready" "Wait; the detail says for what."
     1309 NotStoredYet "not_stored_yet" 503 "The store has not caught up" "Come back after the time in Retry-After."
     1310 RequestTimeout "request_timeout" 503 "The request took too long" "Come back after the time in Retry-After; look whether it took effect."
+
+    1311 NotOwner "not_owner" 421 "Another process owns the partition" "Ask the address in the claim."
+    1312 NotStopped "not_stopped" 409 "The partition was not stopped" "Nothing is to be done."
+    1313 PartitionAbsent "partition_absent" 404 "There is no such partition" "GET /v1/partitions lists them."
 
     1401 Internal "internal" 500 "The server has a fault" "Report it with the server's log."
     1402 LogDamaged "log_damaged" 500 "The log cannot be read" "Stop the server and restore; its log names file and offset."

@@ -1,6 +1,7 @@
 //! `POST /v1/events`: what is appended, in which order, and what is said about it.
 
 use super::world::{TOPIC, World, ndjson, settings, six_events};
+use crate::events::tests::containers;
 use serde_json::{Value, json};
 use spine_log::{EventLog, PartitionReader, ReadLimit, TopicPartition};
 use spine_schemas::{
@@ -177,4 +178,43 @@ async fn a_run_in_record_mode_reads_back() {
     });
     assert_eq!(run, golden);
     assert!(run["ended_at"].as_str().unwrap().starts_with("2023-11-14T22:1"), "{run}");
+}
+
+#[tokio::test]
+async fn a_container_file_is_taken_like_lines() {
+    let world = World::new();
+    let lines = six_events("r1");
+    let file = containers::file(&containers::data(&lines), 2);
+    for (sent, kind) in
+        ["application/avro", "avro/binary", "application/vnd.apache.avro"].iter().enumerate()
+    {
+        let reply = world.send("/v1/events?wait=verdict", kind, file.clone(), &[]).await;
+        assert_eq!(reply.status, 202, "{}", reply.json());
+        let (first, last) = (6 * sent, 6 * sent + 5);
+        let span =
+            json!({"topic": TOPIC, "partition": 0, "first_offset": first, "last_offset": last});
+        assert_eq!(reply.json(), json!({"appended": 6, "dedupe": true, "positions": [span]}));
+    }
+    let run = world.get("/v1/runs/r1?at_least=17").await.json();
+    assert_eq!((&run["status"], &run["attempts"]), (&json!("completed"), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_bad_container_file_appends_nothing() {
+    let world = World::new();
+    let data = containers::data(&six_events("r1"));
+    let file = containers::file(&data, 2);
+    let cut =
+        world.send("/v1/events", "application/avro", file[..file.len() - 9].to_vec(), &[]).await;
+    let cut = cut.problem(400, "bad_avro");
+    assert!(cut["detail"].as_str().unwrap().contains("the file is cut"), "{cut}");
+    let empty = world.send("/v1/events", "application/avro", "", &[]).await;
+    empty.problem(400, "empty_body");
+    let at = file.windows(5).position(|window| window == b"\x08null").unwrap();
+    let mut snappy = file.clone();
+    snappy[at + 1..at + 5].copy_from_slice(b"lzma");
+    let problem = world.send("/v1/events", "application/avro", snappy, &[]).await;
+    let problem = problem.problem(415, "media_type");
+    assert_eq!(problem["detail"], "its codec is 'lzma'; write it with deflate or null");
+    assert!(read(&world, 0).await.is_empty(), "something was appended");
 }

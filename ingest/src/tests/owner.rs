@@ -122,6 +122,14 @@ impl Verdicts for Owner {
         self.reach(partition, offset).await
     }
 
+    async fn wait_here(&self, partition: u32, offset: u64) -> Result<Verdict, VerdictError> {
+        self.reach(partition, offset).await
+    }
+
+    fn resume(&self, _partition: u32, _actor: &str, _reason: &str) -> Result<u64, VerdictError> {
+        Err(VerdictError::NotStopped)
+    }
+
     async fn stored(&self, partition: u32, offset: u64) -> Result<(), VerdictError> {
         let of = TopicPartition::new(TOPIC, partition);
         let bounds = self.0.log.bounds(&of).await.map_err(|error| unavailable(&error))?;

@@ -67,7 +67,7 @@ pub(super) async fn closes_open_letters_once(store: &impl RunStore) {
         store.apply(closed).await.expect("apply");
         assert!(letter.close(&closing), "the sample is open");
         let mut again = tape.next(1);
-        let late = LetterClosing { by: "late".into(), ..closing };
+        let late = LetterClosing { by: "late".into(), offset: closing.offset + 1, ..closing };
         again.closings.push(LetterClosing { letter_id: samples::digest(99, "x"), ..late.clone() });
         again.closings.push(late);
         store.apply(again).await.expect("apply");

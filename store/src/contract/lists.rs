@@ -6,8 +6,7 @@ use spine_runs::{RunState, RunStatus, StepStatus};
 use std::{collections::BTreeSet, sync::Arc};
 
 async fn write(store: &impl RunStore, tape: &mut Tape, runs: &[RunState]) {
-    let mut batch = tape.next(1);
-    batch.runs.extend(runs.iter().map(samples::created));
+    let batch = tape.with(runs.iter().map(samples::created));
     store.apply(batch).await.expect("apply");
 }
 

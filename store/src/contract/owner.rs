@@ -8,8 +8,7 @@ use spine_schemas::{RunKey, time::Micros};
 const FAR: Micros = Micros(i64::MAX);
 
 async fn write(store: &impl RunStore, tape: &mut Tape, runs: &[RunState]) {
-    let mut batch = tape.next(1);
-    batch.runs.extend(runs.iter().map(samples::created));
+    let batch = tape.with(runs.iter().map(samples::created));
     store.apply(batch).await.expect("apply");
 }
 
@@ -26,7 +25,7 @@ pub(super) async fn pages_open_runs(store: &impl RunStore) {
     for (tenant, first) in [("b", 0), ("a", 100), ("a-1", 200)] {
         for number in 0..11 {
             let run = samples::run(tenant, &format!("r{number}"), first + number);
-            let ended = samples::ended(run.clone(), RunStatus::Failed, number);
+            let ended = samples::ended(run.clone(), RunStatus::Failed, first + number + 1);
             let is_open = number % 3 != 0;
             write(store, &mut tape, &[run]).await;
             if is_open {
@@ -77,14 +76,18 @@ pub(super) async fn moves_and_drops_timers(store: &impl RunStore) {
     let mut tape = Tape::new(0);
     let found = async || store.due_runs(0, FAR, 10).await.expect("due");
     let key = RunKey::new("default", "r");
-    for due_at in [at(9), at(3), at(3), Micros(0), at(20)] {
-        write(store, &mut tape, &[due("r", due_at)]).await;
+    let moved = |due_at, version| samples::at_version(due("r", due_at), version);
+    for (due_at, version) in [at(9), at(3), at(3), Micros(0), at(20)].into_iter().zip(200..) {
+        write(store, &mut tape, &[moved(due_at, version)]).await;
         assert_eq!(found().await, [(due_at, key.clone())]);
     }
-    write(store, &mut tape, &[samples::run("default", "r", 0)]).await;
+    let mut idle = moved(at(0), 210);
+    idle.steps.clear();
+    write(store, &mut tape, &[idle]).await;
     assert_eq!(found().await, [], "nothing is due without an event");
-    write(store, &mut tape, &[due("r", at(4))]).await;
-    let ended = samples::ended(due("r", at(4)), RunStatus::Cancelled, 8);
+    write(store, &mut tape, &[moved(at(4), 211)]).await;
+    assert_eq!(found().await, [(at(4), key.clone())]);
+    let ended = samples::ended(due("r", at(4)), RunStatus::Cancelled, 212);
     write(store, &mut tape, &[ended]).await;
     assert_eq!(found().await, [], "an ended run has no timer");
     assert_eq!(store.open_runs(0, None, 10).await.expect("open").rows, []);

@@ -27,6 +27,16 @@ impl Tape {
         Self { partition, expected: None }
     }
 
+    /// A batch of changed runs that moves progress to the newest event that any of them knows of.
+    pub fn with(&mut self, runs: impl IntoIterator<Item = RunChange>) -> StoreBatch {
+        let runs: Vec<RunChange> = runs.into_iter().collect();
+        let next = self.expected.map_or(0, |before| before + 1);
+        let newest = runs.iter().map(|change| change.offset).max().unwrap_or(0);
+        let mut batch = self.next(newest.max(next) - next + 1);
+        batch.runs = runs;
+        batch
+    }
+
     /// An empty batch that moves progress by `events`, at least 1.
     pub fn next(&mut self, events: u64) -> StoreBatch {
         let expected = self.expected;
@@ -85,9 +95,14 @@ pub fn digest(number: u64, text: &str) -> Digest {
 }
 
 /// A change that brings a run and all its steps to a store that did not know it.
+///
+/// Whoever changes a sample again gives run and steps a later `last_offset`: a store may rest on
+/// it that equal versions are equal in all they hold.
 pub fn created(run: &RunState) -> RunChange {
     let steps = run.steps.keys().cloned().collect();
-    RunChange { run: Arc::new(run.clone()), offset: run.last_offset, steps, created: true }
+    let versions = run.steps.values().map(|step| step.last_offset);
+    let offset = versions.chain([run.last_offset]).max().unwrap_or_default();
+    RunChange { run: Arc::new(run.clone()), offset, steps, created: true }
 }
 
 /// A change of a run that the store knows, with all its steps.
@@ -133,6 +148,14 @@ pub fn run(tenant: &str, run_id: &str, offset: u64) -> RunState {
 pub fn ended(mut run: RunState, status: RunStatus, offset: u64) -> RunState {
     run.status = status;
     run.ended_at = Some(at(offset));
+    run.last_offset = offset;
+    run.last_at = at(offset);
+    run
+}
+
+/// The same run after an event that changed nothing else.
+#[must_use]
+pub fn at_version(mut run: RunState, offset: u64) -> RunState {
     run.last_offset = offset;
     run.last_at = at(offset);
     run

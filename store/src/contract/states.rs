@@ -20,8 +20,7 @@ pub(super) async fn loads_what_was_stored(store: &impl RunStore) {
         samples::with_step(samples::run("t-1", "step", 2), samples::step("a", 2)),
         samples::ended(samples::full_run("default", "ended", 3), RunStatus::Degraded, 9),
     ];
-    let mut batch = tape.next(10);
-    batch.runs.extend(runs.iter().map(samples::created));
+    let batch = tape.with(runs.iter().map(samples::created));
     store.apply(batch).await.expect("apply");
     for run in &runs {
         assert_eq!(load(store, &run.key).await, *run);
@@ -32,8 +31,7 @@ pub(super) async fn loads_what_was_stored(store: &impl RunStore) {
 pub(super) async fn loads_in_the_order_asked(store: &impl RunStore) {
     let mut tape = Tape::new(0);
     let (a, b) = (samples::run("default", "a", 0), samples::run("default", "b", 1));
-    let mut batch = tape.next(2);
-    batch.runs.extend([samples::created(&a), samples::created(&b)]);
+    let batch = tape.with([samples::created(&a), samples::created(&b)]);
     store.apply(batch).await.expect("apply");
     let absent = RunKey::new("default", "c");
     let keys = [b.key.clone(), absent, a.key.clone(), b.key.clone()];
@@ -48,21 +46,16 @@ pub(super) async fn writes_changed_steps_only(store: &impl RunStore) {
     let mut tape = Tape::new(0);
     let run = samples::with_step(samples::run("default", "r", 0), samples::step("a", 0));
     let mut run = samples::with_step(run, samples::step("b", 1));
-    let mut batch = tape.next(2);
-    batch.runs.push(samples::created(&run));
-    store.apply(batch).await.expect("apply");
-    run = samples::with_step(run, samples::waiting_step("b", 1, samples::at(7)));
-    run = samples::with_step(run, samples::full_step("c", 2));
-    run.last_offset = 2;
+    store.apply(tape.with([samples::created(&run)])).await.expect("apply");
+    let mut waiting = samples::waiting_step("b", 1, samples::at(7));
+    waiting.last_offset = 2;
+    run = samples::with_step(run, waiting);
+    let added = samples::full_step("c", 2);
+    run.last_offset = added.last_offset;
+    run = samples::with_step(run, added);
     let steps = run.steps.keys().filter(|key| **key != StepKey::named("a")).cloned().collect();
-    let mut batch = tape.next(1);
-    batch.runs.push(RunChange {
-        run: Arc::new(run.clone()),
-        offset: run.last_offset,
-        steps,
-        created: false,
-    });
-    store.apply(batch).await.expect("apply");
+    let change = RunChange { steps, ..samples::changed(&run) };
+    store.apply(tape.with([change])).await.expect("apply");
     assert_eq!(load(store, &run.key).await, run);
 }
 
@@ -73,8 +66,7 @@ pub(super) async fn same_rows_again_change_nothing(store: &impl RunStore) {
     let filter = RunFilter::default();
     let mut before = None;
     for _ in 0..3 {
-        let mut batch = tape.next(1);
-        batch.runs.push(samples::created(&run));
+        let mut batch = tape.with([samples::created(&run)]);
         batch.letters.push(samples::letter(1, 0, 0));
         store.apply(batch).await.expect("apply");
         let seen = (
@@ -106,8 +98,7 @@ pub(super) async fn keeps_large_and_odd_values(store: &impl RunStore) {
         run.seen = (0..10_000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
         runs.push(run);
     }
-    let mut batch = tape.next(20);
-    batch.runs.extend(runs.iter().map(samples::created));
+    let batch = tape.with(runs.iter().map(samples::created));
     store.apply(batch).await.expect("apply");
     for run in &runs {
         assert_eq!(load(store, &run.key).await, *run);
@@ -121,19 +112,16 @@ pub(super) async fn keeps_large_and_odd_values(store: &impl RunStore) {
 pub(super) async fn clears_what_became_absent(store: &impl RunStore) {
     let mut tape = Tape::new(0);
     let full = samples::full_run("default", "r", 0);
-    let mut batch = tape.next(1);
-    batch.runs.push(samples::created(&full));
-    store.apply(batch).await.expect("apply");
-    let mut bare = samples::run("default", "r", 0);
+    store.apply(tape.with([samples::created(&full)])).await.expect("apply");
+    let mut bare = samples::at_version(samples::run("default", "r", 0), 40);
     bare.created = Arc::clone(&full.created);
     bare.created_digest = full.created_digest;
     for key in full.steps.keys() {
         let mut step = samples::step("x", 0);
         step.key = key.clone();
+        step.last_offset = 40;
         bare = samples::with_step(bare, step);
     }
-    let mut batch = tape.next(1);
-    batch.runs.push(samples::changed(&bare));
-    store.apply(batch).await.expect("apply");
+    store.apply(tape.with([samples::changed(&bare)])).await.expect("apply");
     assert_eq!(load(store, &bare.key).await, bare);
 }

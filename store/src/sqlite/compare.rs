@@ -4,7 +4,11 @@
 //! log means. Both files are read in one transaction each, row by row, so that memory stays flat.
 
 use super::{open, read};
-use crate::{Result, limits::COMPARE_BUCKETS};
+use crate::{
+    Comparison, Difference, ProgressDifference, Result, TableComparison,
+    comparison::{progress_differences, shorten, show_bytes},
+    limits::COMPARE_BUCKETS,
+};
 use rusqlite::{
     Connection, OptionalExtension, Row, Rows, Statement,
     types::{Value, ValueRef},
@@ -33,66 +37,6 @@ const TABLES: [Table; 10] = [
     Table { name: "open_runs", key: 3, bucket: 3 },
     Table { name: "refusals", key: 2, bucket: 2 },
 ];
-
-/// Characters of a value that a difference shows.
-const SHOWN_CHARS: usize = 120;
-
-/// What a comparison found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Comparison {
-    /// Every compared table, in a fixed order.
-    pub tables: Vec<TableComparison>,
-    /// The first differing rows, in the order of tables and keys, at most as many as asked.
-    pub differences: Vec<Difference>,
-    /// Partitions whose stored offsets differ; their rows then differ too, and rightly so.
-    pub progress: Vec<ProgressDifference>,
-}
-
-impl Comparison {
-    /// Whether all rows are equal.
-    pub fn is_equal(&self) -> bool {
-        self.tables.iter().all(|table| table.differing_buckets == 0)
-    }
-}
-
-/// One table of both stores.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableComparison {
-    /// Its name.
-    pub table: &'static str,
-    /// Rows in the first and in the second store.
-    pub rows: [u64; 2],
-    /// Digest of all rows in the first and in the second store.
-    pub digests: [Digest; 2],
-    /// Of [`COMPARE_BUCKETS`] buckets, how many differ.
-    pub differing_buckets: usize,
-}
-
-/// A row that one store lacks, or a column that differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// The table.
-    pub table: &'static str,
-    /// The row's key, for people.
-    pub key: String,
-    /// The column; `None` when a whole row is missing.
-    pub column: Option<String>,
-    /// The first store's value, shortened; `None` when it lacks the row.
-    pub left: Option<String>,
-    /// The second store's value, shortened; `None` when it lacks the row.
-    pub right: Option<String>,
-}
-
-/// A partition that the stores have followed to different offsets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProgressDifference {
-    /// The partition.
-    pub partition: u32,
-    /// Offset in the first store.
-    pub left: Option<u64>,
-    /// Offset in the second store.
-    pub right: Option<u64>,
-}
 
 /// Compares two store files and reports at most `limit` differences. Blocks; other processes may
 /// write meanwhile, each file is seen as it was at one moment.
@@ -126,17 +70,11 @@ pub fn compare(left: &Path, right: &Path, limit: usize) -> Result<Comparison> {
 }
 
 fn compare_progress(left: &Connection, right: &Connection) -> Result<Vec<ProgressDifference>> {
-    let mut partitions = std::collections::BTreeMap::new();
-    for (partition, progress) in read::all_progress(left)? {
-        partitions.insert(partition, (Some(progress.offset), None));
-    }
-    for (partition, progress) in read::all_progress(right)? {
-        partitions.entry(partition).or_insert((None, None)).1 = Some(progress.offset);
-    }
-    let differing = partitions.into_iter().filter(|(_, (left, right))| left != right);
-    Ok(differing
-        .map(|(partition, (left, right))| ProgressDifference { partition, left, right })
-        .collect())
+    let offsets = |connection| -> Result<Vec<(u32, u64)>> {
+        let all = read::all_progress(connection)?;
+        Ok(all.into_iter().map(|(partition, progress)| (partition, progress.offset)).collect())
+    };
+    Ok(progress_differences(offsets(left)?, offsets(right)?))
 }
 
 struct TableDigests {
@@ -343,13 +281,7 @@ fn show(value: &Value) -> String {
         Value::Integer(number) => number.to_string(),
         Value::Real(number) => number.to_string(),
         Value::Text(text) => text.clone(),
-        Value::Blob(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) if bytes.len() != 32 => text.to_owned(),
-            _ => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        },
+        Value::Blob(bytes) => show_bytes(bytes),
     };
-    match text.char_indices().nth(SHOWN_CHARS) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
+    shorten(text)
 }

@@ -13,11 +13,12 @@ mod read;
 mod write;
 mod write_runs;
 
+pub use crate::comparison::{Comparison, Difference, ProgressDifference, TableComparison};
 use crate::{
     DecisionRow, EventRow, LetterRow, LetterStatus, Page, Progress, RefusalRow, Result, RunFilter,
     RunRow, RunStore, StoreBatch, limits, metrics,
 };
-pub use compare::{Comparison, Difference, ProgressDifference, TableComparison, compare};
+pub use compare::compare;
 use lane::Lane;
 use open::Place;
 use rusqlite::Connection;

@@ -5,7 +5,10 @@ use spine_log::Record;
 use spine_runs::{AttemptEnd, AttemptState, Place, Reason, RunState, StepState};
 use spine_schemas::{
     Body, DeadLetter, Digest, ErrorClass, Event, LetterAttempt, LetterSource, PartitionEvent,
-    RecordClass, RunKey, StepError, StepEvent, Then, limits, time::Micros,
+    RecordClass, RunKey, StepError, StepEvent, Then,
+    codec::{self, SchemaBook},
+    limits,
+    time::Micros,
 };
 use spine_store::{LetterClosing, LetterKind, LetterRow, LetterStatus};
 use std::sync::Arc;
@@ -158,6 +161,19 @@ pub(super) fn step_row(partition: u32, run: &RunKey, step: &StepState) -> Option
 }
 
 /// The row of a record's letter.
+impl LetterDue {
+    /// The event in a record that was set aside, as whoever decided it could read it. What was not
+    /// readable then stays so: a schema that came later must not make a replay's row another one.
+    pub(crate) fn event_in(&self, original: &Record, book: &SchemaBook) -> Option<Event> {
+        match self {
+            Self::Record { class: RecordClass::WrongPartition, .. } => {
+                codec::decode(original.value.as_deref()?, book).ok()
+            }
+            Self::Record { .. } | Self::Step { .. } => None,
+        }
+    }
+}
+
 pub(super) fn record_row(
     letter_id: Digest,
     partition: u32,

@@ -113,6 +113,11 @@ impl Attempts {
         self.runs.keys().filter(|key| self.has_outcomes(key)).cloned().collect()
     }
 
+    /// Whether every attempt has ended and its outcome is on its way into the log, or there.
+    pub(super) fn all_appended(&self) -> bool {
+        self.open.values().all(|attempt| attempt.appended)
+    }
+
     /// Outcomes are appended again by whoever holds them until they have been read.
     pub(super) fn append_again(&mut self) {
         for attempt in self.open.values_mut() {
@@ -143,7 +148,8 @@ where
     T: Tools,
     C: Clock,
 {
-    /// Acts on a start that was accepted under the current claim and read after it.
+    /// Acts on a start that was accepted under the current claim and read after it. An owner that
+    /// is about to go hands it back instead.
     pub(super) fn act(&mut self, run: &RunState, step: &StepState, live: &Live) {
         let attempt = Attempt {
             run: run.key.clone(),
@@ -155,6 +161,12 @@ where
         };
         let lease = live.lease;
         self.attempts.insert(lease, attempt);
+        if self.drain_until.is_some() {
+            let released = StepEvent::Released { attempt: live.attempt, lease, error: None };
+            let outcome = vec![Body::Step(run.key.run_id.clone(), step.key.clone(), released)];
+            self.outcome_due(lease, outcome);
+            return;
+        }
         let plan = run.created.plan.as_ref();
         if let Some(fault) = plan.and_then(|plan| plan.fault(&step.key, live.attempt)) {
             let outcome = injected(run, &step.key, live, fault);

@@ -17,6 +17,8 @@ pub(super) enum Written {
     Claim(spine_log::Result<Appended>),
     /// Of batches of these runs.
     Batches(Vec<RunKey>, spine_log::Result<Appended>),
+    /// Of outcomes of these runs, with nothing that rests on them.
+    Outcomes(Vec<RunKey>, spine_log::Result<Appended>),
 }
 
 /// Batches under way. While a run's batch has not been read back, nothing more is decided for it.
@@ -126,20 +128,23 @@ where
         let Outbox { records, runs, outcome } = std::mem::take(outbox);
         fault_points::reach("decided");
         metrics::observe_decided(records.len());
+        let decided = self.claim.held().is_some() && !self.holding.is_held();
         let urgency = if outcome { Urgency::Outcome } else { Urgency::Normal };
         let (log, tp) = (self.node.log.clone(), self.tp.clone());
         self.writes.spawn(async move {
             let result = log.append(&tp, records, urgency).await;
-            Written::Batches(runs, result)
+            if decided { Written::Batches(runs, result) } else { Written::Outcomes(runs, result) }
         });
     }
 
     /// An append ended. Success shows when the records are read back; after a failure that left
     /// nothing behind the runs are tried again; after an ambiguous one the owner claims anew.
     pub(super) fn written(&mut self, written: Written) -> Result<()> {
-        let (runs, result) = match written {
-            Written::Claim(result) => (Vec::new(), result),
-            Written::Batches(runs, result) => (runs, result),
+        let (runs, repeatable, result) = match written {
+            Written::Claim(result) => (Vec::new(), false, result),
+            Written::Batches(runs, result) => (runs, false, result),
+            // Outcomes may be in the log twice: the second one folds to nothing.
+            Written::Outcomes(runs, result) => (runs, true, result),
         };
         let Err(error) = result else {
             self.appends.pause = Duration::ZERO;
@@ -154,9 +159,14 @@ where
         self.appends.paused_until = Some(Instant::now() + self.appends.pause);
         if runs.is_empty() {
             self.claim.give_up();
-        } else if error.is_ambiguous() {
+            return Ok(());
+        }
+        let ambiguous = error.is_ambiguous() && !repeatable;
+        if ambiguous {
             self.claim.renew();
-        } else {
+        }
+        // An owner that goes claims no more; it still appends the outcomes that it holds.
+        if !ambiguous || self.drain_until.is_some() {
             for key in runs {
                 self.appends.latched.remove(&key);
                 self.attempts.append_again_of(&key);

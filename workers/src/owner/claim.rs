@@ -1,7 +1,7 @@
 //! Claims: compare-and-set in log order. Nothing is decided before the own claim was read back.
 
 use super::{Owner, append::Written};
-use crate::{Clock, Result, limits, tools::Tools};
+use crate::{Clock, Error, Result, limits, tools::Tools, verdicts::Phase};
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, Urgency};
 use spine_runs::FOLD_VERSION;
@@ -82,9 +82,11 @@ where
     /// Claims the partition for the first time, and reads ahead to the claim, so that everything
     /// that earlier owners set aside is known before anything is folded. `false` when told to stop.
     pub(super) async fn claim_first(&mut self) -> Result<bool> {
-        self.node.hub.set_ready(self.tp.partition, Err("catching up".into()));
+        let phase = Phase::Waiting("catching up".into());
+        self.node.hub.set_phase(self.tp.partition, phase);
         let mut pause = limits::CLAIM_FIRST;
-        while !*self.stop.borrow() {
+        while !self.orders.must_go() {
+            self.check_claim()?;
             let (event_id, value) = self.next_claim();
             let appended = self.append_control(value).await?;
             self.scan_to(appended.last_offset + 1).await?;
@@ -100,11 +102,32 @@ where
     }
 
     /// Claims again when it is time, unless the process is stopping.
-    pub(super) fn claim_if_due(&mut self) {
+    pub(super) fn claim_if_due(&mut self) -> Result<()> {
         let due = self.claim.due_at().is_some_and(|at| at <= Instant::now());
         if due && self.drain_until.is_none() {
+            self.check_claim()?;
             self.append_claim();
         }
+        Ok(())
+    }
+
+    /// Whether the newest claim in the log is one that this owner may claim over.
+    fn check_claim(&self) -> Result<()> {
+        let config = &self.node.config;
+        let Some(newest) = self.scan.newest_claim() else { return Ok(()) };
+        if newest.partitions != self.partitions {
+            return Err(Error::PartitionsChanged { from: newest.partitions, to: self.partitions });
+        }
+        let own = self.node.store.store_id();
+        if config.private_store && !config.take_over && newest.store_id != own {
+            return Err(Error::OtherStore {
+                partition: self.tp.partition,
+                store_id: newest.store_id.clone(),
+                worker: newest.worker.clone(),
+                own: own.to_owned(),
+            });
+        }
+        Ok(())
     }
 
     fn append_claim(&mut self) {
@@ -168,6 +191,10 @@ where
 
     /// A claim was folded: ours, so that decisions may begin, or another one's, so that they end.
     pub(super) fn claim_folded(&mut self, event: &Event, applied: bool, offset: u64, at: Micros) {
+        if let (true, Body::Partition(PartitionEvent::OwnerClaimed(claim))) = (applied, &event.body)
+        {
+            self.node.hub.note_claim(self.tp.partition, offset, &claim.address);
+        }
         let ours = match &self.claim.state {
             State::Made(event_id) => *event_id == event.event_id,
             State::Wanted | State::WantedAt(_) | State::Held(_) => false,

@@ -1,10 +1,14 @@
 //! Deciding: for each run that something happened to, the batch that follows from it.
 
 use super::{Owner, append::Outbox, claim::Held};
-use crate::{Clock, Result, limits, tools::Tools};
+use crate::{Clock, Result, limits, tools::Tools, verdicts::Phase};
 use spine_log::EventLog;
 use spine_runs::{RunState, Slots, ahead, wake_at};
-use spine_schemas::{RunKey, time::Micros};
+use spine_schemas::{
+    RunKey,
+    mutants::{Mutant, planted},
+    time::Micros,
+};
 use spine_store::RunStore;
 use std::sync::Arc;
 
@@ -17,12 +21,13 @@ where
 {
     /// Decides for the runs that are ready. Runs that found no slot stay ready.
     pub(super) async fn decide_ready(&mut self) -> Result<()> {
-        let Some(held) = self.claim.held() else {
-            return Ok(());
-        };
         if self.appends.is_paused() {
             return Ok(());
         }
+        let held = self.claim.held().filter(|_| !self.holding.is_held());
+        let Some(held) = held else {
+            return self.outcomes_only();
+        };
         let mut ready: Vec<RunKey> = std::mem::take(&mut self.ready).into_iter().collect();
         self.wake_starved(&mut ready);
         if ready.is_empty() {
@@ -78,7 +83,7 @@ where
         ready.extend(self.starved.drain(..count));
     }
 
-    fn owner_view(&self, held: Held, now: Micros) -> spine_runs::Owner<'_> {
+    pub(super) fn owner_view(&self, held: Held, now: Micros) -> spine_runs::Owner<'_> {
         spine_runs::Owner {
             now,
             claim: held.offset,
@@ -93,6 +98,7 @@ where
     /// Sets the timer of a run for which nothing was to be done at `now`. It must be the time of that
     /// decision: by a later clock, what became due in between would neither be done nor waited for.
     fn arm(&mut self, run: &Arc<RunState>, held: Held, now: Micros) {
+        let now = if planted(Mutant::LostWakeUp) { self.node.clock.now() } else { now };
         let wake = wake_at(run, &self.owner_view(held, now));
         self.timers.set(&run.key, wake);
     }
@@ -120,14 +126,24 @@ where
         let partition = self.tp.partition;
         let store = self.node.store.clone();
         let page = || store.open_runs(partition, after.as_deref(), limits::SWEEP_RUNS);
-        let page = Self::patiently(&self.stop, page).await?;
+        let page = Self::patiently(&self.orders, page).await?;
         self.sweep = page.next.map(Some);
         self.ready.extend(page.rows);
         if self.sweep.is_none() {
             tracing::info!(partition, "caught up");
-            self.node.hub.set_ready(partition, Ok(()));
+            self.tell_phase();
         }
         Ok(())
+    }
+
+    /// Tells whether the partition is ready, unless something else is the matter with it.
+    pub(super) fn tell_phase(&self) {
+        if self.drain_until.is_none() && !self.holding.is_flooded() {
+            let caught_up = self.claim.held().is_some() && self.sweep.is_none();
+            let behind = || Phase::Waiting("catching up".into());
+            let phase = if caught_up { Phase::Ready } else { behind() };
+            self.node.hub.set_phase(self.tp.partition, phase);
+        }
     }
 
     /// Whether the sweep has more to do and can go on.
@@ -146,7 +162,7 @@ where
         missing.dedup();
         let partition = self.tp.partition;
         let store = self.node.store.clone();
-        let states = Self::patiently(&self.stop, || store.load_runs(partition, &missing)).await?;
+        let states = Self::patiently(&self.orders, || store.load_runs(partition, &missing)).await?;
         for (key, state) in missing.into_iter().zip(states) {
             self.cache.insert(key, state);
         }

@@ -47,10 +47,7 @@ where
                 let original =
                     if *offset == *at { decided } else { self.original(*offset).await? };
                 if *offset != *at {
-                    let event = original
-                        .value
-                        .as_deref()
-                        .and_then(|value| codec::decode(value, &self.node.book).ok());
+                    let event = due.event_in(&original, &self.node.book);
                     self.fold.open_record_letter(due, &original, event.as_ref());
                 }
                 let id = keys::record_letter_id(self.node.log.log_id(), &topic, partition, *offset);
@@ -70,7 +67,7 @@ where
         loop {
             match self.node.log.append(to, records.clone(), Urgency::Outcome).await {
                 Ok(appended) => return Ok(appended),
-                Err(error) if super::is_transient(&error) && !*self.stop.borrow() => {
+                Err(error) if super::is_transient(&error) && !self.orders.must_go() => {
                     tracing::warn!(%to, %error, "append failed, trying again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(limits::RETRY_MOST);

@@ -7,7 +7,7 @@ use crate::{
 };
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, Urgency};
-use spine_runs::{Holder, Live, RunState, StepState};
+use spine_runs::{Holder, Live, RunState, Slots, StepState, decide, wake_at};
 use spine_schemas::{
     Body, DeadLetter, Event, LetterSource, RunKey, StepEvent, StepKey, codec,
     mutants::{Mutant, planted},
@@ -26,6 +26,32 @@ where
     T: Tools,
     C: Clock,
 {
+    /// After each turn: every open run is awake. Something of it is under way, or it waits for a slot,
+    /// or it will be looked at when there is something to do for it.
+    pub(super) fn check_awake(&self) {
+        let settled = self.sweep.is_none() && self.drain_until.is_none();
+        let Some(held) = self.claim.held().filter(|_| settled && !self.holding.is_held()) else {
+            return;
+        };
+        let view = self.owner_view(held, self.node.clock.now());
+        for run in self.cache.runs() {
+            let key = &run.key;
+            let under_way = self.appends.is_latched(key) || self.ready.contains(key);
+            if under_way || self.attempts.has_outcomes(key) || self.starved.contains(key) {
+                continue;
+            }
+            let decided = decide(run, &view, &mut Slots::unlimited());
+            let to_do = (!decided.bodies.is_empty()).then_some(view.now);
+            if let Some(at) = to_do.or_else(|| wake_at(run, &view)) {
+                let looks_at = self.timers.looks_at(key);
+                assert!(
+                    looks_at.is_some_and(|looks_at| looks_at <= at),
+                    "{key} sleeps: {decided:?} at {at}, looked at {looks_at:?}"
+                );
+            }
+        }
+    }
+
     /// Acts on what was only decided.
     pub(super) fn act_early(&mut self, key: &RunKey, events: &[Event]) {
         for event in events {

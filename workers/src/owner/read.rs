@@ -1,7 +1,7 @@
 //! Reading and folding: what each record means for the state, for letters and for those who wait.
 
 use super::{Owner, start};
-use crate::{Clock, Error, Result, materialize::Folded, metrics, tools::Tools};
+use crate::{Clock, Error, Result, materialize::Folded, metrics, order::Orders, tools::Tools};
 use spine_log::{EventLog, Record};
 use spine_runs::{FOLD_VERSION, Verdict};
 use spine_schemas::{
@@ -10,19 +10,20 @@ use spine_schemas::{
 };
 use spine_store::RunStore;
 use std::future::Future;
-use tokio::sync::watch;
 
 /// What a record turns out to be.
 pub(crate) enum Read {
     Event(Box<Event>),
     Bad(RecordClass, String),
+    /// An owner's decision in the log says to pass over it.
+    Aside,
 }
 
 impl Read {
     pub(crate) fn event(&self) -> Option<&Event> {
         match self {
             Self::Event(event) => Some(event),
-            Self::Bad(..) => None,
+            Self::Bad(..) | Self::Aside => None,
         }
     }
 }
@@ -76,22 +77,20 @@ where
     T: Tools,
     C: Clock,
 {
-    /// Folds everything that was read, up to a bad record about which nothing is decided yet.
+    /// Folds everything that was read, up to a record that must wait.
     pub(super) async fn fold_unread(&mut self) -> Result<()> {
-        let records: Vec<Record> = self.unread.drain(..).collect();
-        let mut events = Vec::with_capacity(records.len());
-        for record in records {
+        let mut events = Vec::with_capacity(self.unread.len());
+        while let Some(record) = self.unread.pop_front() {
             self.scan.take(&record, &self.node.book);
-            let read = read_event(&record, self.tp.partition, self.partitions, &self.node.book)?;
+            let read = self.read(&record)?;
+            if self.must_wait(&record, &read) {
+                self.unread.push_front(record);
+                break;
+            }
             events.push((record, read));
         }
-        let keys: Vec<RunKey> = events
-            .iter()
-            .filter_map(|(_, read)| match read {
-                Read::Event(event) => event.run_key(),
-                Read::Bad(..) => None,
-            })
-            .collect();
+        let keys: Vec<RunKey> =
+            events.iter().filter_map(|(_, read)| read.event()?.run_key()).collect();
         self.load(keys.iter()).await?;
         let mut due = Vec::new();
         let mut last = None;
@@ -106,6 +105,7 @@ where
                     }
                 }
                 Read::Bad(class, message) => self.pass_bad(&record, class, message).await?,
+                Read::Aside => self.fold.pass_over(&record),
             }
         }
         self.publish(due).await?;
@@ -114,6 +114,13 @@ where
             self.node.hub.set_folded(self.tp.partition, offset);
         }
         Ok(())
+    }
+
+    fn read(&self, record: &Record) -> Result<Read> {
+        if self.scan.is_set_aside(record.offset) {
+            return Ok(Read::Aside);
+        }
+        read_event(record, self.tp.partition, self.partitions, &self.node.book)
     }
 
     /// What an event means for the owner itself.
@@ -161,7 +168,7 @@ where
         class: RecordClass,
         message: String,
     ) -> Result<()> {
-        while !self.scan.set_aside.contains_key(&record.offset) {
+        while !self.scan.is_set_aside(record.offset) {
             self.decide_about(record, class, message.clone()).await?;
         }
         tracing::warn!(partition = self.tp.partition, offset = record.offset, %class, message,
@@ -182,6 +189,7 @@ where
             return Err(spine_log::Error::Unavailable(message.into()).into());
         };
         self.batches += 1;
+        let message = self.holding.with_resumed(message);
         let event_id = format!("aside-{claim}-{}-{}", record.offset, self.batches);
         let body = PartitionEvent::RecordDeadLettered { offset: record.offset, class, message };
         let event = self.control_event(event_id, Some(claim), body);
@@ -191,10 +199,7 @@ where
     }
 
     /// Calls the store until it answers; a store outage delays, it loses nothing.
-    pub(super) async fn patiently<R, F>(
-        stop: &watch::Receiver<bool>,
-        call: impl Fn() -> F + Send,
-    ) -> Result<R>
+    pub(super) async fn patiently<R, F>(orders: &Orders, call: impl Fn() -> F + Send) -> Result<R>
     where
         F: Future<Output = spine_store::Result<R>> + Send,
     {
@@ -202,7 +207,7 @@ where
         loop {
             match call().await {
                 Ok(value) => return Ok(value),
-                Err(error) if error.is_retryable() && !*stop.borrow() => {
+                Err(error) if error.is_retryable() && !orders.must_go() => {
                     tracing::warn!(%error, "store call failed");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(crate::limits::RETRY_MOST);

@@ -2,16 +2,21 @@
 //! set aside between the store's progress and now.
 
 use super::{Node, Owner, act::Attempts, append::Appends, claim::ClaimPhase, timers::Timers};
-use crate::{Clock, Error, Result, chain, limits, materialize::Materializer, tools::Tools};
+use crate::{
+    Clock, Error, Result, chain, limits,
+    materialize::Materializer,
+    order::{Order, Orders},
+    tools::Tools,
+};
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use spine_runs::{PartitionState, Place, Verdict, fold};
 use spine_schemas::{
-    Body, Event, PartitionEvent, codec,
+    Body, Claim, Event, PartitionEvent, codec,
     mutants::{Mutant, planted},
 };
 use spine_store::{Progress, RunStore};
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 
 /// Control events read ahead of the fold: claims, and the records that owners set aside.
 ///
@@ -22,7 +27,7 @@ pub(crate) struct Scan {
     state: PartitionState,
     next_offset: u64,
     /// Bad records with an accepted decision, and the offset of that decision.
-    pub(crate) set_aside: BTreeMap<u64, u64>,
+    set_aside: BTreeMap<u64, u64>,
 }
 
 impl Scan {
@@ -49,6 +54,17 @@ impl Scan {
     /// Offset of the newest claim that was scanned.
     pub(crate) fn current_claim(&self) -> Option<u64> {
         self.state.claim.as_ref().map(|claim| claim.offset)
+    }
+
+    /// The newest claim that was scanned.
+    pub(crate) fn newest_claim(&self) -> Option<&Claim> {
+        self.state.claim.as_ref().map(|claim| &claim.claim)
+    }
+
+    /// Whether an owner decided to set the record at an offset aside. The decision rules, whatever
+    /// the record seems to be by now, so that everybody folds the same.
+    pub(crate) fn is_set_aside(&self, offset: u64) -> bool {
+        self.set_aside.contains_key(&offset)
     }
 
     /// Takes one record; gives the control event in it, with its verdict.
@@ -98,7 +114,7 @@ where
     pub(super) async fn start(
         node: Node<L, S, T, C>,
         partition: u32,
-        stop: watch::Receiver<bool>,
+        orders: Orders,
     ) -> Result<Option<Self>> {
         let tp = TopicPartition::new(node.config.topic.clone(), partition);
         let letters_to = TopicPartition::new(format!("{}.dlq", node.config.topic), partition);
@@ -108,8 +124,10 @@ where
             check_same_log(&node.log, &tp, progress).await?;
         }
         let stored = progress.as_ref().map(|progress| progress.offset);
-        if let Some(offset) = stored {
-            node.hub.begin_after(partition, offset);
+        node.hub.begin_after(partition, stored);
+        let claim = progress.as_ref().and_then(|progress| progress.partition_state.claim.as_ref());
+        if let Some(claim) = claim {
+            node.hub.note_claim(partition, claim.offset, &claim.claim.address);
         }
         let scan = Scan::new(partition, progress.as_ref());
         let fold = Materializer::new(partition, tp.topic.clone(), node.log.log_id(), progress);
@@ -124,6 +142,7 @@ where
             partitions,
             reader,
             unread: std::collections::VecDeque::new(),
+            holding: super::hold::Holding::default(),
             scan,
             fold,
             cache: crate::cache::RunCache::default(),
@@ -144,7 +163,8 @@ where
             #[cfg(feature = "mutants")]
             early: Default::default(),
             drain_until: None,
-            stop,
+            order: Order::Own,
+            orders,
             node,
         };
         let end = owner.node.log.bounds(&owner.tp).await?.end;

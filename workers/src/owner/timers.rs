@@ -36,6 +36,13 @@ impl Timers {
         }
     }
 
+    /// By when a run is looked at again: by its own timer, or when those left to the store are read.
+    #[cfg(feature = "mutants")]
+    pub(super) fn looks_at(&self, key: &RunKey) -> Option<Micros> {
+        let own = self.by_run.get(key).copied();
+        own.into_iter().chain(self.left).min()
+    }
+
     fn take_due(&mut self, now: Micros) -> Vec<RunKey> {
         let mut due = Vec::new();
         while let Some((at, key)) = self.by_time.first().cloned() {
@@ -67,7 +74,7 @@ where
 {
     /// Makes runs ready whose time has come.
     pub(super) async fn fire_timers(&mut self) -> Result<()> {
-        if self.claim.held().is_none() {
+        if self.claim.held().is_none() || self.holding.is_held() {
             return Ok(());
         }
         let now = self.node.clock.now();
@@ -82,7 +89,7 @@ where
     async fn read_timers(&mut self, now: Micros) -> Result<()> {
         let (store, partition) = (self.node.store.clone(), self.tp.partition);
         let (all, most) = (Micros(i64::MAX), limits::TIMERS / 2);
-        let near = Self::patiently(&self.stop, || store.due_runs(partition, all, most)).await?;
+        let near = Self::patiently(&self.orders, || store.due_runs(partition, all, most)).await?;
         // What is still due a second from now waits for slots, and is not read again at once.
         let furthest = near.last().filter(|_| near.len() == most);
         self.timers.left = furthest.map(|(at, _)| (*at).max(now.plus_ms(1000)));
@@ -98,7 +105,7 @@ where
 
     /// How long the loop may sleep when nothing else wakes it.
     pub(super) fn next_wake(&self) -> Option<Duration> {
-        let held = self.claim.held().is_some();
+        let held = self.claim.held().is_some() && !self.holding.is_held();
         let timer = self.timers.next().filter(|_| held).map(|at| {
             let micros = at.0.saturating_sub(self.node.clock.now().0);
             Duration::from_micros(u64::try_from(micros).unwrap_or(0))
@@ -108,7 +115,8 @@ where
         let paused = self.appends.is_paused().then(|| until(self.appends.resumes_at())).flatten();
         let sweep = self.sweep_is_due().then_some(Duration::ZERO);
         let claim = if self.drain_until.is_some() { None } else { until(self.claim.due_at()) };
-        [timer, paused, sweep, claim, until(self.drain_until)].into_iter().flatten().min()
+        let hold = until(self.holding.wakes_at());
+        [timer, paused, sweep, claim, hold, until(self.drain_until)].into_iter().flatten().min()
     }
 }
 

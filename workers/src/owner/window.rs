@@ -13,10 +13,11 @@ where
     T: Tools,
     C: Clock,
 {
-    /// Whether the partition may go on: a full window holds it until the store has caught up.
+    /// Whether the partition may go on: a full window holds it until the store has caught up,
+    /// and so does a record that must wait.
     pub(super) fn may_read(&self) -> bool {
         let (events, bytes) = self.fold.pending_size();
-        events < limits::WINDOW_EVENTS && bytes < limits::WINDOW_BYTES
+        !self.holding.is_held() && events < limits::WINDOW_EVENTS && bytes < limits::WINDOW_BYTES
     }
 
     /// Hands everything that was folded to the store, if it is idle.
@@ -30,13 +31,13 @@ where
         self.storing_offset = Some(batch.progress.offset);
         let kept = Arc::new(batch);
         let store = self.node.store.clone();
-        let stop = self.stop.clone();
+        let orders = self.orders.clone();
         let partition = self.tp.partition;
         self.storing.spawn(async move {
             let mut pause = limits::RETRY_FIRST;
             loop {
                 match store.apply(kept.clone()).await {
-                    Err(error) if error.is_retryable() && !*stop.borrow() => {
+                    Err(error) if error.is_retryable() && !orders.must_go() => {
                         tracing::warn!(partition, %error, "store does not take rows");
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(limits::RETRY_MOST);

@@ -1,0 +1,104 @@
+//! The partitions: who owns each and how far it is, what the fold made of an event at a position, and
+//! letting a stopped one go on.
+
+use crate::{App, Code, Problem, VerdictError, Verdicts, body, limits};
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use spine_log::EventLog;
+use spine_runs::Verdict;
+use spine_store::{Progress, RunStore};
+
+/// `GET /v1/partitions`: the claim of each as far as it is stored, and how far the store follows.
+pub(crate) async fn list<L: EventLog, S: RunStore, V: Verdicts>(
+    State(app): State<App<L, S, V>>,
+) -> Result<Json<Value>, Problem> {
+    let mut partitions = Vec::new();
+    for partition in 0..app.partitions().await? {
+        let bounds = app.log().bounds(&app.events_of(partition)).await?;
+        let progress = app.store().progress(partition).await?;
+        let next = progress.as_ref().map_or(0, |progress| progress.offset + 1);
+        partitions.push(json!({
+            "partition": partition,
+            "end": bounds.end,
+            "stored": progress.as_ref().map(|progress| progress.offset),
+            "lag": bounds.end.saturating_sub(next),
+            "claim": progress.as_ref().and_then(claim),
+        }));
+    }
+    Ok(Json(json!({"partitions": partitions})))
+}
+
+/// The claim in a stored state.
+fn claim(progress: &Progress) -> Option<Value> {
+    let state = progress.partition_state.claim.as_ref()?;
+    let claim = &state.claim;
+    Some(json!({"claim": state.offset, "worker": claim.worker, "address": claim.address}))
+}
+
+/// `GET /v1/partitions/{partition}/verdicts/{offset}`: asked by other processes of the installation.
+/// It is answered from here or not at all, so that a question never goes in circles.
+pub(crate) async fn verdict<L: EventLog, S: RunStore, V: Verdicts>(
+    State(app): State<App<L, S, V>>,
+    Path((partition, offset)): Path<(u32, u64)>,
+) -> Result<Json<Option<Verdict>>, Problem> {
+    check(&app, partition).await?;
+    match app.verdicts().wait_here(partition, offset).await {
+        Ok(verdict) => Ok(Json(Some(verdict))),
+        // The one who asked looks into the store, which has it by now.
+        Err(VerdictError::Forgotten) => Ok(Json(None)),
+        Err(error) => Err(problem(&error).with("position", app.position(partition, offset))),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resume<'a> {
+    reason: Option<String>,
+    actor: Option<&'a str>,
+}
+
+/// `POST /v1/partitions/{partition}/resume`: lets a partition go on that a flood of bad records
+/// stopped.
+pub(crate) async fn resume<L: EventLog, S: RunStore, V: Verdicts>(
+    State(app): State<App<L, S, V>>,
+    Path(partition): Path<u32>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let taken = body::take_json(&app.in_flight, request, limits::REQUEST_BYTES).await?;
+    let resume: Resume<'_> = body::read_json(&taken.bytes)?;
+    let reason = body::reason(resume.reason.as_deref())?;
+    check(&app, partition).await?;
+    let actor = resume.actor.unwrap_or(crate::ask::DEFAULT_ACTOR);
+    match app.verdicts().resume(partition, actor, &reason) {
+        Ok(offset) => Ok(Json(json!({"partition": partition, "resumed_at": offset}))),
+        Err(error) => Err(problem(&error)),
+    }
+}
+
+async fn check<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    partition: u32,
+) -> Result<(), Problem> {
+    let partitions = app.partitions().await?;
+    if partition < partitions {
+        return Ok(());
+    }
+    let detail = format!("partition {partition} of {partitions}");
+    Err(Problem::new(Code::PartitionAbsent, detail))
+}
+
+fn problem(error: &VerdictError) -> Problem {
+    match error {
+        VerdictError::NotOwner(claim) => {
+            Problem::new(Code::NotOwner, error.to_string()).with("claim", claim)
+        }
+        VerdictError::NotStopped => Problem::new(Code::NotStopped, error.to_string()),
+        VerdictError::Unavailable(_) | VerdictError::Forgotten => {
+            Problem::new(Code::VerdictLate, error.to_string())
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The history of a run: events, decisions, and refusals by position.
+
+use super::{
+    cells::{Cells, Values, partition},
+    link::{ENOUGH, MORE},
+    rows::in_run,
+    stamp,
+    store::CqlStore,
+};
+use crate::{
+    DecisionRow, EventRow, RefusalRow, Result, VerdictKind,
+    form::{self, DecisionForm, offset_column, parse_name, read_json},
+    limits,
+};
+use scylla::statement::prepared::PreparedStatement;
+use spine_runs::Reason;
+use spine_schemas::{RunKey, StepKey, time::Micros};
+
+impl CqlStore {
+    pub(super) async fn read_events(
+        &self,
+        key: &RunKey,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<EventRow>> {
+        let read = |cells: &mut Cells| read_event(key, cells);
+        self.read_history(key, from, limit, &self.statements().history, read).await
+    }
+
+    pub(super) async fn read_decisions(
+        &self,
+        key: &RunKey,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<DecisionRow>> {
+        let read = |cells: &mut Cells| read_decision(key, cells);
+        self.read_history(key, from, limit, &self.statements().decisions, read).await
+    }
+
+    async fn read_history<T: Send>(
+        &self,
+        key: &RunKey,
+        from: u64,
+        limit: usize,
+        statement: &PreparedStatement,
+        read: impl Fn(&mut Cells) -> Result<T> + Send + Sync,
+    ) -> Result<Vec<T>> {
+        let limit = limit.clamp(1, limits::SCAN_ROWS);
+        let mut rows = Vec::new();
+        if !stamp::is_offset(from) {
+            return Ok(rows);
+        }
+        for bucket in self.event_buckets(key, stamp::event_bucket(from)).await? {
+            let values = in_run(key, bucket).big(offset_column(from)).cells;
+            let each = |mut cells: Cells| {
+                rows.push(read(&mut cells)?);
+                Ok(if rows.len() == limit { ENOUGH } else { MORE })
+            };
+            self.link().read("read history", statement, &values, each).await?;
+            if rows.len() == limit {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The buckets in which a run has events, from one on, in their order. A decision is an event,
+    /// so that these are the buckets of decisions too.
+    pub(super) async fn event_buckets(&self, key: &RunKey, from: i32) -> Result<Vec<i32>> {
+        let values = in_run(key, 0).int(from).cells;
+        let statement = &self.statements().event_buckets;
+        self.link().rows("read history", statement, &values, Cells::int).await
+    }
+
+    pub(super) async fn read_refusal(
+        &self,
+        number: u32,
+        offset: u64,
+    ) -> Result<Option<RefusalRow>> {
+        if !stamp::is_offset(offset) {
+            return Ok(None);
+        }
+        let values = Values::default()
+            .int(partition(number))
+            .int(stamp::event_bucket(offset))
+            .big(offset_column(offset))
+            .cells;
+        let read = |cells: &mut Cells| {
+            for _key in 0..3 {
+                cells.next();
+            }
+            let key = RunKey::new(&cells.text()?, &cells.text()?);
+            let reason = parse_name("reason", &cells.text()?)?;
+            let answer = cells.text()?;
+            let answer = (!answer.is_empty()).then(|| read_json("answer", &answer));
+            Ok(RefusalRow {
+                partition: number,
+                offset,
+                key: (!key.run_id.is_empty()).then_some(key),
+                reason,
+                answer: answer.transpose()?,
+                at: Micros(cells.big()?),
+            })
+        };
+        self.link().row("read a refusal", &self.statements().refusal, &values, read).await
+    }
+}
+
+fn read_event(key: &RunKey, cells: &mut Cells) -> Result<EventRow> {
+    for _key in 0..3 {
+        cells.next();
+    }
+    let offset = cells.offset()?;
+    let partition = cells.partition()?;
+    let at = Micros(cells.big()?);
+    let kind = cells.string()?;
+    let step = read_step_key(&cells.text()?)?;
+    let attempt = cells.big()?;
+    let attempt = (attempt >= 0).then(|| form::read_count("attempt", attempt)).transpose()?;
+    let actor = cells.string()?;
+    let verdict = parse_name::<VerdictKind>("verdict", &cells.text()?)?;
+    let reason = cells.text()?;
+    let reason = (!reason.is_empty()).then(|| parse_name::<Reason>("reason", &reason));
+    Ok(EventRow {
+        key: key.clone(),
+        partition,
+        offset,
+        at,
+        kind,
+        step,
+        attempt,
+        actor,
+        verdict,
+        reason: reason.transpose()?,
+    })
+}
+
+fn read_decision(key: &RunKey, cells: &mut Cells) -> Result<DecisionRow> {
+    for _key in 0..3 {
+        cells.next();
+    }
+    Ok(DecisionRow {
+        key: key.clone(),
+        offset: cells.offset()?,
+        partition: cells.partition()?,
+        at: Micros(cells.big()?),
+        actor: cells.string()?,
+        decision: read_decision_form(cells)?.into_decision()?,
+    })
+}
+
+fn read_decision_form(cells: &mut Cells) -> Result<DecisionForm<'static>> {
+    Ok(DecisionForm {
+        step: cells.text()?,
+        decision: cells.text()?,
+        request: cells.text()?,
+        agent: cells.text()?,
+        reasoning: cells.text()?,
+        action: cells.text()?,
+        error: cells.text()?,
+        confidence: cells.double()?,
+        params_digest: cells.blob()?,
+        result_digest: cells.blob()?,
+        state: cells.text()?,
+        params: cells.blob()?,
+        result: cells.blob()?,
+    })
+}
+
+/// The optional step in a column.
+pub(super) fn read_step_key(text: &str) -> Result<Option<StepKey>> {
+    let step = (!text.is_empty()).then(|| text.parse());
+    step.transpose().map_err(|error| form::damaged("step", error))
+}

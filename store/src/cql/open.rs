@@ -1,0 +1,302 @@
+//! Opening a keyspace: making its tables, or proving that it is ours and of this version.
+
+use super::{Options, fault, link::Link, options::check_name};
+use crate::{Error, Result, limits};
+use scylla::{
+    client::{
+        execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder,
+    },
+    errors::ExecutionError,
+    policies::{load_balancing::DefaultPolicy, retry::FallthroughRetryPolicy},
+    response::query_result::QueryRowsResult,
+    serialize::row::SerializeRow,
+    statement::{Consistency, SerialConsistency, unprepared::Statement},
+};
+use spine_runs::FOLD_VERSION;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+const SCHEMA: &str = include_str!("schema.cql");
+/// The form of tables and columns. Raise it with any change of `schema.cql` or of `form`.
+const FORM: i32 = 1;
+
+/// A session of the nodes, for this keyspace only.
+async fn connect(options: &Options, keyspace: &str) -> Result<Session> {
+    let mut balancing = DefaultPolicy::builder();
+    if let Some(dc) = &options.local_dc {
+        balancing = balancing.prefer_datacenter(dc.clone());
+    }
+    let profile = ExecutionProfile::builder()
+        .consistency(Consistency::LocalQuorum)
+        .serial_consistency(Some(SerialConsistency::LocalSerial))
+        .request_timeout(Some(Duration::from_millis(limits::CQL_REQUEST_MS)))
+        .load_balancing_policy(balancing.build())
+        // Repeating is `Link`'s business.
+        .retry_policy(Arc::new(FallthroughRetryPolicy))
+        .build();
+    let mut builder = SessionBuilder::new()
+        .known_nodes(&options.nodes)
+        .default_execution_profile_handle(profile.into_handle())
+        .keyspaces_to_fetch([keyspace])
+        .fetch_full_schema_metadata(false)
+        // One wait for all tables is enough.
+        .auto_await_schema_agreement(false)
+        .schema_agreement_interval(Duration::from_millis(limits::CQL_AGREEMENT_PAUSE_MS))
+        .schema_agreement_timeout(Duration::from_millis(limits::CQL_AGREEMENT_MS));
+    if let Some((user, password)) = &options.credentials {
+        builder = builder.user(user, password);
+    }
+    builder.build().await.map_err(|error| fault::of_session(&options.name(), &error))
+}
+
+/// An open keyspace.
+pub(super) struct Opened {
+    pub(super) link: Link,
+    pub(super) keyspace: String,
+    pub(super) store_id: String,
+}
+
+/// Opens the keyspace of the options, or the one that its pointer names.
+pub(super) async fn open(options: &Options) -> Result<Opened> {
+    options.check()?;
+    let session = connect(options, &options.keyspace).await?;
+    let mut opened = open_one(options, session, &options.keyspace).await?;
+    if options.follow_live
+        && let Some(live) = live(&opened.link.session, &opened.keyspace).await?
+        && live.keyspace != opened.keyspace
+    {
+        let session = connect(options, &live.keyspace).await?;
+        let existing = Options { create: false, ..options.clone() };
+        opened = open_one(&existing, session, &live.keyspace).await?;
+    }
+    Ok(opened)
+}
+
+async fn open_one(options: &Options, session: Session, keyspace: &str) -> Result<Opened> {
+    check_name(keyspace)?;
+    let found = tables(&session, keyspace).await?;
+    if !statements().iter().all(|statement| found.contains(table_of(statement))) {
+        if !found.is_empty() && !found.contains("meta") {
+            return Err(Error::Refused(format!(
+                "open keyspace {keyspace}: it is not a Spine store; choose another name"
+            )));
+        }
+        if !options.create {
+            return Err(Error::Refused(format!(
+                "open keyspace {keyspace}: there is no store; let the owner make it first"
+            )));
+        }
+        create(options, &session, keyspace).await?;
+    }
+    let store_id = identity(options, &session, keyspace).await?;
+    Ok(Opened {
+        link: Link::new(session, options.in_flight),
+        keyspace: keyspace.to_owned(),
+        store_id,
+    })
+}
+
+/// The names of the keyspace's tables.
+async fn tables(session: &Session, keyspace: &str) -> Result<BTreeSet<String>> {
+    let text = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?";
+    let found = ask(session, text, (keyspace,)).await?;
+    let rows =
+        found.rows::<(String,)>().map_err(|error| fault::of_rows("read the schema", error))?;
+    rows.map(|row| row.map(|(name,)| name))
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|error| fault::of_rows("read the schema", error))
+}
+
+/// The statements of the schema without their comments.
+fn statements() -> Vec<String> {
+    let code = |line: &'static str| line.split_once("--").map_or(line, |(code, _)| code);
+    let text: Vec<&str> = SCHEMA.lines().map(code).collect();
+    let text = text.join("\n");
+    let parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(str::to_owned).collect()
+}
+
+/// The table that a statement makes.
+fn table_of(statement: &str) -> &str {
+    let name = statement.trim_start_matches("CREATE TABLE IF NOT EXISTS ");
+    name.split([' ', '(']).next().unwrap_or_default()
+}
+
+/// Makes keyspace and tables where they are not there yet. Others may do the same at once.
+async fn create(options: &Options, session: &Session, keyspace: &str) -> Result<()> {
+    if options.replication_factor == 1 {
+        tracing::warn!(keyspace, "made with one copy of each row: a lost node loses the store");
+    }
+    let dc = match &options.local_dc {
+        Some(dc) => dc.clone(),
+        None => data_centre(session).await?,
+    };
+    if dc.contains('\'') {
+        return Err(Error::Refused(format!("open keyspace {keyspace}: data centre {dc}?")));
+    }
+    let copies = options.replication_factor;
+    change(
+        session,
+        &format!(
+            "CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = \
+             {{'class': 'NetworkTopologyStrategy', '{dc}': {copies}}}"
+        ),
+    )
+    .await?;
+    // A node that did not make the keyspace must know it before it makes tables in it.
+    agree(session).await?;
+    for statement in statements() {
+        let qualified =
+            statement.replacen("IF NOT EXISTS ", &format!("IF NOT EXISTS {keyspace}."), 1);
+        change(session, &qualified).await?;
+    }
+    agree(session).await?;
+    let refreshed = session.refresh_metadata().await;
+    refreshed.map_err(|error| Error::Unavailable(format!("read the cluster's state: {error}")))
+}
+
+async fn data_centre(session: &Session) -> Result<String> {
+    let found = ask(session, "SELECT data_center FROM system.local", ()).await?;
+    let row = found.first_row::<(String,)>();
+    row.map(|(dc,)| dc).map_err(|error| fault::of_rows("find the data centre", error))
+}
+
+/// A change of the schema, which another process may make at the same time.
+async fn change(session: &Session, text: &str) -> Result<()> {
+    let mut pause = Duration::from_millis(limits::CQL_PAUSE_MS);
+    for tries_left in (0..limits::CQL_TRIES).rev() {
+        match session.query_unpaged(text, ()).await {
+            Ok(_) => return Ok(()),
+            Err(error) if fault::exists_already(&error) => return Ok(()),
+            Err(error) if tries_left > 0 && fault::passes(&error) => {
+                tracing::debug!(%error, "a change of the schema is tried again");
+            }
+            Err(error) => return Err(fault::of_request("make the store", &error)),
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    Ok(())
+}
+
+async fn agree(session: &Session) -> Result<()> {
+    let agreed = session.await_schema_agreement().await;
+    let unavailable = |error| Error::Unavailable(format!("agree on the schema: {error}"));
+    agreed.map(|_| ()).map_err(unavailable)
+}
+
+/// Gives the keyspace its identity once, and refuses one of another version.
+async fn identity(options: &Options, session: &Session, keyspace: &str) -> Result<String> {
+    if options.create {
+        let insert = format!(
+            "INSERT INTO {keyspace}.meta (name, store_id, form, fold_version) \
+             VALUES ('store', ?, ?, ?) IF NOT EXISTS"
+        );
+        let fold_version = i32::try_from(FOLD_VERSION).expect("fold versions are small");
+        decide(session, &insert, (random_id(session).await?, FORM, fold_version)).await?;
+    }
+    let select =
+        format!("SELECT store_id, form, fold_version FROM {keyspace}.meta WHERE name = 'store'");
+    let mut select = Statement::new(select);
+    select.set_consistency(Consistency::LocalSerial);
+    let found = ask(session, select, ()).await?;
+    let row = found.maybe_first_row::<(String, i32, i32)>();
+    let row = row.map_err(|error| fault::of_rows("read meta", error))?;
+    let Some((store_id, form, fold_version)) = row else {
+        return Err(Error::Refused(format!(
+            "open keyspace {keyspace}: its making was not finished; let the owner open it first"
+        )));
+    };
+    if form != FORM || i64::from(fold_version) != i64::from(FOLD_VERSION) {
+        return Err(Error::Refused(format!(
+            "open keyspace {keyspace}: it has form {form} and was folded by rules {fold_version}, \
+             this version uses {FORM} and {FOLD_VERSION}; replay the log into a fresh keyspace"
+        )));
+    }
+    Ok(store_id)
+}
+
+/// 128 random bits from the server, as hexadecimal digits.
+async fn random_id(session: &Session) -> Result<String> {
+    let found = ask(session, "SELECT uuid() FROM system.local", ()).await?;
+    let row = found.first_row::<(scylla::value::CqlValue,)>();
+    let (id,) = row.map_err(|error| fault::of_rows("make an id", error))?;
+    let id = id.as_uuid().ok_or_else(|| Error::Unavailable("make an id: no uuid".into()))?;
+    Ok(id.simple().to_string())
+}
+
+/// Where the store of a keyspace's name lies.
+pub(super) struct Live {
+    pub(super) keyspace: String,
+    pub(super) version: i64,
+}
+
+pub(super) async fn live(session: &Session, keyspace: &str) -> Result<Option<Live>> {
+    let select = format!("SELECT keyspace_name, version FROM {keyspace}.live WHERE name = 'live'");
+    let mut select = Statement::new(select);
+    select.set_consistency(Consistency::LocalSerial);
+    let found = ask(session, select, ()).await?;
+    let row = found.maybe_first_row::<(String, i64)>();
+    let row = row.map_err(|error| fault::of_rows("read the live pointer", error))?;
+    Ok(row.map(|(keyspace, version)| Live { keyspace, version }))
+}
+
+/// Moves the pointer if nobody else did since it was read.
+pub(super) async fn point(
+    session: &Session,
+    keyspace: &str,
+    before: Option<&Live>,
+    to: &str,
+    reason: &str,
+) -> Result<bool> {
+    match before {
+        None => {
+            let insert = format!(
+                "INSERT INTO {keyspace}.live (name, keyspace_name, version, reason) \
+                 VALUES ('live', ?, ?, ?) IF NOT EXISTS"
+            );
+            decide(session, &insert, (to, 1_i64, reason)).await
+        }
+        Some(before) => {
+            let update = format!(
+                "UPDATE {keyspace}.live SET keyspace_name = ?, version = ?, reason = ? \
+                 WHERE name = 'live' IF version = ?"
+            );
+            decide(session, &update, (to, before.version + 1, reason, before.version)).await
+        }
+    }
+}
+
+/// A conditional write; gives whether it was applied. Not repeated: the answer would be lost.
+async fn decide(session: &Session, text: &str, values: impl SerializeRow) -> Result<bool> {
+    let found = ask(session, text, values).await?;
+    let at = found.column_specs().get_by_name("[applied]").map(|(at, _)| at);
+    let row = found.first_row::<scylla::value::Row>();
+    let row = row.map_err(|error| fault::of_rows("read the outcome", error))?;
+    let applied = at.and_then(|at| row.columns.get(at).cloned().flatten());
+    Ok(applied.and_then(|value| value.as_boolean()) == Some(true))
+}
+
+async fn ask(
+    session: &Session,
+    statement: impl Into<Statement>,
+    values: impl SerializeRow,
+) -> Result<QueryRowsResult> {
+    let found = session.query_unpaged(statement, values).await;
+    let found =
+        found.map_err(|error: ExecutionError| fault::of_request("open the store", &error))?;
+    found.into_rows_result().map_err(|error| fault::of_rows("open the store", error))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_schema_is_whole_statements_for_tables_that_may_exist() {
+        let statements = super::statements();
+        assert_eq!(statements.len(), 14);
+        for statement in &statements {
+            assert!(statement.starts_with("CREATE TABLE IF NOT EXISTS "), "{statement}");
+            assert!(!statement.contains("--"), "{statement}");
+        }
+        assert_eq!(super::table_of(&statements[0]), "meta", "it is made first");
+    }
+}

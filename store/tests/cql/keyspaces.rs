@@ -1,0 +1,105 @@
+//! Making, refusing, comparing and switching keyspaces.
+
+use crate::{
+    history::{History, Luck},
+    server::live,
+};
+use spine_store::{
+    Error, RunStore,
+    contract::samples::{self, Tape},
+    cql::{CqlStore, compare},
+};
+
+/// Several processes that make one keyspace at once end with one store.
+#[test]
+fn openers_at_once_share_one_identity() {
+    live(async |server| {
+        let options = server.options(&server.name());
+        let open = || CqlStore::open(&options);
+        let (a, b, c) = tokio::join!(open(), open(), open());
+        let (a, b, c) = (a.unwrap(), b.unwrap(), c.unwrap());
+        assert_eq!((a.store_id(), b.store_id()), (b.store_id(), c.store_id()));
+        assert_eq!(a.store_id().len(), 32);
+        a.apply(Tape::new(0).next(1)).await.unwrap();
+        assert_eq!(b.progress(0).await.unwrap(), c.progress(0).await.unwrap());
+        assert!(c.progress(0).await.unwrap().is_some());
+    });
+}
+
+/// What is not a store, is not there, or is only to be read, is refused with what to do.
+#[test]
+fn the_wrong_keyspace_is_refused_by_name() {
+    live(async |server| {
+        let name = server.name();
+        let refused = CqlStore::open(&server.options(&name).looked_at()).await;
+        let Err(Error::Refused(message)) = refused else { panic!("{refused:?}") };
+        assert!(message.contains(&name) && message.contains("no store"), "{message}");
+        let store = server.open(&name).await;
+        let reader = CqlStore::open(&server.options(&name).looked_at()).await.unwrap();
+        assert_eq!(reader.store_id(), store.store_id());
+        let refused = reader.apply(Tape::new(0).next(1)).await;
+        assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+        let foreign = CqlStore::open(&server.options("system")).await;
+        let Err(Error::Refused(message)) = foreign else { panic!("{foreign:?}") };
+        assert!(message.contains("not a Spine store"), "{message}");
+        for bad in ["Upper", "a-b", "", "1a", "a; drop"] {
+            let refused = CqlStore::open(&server.options(bad)).await;
+            assert!(matches!(refused, Err(Error::Refused(_))), "{bad}: {refused:?}");
+        }
+    });
+}
+
+/// A difference is named by table, row and column.
+#[test]
+fn differences_are_named_down_to_the_column() {
+    live(async |server| {
+        let (left, right) = (server.fresh().await, server.fresh().await);
+        let run = samples::with_step(samples::run("default", "r", 0), samples::step("a", 0));
+        let mut other = run.clone();
+        other.totals.attempts = 5;
+        left.apply(Tape::new(0).with([samples::created(&run)])).await.unwrap();
+        right.apply(Tape::new(0).with([samples::created(&other)])).await.unwrap();
+        let found = compare(&left, &right, 10).await.unwrap();
+        assert!(!found.is_equal());
+        let columns: Vec<_> =
+            found.differences.iter().map(|one| (one.table, one.column.clone().unwrap())).collect();
+        assert_eq!(columns, [("runs", "attempts".to_owned()), ("runs", "state".to_owned())]);
+        assert_eq!(found.differences[0].left.as_deref(), Some("0"));
+        assert_eq!(found.differences[0].right.as_deref(), Some("5"));
+        let mut tape = Tape::new(0);
+        tape.with([samples::created(&run)]);
+        let more = samples::run("default", "s", 1);
+        right.apply(tape.with([samples::created(&more)])).await.unwrap();
+        let found = compare(&left, &right, 100).await.unwrap();
+        let row = |one: &&spine_store::Difference| one.table == "open_runs";
+        let missing: Vec<_> = found.differences.iter().filter(row).collect();
+        assert_eq!(missing.len(), 1);
+        assert_eq!((&*missing[0].key, &missing[0].left), ("0 0 default s", &None));
+        assert_eq!((found.progress[0].left, found.progress[0].right), (Some(0), Some(1)));
+    });
+}
+
+/// The name of a store moves to a rebuilt keyspace of the same log, but never to one that is behind.
+#[test]
+fn a_name_moves_to_a_rebuilt_keyspace() {
+    live(async |server| {
+        let history = History::random(0, &mut Luck::new(5), 60);
+        let (name, fresh) = (server.name(), server.name());
+        let old = server.open(&name).await;
+        old.apply(history.batch(0..history.len())).await.unwrap();
+        let new = server.open(&fresh).await;
+        new.apply(history.batch(0..10)).await.unwrap();
+        let options = server.options(&name);
+        let refused = CqlStore::switch(&options, &fresh, "rebuilt").await;
+        let Err(Error::Refused(message)) = refused else { panic!("{refused:?}") };
+        assert!(message.contains("partition 0 is at") && message.contains("at 9"), "{message}");
+        new.apply(history.batch(10..history.len())).await.unwrap();
+        let switched = CqlStore::switch(&options, &fresh, "rebuilt").await.unwrap();
+        assert_eq!((switched.from, &switched.to, switched.version), (name.clone(), &fresh, 1));
+        let opened = server.open(&name).await;
+        assert_eq!((opened.keyspace(), opened.store_id()), (&*fresh, new.store_id()));
+        let back = CqlStore::switch(&options, &name, "back").await.unwrap();
+        assert_eq!((back.from, back.version), (fresh, 2));
+        assert_eq!(server.open(&name).await.store_id(), old.store_id());
+    });
+}
