@@ -15,7 +15,7 @@ demo: ## Build Spine and watch it run, fail, recover and replay (under a minute 
 TEST_FEATURES := spine-tests/mutants,spine-cli/fault-points
 
 test: ## Build everything and run all tests.
-	$(CARGO) build --locked --profile $(PROFILE) --workspace --bin spine --test it --features $(TEST_FEATURES)
+	$(CARGO) build --locked --profile $(PROFILE) --workspace --bin spine --test it --test live --features $(TEST_FEATURES)
 	$(CARGO) test --locked --profile $(PROFILE) --workspace --features $(TEST_FEATURES)
 
 unit: ## Run the tests of the crates alone, without simulation and crash tests.

@@ -301,6 +301,16 @@ pub(crate) async fn switch_store(
     Ok(CqlStore::switch(&cql_options(cluster, client)?, to, reason).await?.from)
 }
 
+/// Removes a keyspace, the very one that is named.
+///
+/// # Errors
+/// When the cluster is out of reach, or it is no store.
+pub(crate) async fn remove_store(cluster: &Cluster, client: &SettingsFile) -> Result<(), Failure> {
+    let mut options = cql_options(cluster, client)?;
+    (options.create, options.follow_live) = (false, false);
+    Ok(CqlStore::open(&options).await?.drop_keyspace().await?)
+}
+
 /// The settings that the CQL client takes.
 fn cql_options(cluster: &Cluster, client: &SettingsFile) -> Result<cql::Options, Failure> {
     let hosts: Vec<&str> = cluster.hosts.iter().map(String::as_str).collect();

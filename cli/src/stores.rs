@@ -2,7 +2,7 @@
 //! switch, never a migration in place.
 
 use crate::{
-    adapters::{self, SettingsFile, StoreUrl},
+    adapters::{self, Cluster, SettingsFile, StoreUrl},
     exit::{Exit, Failure},
     output,
 };
@@ -13,6 +13,22 @@ use serde_json::json;
 pub(crate) enum Verb {
     /// Makes another keyspace the live one; servers take it up when they are started again
     Switch(Args),
+    /// Removes a keyspace and all that is in it; the log has it all
+    Remove(RemoveArgs),
+}
+
+/// Arguments of `stores remove`.
+#[derive(clap::Args)]
+pub(crate) struct RemoveArgs {
+    /// The store: cql://HOST:PORT/KEYSPACE
+    #[arg(long, value_name = "URL")]
+    store: StoreUrl,
+    /// Further settings of the CQL client, name=value a line
+    #[arg(long, value_name = "FILE", env = "SPINE_STORE_CONFIG")]
+    store_config: Option<SettingsFile>,
+    /// Says that it is meant
+    #[arg(long)]
+    yes: bool,
 }
 
 /// Arguments of `stores switch`.
@@ -45,11 +61,33 @@ pub(crate) struct Args {
 /// # Errors
 /// When the cluster refuses or cannot be reached, or the target is no store of the same log.
 pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
-    let Verb::Switch(args) = verb;
-    let StoreUrl::Cql(cluster) = &args.store else {
-        return Err(Failure::new(Exit::Usage, format!("{} has no keyspaces", args.store))
-            .remedy("name a file with --store instead: SQLite needs no switch"));
-    };
+    match verb {
+        Verb::Switch(args) => switch(args).await,
+        Verb::Remove(args) => remove(args).await,
+    }
+}
+
+fn cluster_of(store: &StoreUrl) -> Result<&Cluster, Failure> {
+    match store {
+        StoreUrl::Cql(cluster) => Ok(cluster),
+        StoreUrl::Sqlite(_) => Err(Failure::new(Exit::Usage, format!("{store} has no keyspace"))
+            .remedy("a store of SQLite is a file: name another one, or remove it")),
+    }
+}
+
+async fn remove(args: &RemoveArgs) -> Result<(), Failure> {
+    let cluster = cluster_of(&args.store)?;
+    if !args.yes {
+        return Err(Failure::new(Exit::Usage, format!("{} would be removed", args.store))
+            .remedy("say --yes; the log has all that is in it, and a server makes it again"));
+    }
+    let client = args.store_config.clone().unwrap_or_default();
+    adapters::remove_store(cluster, &client).await?;
+    output::print(&format!("{} is removed\n", args.store))
+}
+
+async fn switch(args: &Args) -> Result<(), Failure> {
+    let cluster = cluster_of(&args.store)?;
     let client = args.store_config.clone().unwrap_or_default();
     let from = adapters::switch_store(cluster, &client, &args.to, &args.reason).await?;
     if args.json {

@@ -30,7 +30,7 @@ fn built() -> PathBuf {
     let status = Command::new(cargo)
         .current_dir(root())
         .args(["build", "--quiet", "--locked", "--profile", name, "--workspace", "--bin", "spine"])
-        .args(["--test", "it", "--features", FEATURES, "--target-dir"])
+        .args(["--test", "it", "--test", "live", "--features", FEATURES, "--target-dir"])
         .arg(profile.parent().expect("the target directory"))
         .status()
         .expect("cargo runs");

@@ -9,9 +9,11 @@ pub mod fx;
 pub mod http;
 pub mod lines;
 pub mod server;
+pub mod substrate;
 pub mod waits;
 
 pub use answers::Answer;
 pub use fx::{Call, Fx};
 pub use http::{Http, Reply};
 pub use server::{Spine, spine};
+pub use substrate::{On, Servers};

@@ -1,6 +1,6 @@
 //! A server of the real binary in a directory of its own: started, killed, halted, asked.
 
-use crate::{Http, Reply, binary, waits};
+use crate::{Http, Reply, binary, substrate, waits};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
@@ -19,6 +19,10 @@ pub struct Spine {
     /// What it was given.
     dir: PathBuf,
     _scratch: Option<tempfile::TempDir>,
+    log: String,
+    store: String,
+    /// Whether the store is this server's alone, and is removed with it.
+    keeps_store: bool,
     port: u16,
     flags: Vec<String>,
     wrapper: Vec<String>,
@@ -67,9 +71,26 @@ impl Spine {
 
     /// A server to be started in a directory that somebody else keeps.
     pub fn at(dir: &Path) -> Self {
+        let (log, store) = substrate::places(dir);
+        Self::of(dir, log, store)
+    }
+
+    /// A server on a log and a store that others use too.
+    pub fn on(log: &str, store: &str) -> Self {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let mut spine = Self::of(scratch.path(), log.to_owned(), store.to_owned());
+        spine._scratch = Some(scratch);
+        spine.keeps_store = true;
+        spine
+    }
+
+    fn of(dir: &Path, log: String, store: String) -> Self {
         Self {
             dir: dir.to_owned(),
             _scratch: None,
+            log,
+            store,
+            keeps_store: false,
             port: free_port(),
             flags: Vec::new(),
             wrapper: Vec::new(),
@@ -154,8 +175,7 @@ impl Spine {
         let mut words = self.wrapper.clone();
         words.push(binary::path().display().to_string());
         words.extend(["serve".into(), "--listen".into(), format!("127.0.0.1:{}", self.port)]);
-        words.extend(["--log".into(), self.log_url(), "--store".into()]);
-        words.push(format!("sqlite:{}", self.store().display()));
+        words.extend(["--log".into(), self.log_url(), "--store".into(), self.store_url()]);
         words.extend(self.flags.clone());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
@@ -225,7 +245,47 @@ impl Spine {
         &self.dir
     }
 
-    /// The store file.
+    /// The store's URL.
+    pub fn store_url(&self) -> String {
+        self.store.clone()
+    }
+
+    /// The URL of a further store beside it, for a replay.
+    pub fn beside(&self, name: &str) -> String {
+        match self.store.rsplit_once('/') {
+            Some((servers, keyspace)) if self.store.starts_with("cql:") => {
+                format!("{servers}/{keyspace}_{name}")
+            }
+            Some(_) | None => format!("sqlite:{}", self.dir.join(name).with_extension("db").display()),
+        }
+    }
+
+    /// Replays the log into a fresh store beside the live one; gives the exit code and what was said.
+    ///
+    /// # Panics
+    /// When the binary cannot be run.
+    pub fn replay(&self, name: &str, more: &[&str]) -> (Option<i32>, Value) {
+        let (to, log) = (self.beside(name), self.log_url());
+        let mut words = vec!["replay", "--log", &log, "--to", &to, "--json"];
+        words.extend(more);
+        let out = spine(&words).output().expect("the binary runs");
+        if !out.status.success() && out.stdout.is_empty() {
+            println!("{}", String::from_utf8_lossy(&out.stderr));
+        }
+        substrate::remove_store(&to);
+        (out.status.code(), serde_json::from_slice(&out.stdout).unwrap_or(Value::Null))
+    }
+
+    /// Whether the live store is equal to a fresh replay, in words where it is not.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn is_fold_of_log(&self) {
+        let (code, said) = self.replay("fold", &["--compare", &self.store_url()]);
+        assert_eq!((code, &said["compared"]["equal"]), (Some(0), &Value::Bool(true)), "{said}");
+    }
+
+    /// The store file, where it is one.
     pub fn store(&self) -> PathBuf {
         self.dir.join("store.db")
     }
@@ -242,7 +302,7 @@ impl Spine {
 
     /// The log's URL.
     pub fn log_url(&self) -> String {
-        format!("embedded:{}", self.dir.join("log").display())
+        self.log.clone()
     }
 
     /// What it has printed.
@@ -300,5 +360,8 @@ impl Spine {
 impl Drop for Spine {
     fn drop(&mut self) {
         self.kill();
+        if !self.keeps_store {
+            substrate::remove_store(&self.store);
+        }
     }
 }

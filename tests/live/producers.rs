@@ -1,0 +1,1 @@
+//! Foreign producers write to the topic, legal events and others.

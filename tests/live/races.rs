@@ -1,0 +1,1 @@
+//! The same question at two ways in, while owners change.

@@ -1,0 +1,1 @@
+//! Workers that were stopped and come back after somebody took their place.
