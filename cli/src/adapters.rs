@@ -209,18 +209,22 @@ pub(crate) async fn create_topics(
     Ok(kafka::create(&kafka_options(cluster, client)?, &wanted).await?)
 }
 
-/// Opens the store, or makes it.
+/// Opens the store, or makes it. It reads the events that it keeps by the log's schemas.
 ///
 /// # Errors
 /// When it is not a store of this version, or out of reach.
-pub(crate) async fn open_store(url: &StoreUrl, client: &SettingsFile) -> Result<AnyStore, Failure> {
+pub(crate) async fn open_store(
+    url: &StoreUrl,
+    client: &SettingsFile,
+    book: &Arc<SchemaBook>,
+) -> Result<AnyStore, Failure> {
     match url {
         StoreUrl::Sqlite(file) => {
             make_parent(file)?;
             Ok(AnyStore::Sqlite(SqliteStore::open(&sqlite::Options::file(file))?))
         }
         StoreUrl::Cql(cluster) => {
-            let options = cql_options(cluster, client)?;
+            let options = cql::Options { book: book.clone(), ..cql_options(cluster, client)? };
             Ok(AnyStore::Cql(CqlStore::open(&options).await?))
         }
     }

@@ -13,6 +13,7 @@ use outcome::Outcome;
 use spine_log::{EventLog, TopicPartition};
 use spine_schemas::codec::SchemaBook;
 use spine_workers::{Clock, SystemClock, replay};
+use std::sync::Arc;
 use until::Until;
 
 /// Differences that are listed.
@@ -155,9 +156,9 @@ fn end_of_store(
 }
 
 async fn replay_all(args: &Args, log: &AnyLog, ranges: &[Range]) -> Result<u64, Failure> {
-    let store = adapters::open_store(&args.to, &args.store_client()).await?;
-    let book = SchemaBook::compiled_in();
+    let book = Arc::new(SchemaBook::compiled_in());
     adapters::learn_schemas(log, &book).await?;
+    let store = adapters::open_store(&args.to, &args.store_client(), &book).await?;
     let bar = bar(ranges.iter().map(|range| range.end).sum());
     let mut records = 0;
     for Range { of, end } in ranges {

@@ -54,10 +54,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     runtime.block_on(async {
         // The log asks for its lock first: who holds it is the clearest answer to a second server.
         let log = adapters::open_log(&args.log, &log_settings(args)).await?;
-        let client = args.store_config.clone().unwrap_or_default();
-        let store = adapters::open_store(&args.store, &client).await?;
         let book = Arc::new(SchemaBook::compiled_in());
         adapters::learn_schemas(&log, &book).await?;
+        let client = args.store_config.clone().unwrap_or_default();
+        let store = adapters::open_store(&args.store, &client, &book).await?;
         Served { args, log, store, book, allowed, metrics_text }.serve().await
     })
 }

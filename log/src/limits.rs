@@ -58,7 +58,7 @@ pub const KAFKA_CLOSE: Duration = Duration::from_secs(35);
 /// Records that one reader holds before its partition is put aside until they are taken.
 pub const KAFKA_READER_RECORDS: usize = 16 * 1024;
 /// Bytes that one reader holds before its partition is put aside until they are taken.
-pub const KAFKA_READER_BYTES: usize = 8 * 1024 * 1024;
+pub const KAFKA_READER_BYTES: usize = 4 * 1024 * 1024;
 /// A partition that was put aside is fetched again once its reader holds this share of its bound.
 pub const KAFKA_READER_RESUME_SHARE: usize = 4;
 /// Records that a consumer's thread gathers before it hands them over.

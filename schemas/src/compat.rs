@@ -1,12 +1,15 @@
 //! May a schema be changed in this way? Used by CI against the frozen versions, by `spine schemas
 //! check`, and when a foreign schema is added to the book.
 
+mod spelled_out;
+
 use crate::{Error, Result};
 use apache_avro::{
     Schema,
     schema_compatibility::{Compatibility, SchemaCompatibility},
 };
 use serde_json::{Map, Value};
+use spelled_out::spelled_out;
 
 /// Checks that old and new readers can read old and new records, in all combinations.
 ///
@@ -27,7 +30,7 @@ pub fn check(old: &str, new: &str) -> Result<()> {
 /// # Errors
 /// [`Error::Incompatible`].
 pub(crate) fn can_read(writer: &Schema, reader: &Schema) -> Result<()> {
-    match SchemaCompatibility::can_read(writer, reader) {
+    match SchemaCompatibility::can_read(&spelled_out(writer)?, &spelled_out(reader)?) {
         Ok(Compatibility::Full) => Ok(()),
         Ok(Compatibility::Partial) => {
             Err(Error::Incompatible("some records could be read and others not".into()))

@@ -5,8 +5,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time")]
 
+mod checks;
 mod cluster;
+mod fleet;
+mod load;
 mod outages;
 mod producers;
 mod races;
+mod row;
 mod zombies;

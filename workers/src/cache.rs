@@ -1,6 +1,6 @@
 //! The runs that an owner holds in memory. A run leaves only when the store has its last event.
 
-use crate::limits;
+use crate::limits::Share;
 use spine_runs::RunState;
 use spine_schemas::RunKey;
 use std::{
@@ -74,11 +74,14 @@ impl RunCache {
 
     /// Lets runs go until the bounds hold again; never one that the store does not have up to
     /// `stored`, nor one that is pinned.
-    pub(crate) fn evict(&mut self, stored: Option<u64>, pinned: impl Fn(&RunKey) -> bool) {
+    pub(crate) fn evict(
+        &mut self,
+        share: Share,
+        stored: Option<u64>,
+        pinned: impl Fn(&RunKey) -> bool,
+    ) {
         let mut tries = self.uses.len();
-        while tries > 0
-            && (self.entries.len() > limits::CACHED_RUNS || self.bytes > limits::CACHED_BYTES)
-        {
+        while tries > 0 && (self.entries.len() > share.runs || self.bytes > share.run_bytes) {
             tries -= 1;
             let Some((used, key)) = self.uses.pop_front() else {
                 return;

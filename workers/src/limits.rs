@@ -6,14 +6,44 @@ use std::time::Duration;
 pub(crate) const READ_RECORDS: usize = 1024;
 /// Most bytes of one read.
 pub(crate) const READ_BYTES: usize = 4 * 1024 * 1024;
-/// Folded events that may wait for the store before the partition holds.
-pub(crate) const WINDOW_EVENTS: usize = 10_000;
-/// Bytes of such events.
-pub(crate) const WINDOW_BYTES: usize = 8 * 1024 * 1024;
-/// Runs kept in memory beyond those that cannot be evicted.
-pub(crate) const CACHED_RUNS: usize = 3_000;
-/// Bytes of such runs, by the size of their events.
-pub(crate) const CACHED_BYTES: usize = 24 * 1024 * 1024;
+/// What one partition may hold in memory. A process that owns many gives each a smaller share, so that
+/// its own memory has a bound however many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// Folded events that may wait for the store before the partition holds.
+    pub(crate) window_events: usize,
+    /// Bytes of such events.
+    pub(crate) window_bytes: usize,
+    /// Runs kept beyond those that cannot be evicted.
+    pub(crate) runs: usize,
+    /// Bytes of such runs, by the size of their events.
+    pub(crate) run_bytes: usize,
+}
+
+/// The share of a partition that is alone, or one of a few.
+pub(crate) const WHOLE: Share = Share {
+    window_events: 10_000,
+    window_bytes: 8 * 1024 * 1024,
+    runs: 3_000,
+    run_bytes: 24 * 1024 * 1024,
+};
+/// As many partitions have whole shares; more divide what these have.
+const WHOLE_SHARES: usize = 4;
+/// No share is smaller than this part of a whole one.
+const LEAST_PART: usize = 16;
+
+/// The share of each of so many partitions.
+pub(crate) fn share(owned: usize) -> Share {
+    let part =
+        |whole: usize| (whole * WHOLE_SHARES / owned.max(WHOLE_SHARES)).max(whole / LEAST_PART);
+    Share {
+        window_events: part(WHOLE.window_events),
+        window_bytes: part(WHOLE.window_bytes),
+        runs: part(WHOLE.runs),
+        run_bytes: part(WHOLE.run_bytes),
+    }
+}
+
 /// Timers kept in memory; later ones are read from the store when their time comes near.
 pub(crate) const TIMERS: usize = 100_000;
 /// Records in one append of the owner.
@@ -60,3 +90,16 @@ pub(crate) const RESUME_BYTES: usize = 1024;
 
 const _: () = assert!(BAD_LEAST <= BAD_WINDOW && BAD_PERCENT < 100);
 const _: () = assert!(SCHEMA_REFRESH.as_millis() < SCHEMA_WAIT.as_millis());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_divide_what_a_few_partitions_have() {
+        assert_eq!((share(0), share(1), share(4)), (WHOLE, WHOLE, WHOLE));
+        assert_eq!(share(8).window_events, WHOLE.window_events / 2);
+        assert_eq!(share(64).window_bytes, WHOLE.window_bytes / 16);
+        assert_eq!(share(1000), share(64), "a share is never too small to work with");
+    }
+}

@@ -208,7 +208,8 @@ where
         self.decide_ready().await?;
         self.store_some();
         let (attempts, appends) = (&self.attempts, &self.appends);
-        self.cache.evict(self.stored, |key| attempts.pins(key) || appends.is_latched(key));
+        let share = limits::share(self.node.hub.owned());
+        self.cache.evict(share, self.stored, |key| attempts.pins(key) || appends.is_latched(key));
         #[cfg(feature = "mutants")]
         self.check_awake();
         Ok(())

@@ -55,7 +55,7 @@ pub async fn replay<L: EventLog, S: RunStore>(
         if let Some(batch) = fold.take_batch(&cache) {
             store.apply(batch).await?;
         }
-        cache.evict(stored, |_| false);
+        cache.evict(limits::WHOLE, stored, |_| false);
         progress(done);
     }
     Ok(done)

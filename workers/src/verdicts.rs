@@ -15,7 +15,10 @@ use spine_runs::{Answer, Verdict};
 use spine_schemas::mutants::{Mutant, planted};
 use standing::Standing;
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use thiserror::Error;
@@ -55,6 +58,8 @@ pub struct VerdictHub {
     partitions: Arc<[Partition]>,
     /// Counts changes of phases, for those who wait until all are ready.
     changes: Arc<watch::Sender<u64>>,
+    /// How many partitions have an owner here.
+    owned: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -83,7 +88,8 @@ impl VerdictHub {
             claim: Mutex::default(),
             recent: Mutex::default(),
         };
-        Self { partitions: (0..partitions).map(one).collect(), changes: Arc::default() }
+        let partitions = (0..partitions).map(one).collect();
+        Self { partitions, changes: Arc::default(), owned: Arc::default() }
     }
 
     fn partition(&self, partition: u32) -> Result<&Partition, VerdictError> {
@@ -197,10 +203,20 @@ impl VerdictHub {
         }
     }
 
+    /// How many partitions have an owner in this process.
+    pub(crate) fn owned(&self) -> usize {
+        self.owned.load(Ordering::Relaxed)
+    }
+
     /// Says where an owner stands.
     pub(crate) fn set_phase(&self, partition: u32, phase: Phase) {
         let Ok(partition) = self.partition(partition) else { return };
         let changed = partition.standing.send_if_modified(|standing| {
+            match (standing.phase.is_owned(), phase.is_owned()) {
+                (false, true) => _ = self.owned.fetch_add(1, Ordering::Relaxed),
+                (true, false) => _ = self.owned.fetch_sub(1, Ordering::Relaxed),
+                (true, true) | (false, false) => {}
+            }
             let changed = standing.phase != phase;
             standing.phase = phase;
             changed

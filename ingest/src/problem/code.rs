@@ -62,7 +62,7 @@ macro_rules! codes {
 codes! {
     1001 RouteUnknown "route_unknown" 404 "There is no such route" "GET / lists the routes."
     1002 MethodUnknown "method_unknown" 405 "The route does not take this method" "See the Allow header."
-    1003 MediaType "media_type" 415 "The body's media type is not supported" "Send application/json, or application/x-ndjson to /v1/events."
+    1003 MediaType "media_type" 415 "The body's media type is not supported" "Send application/json; to /v1/events also application/x-ndjson or application/avro."
     1004 BodyTooLarge "body_too_large" 413 "The body is too large" "Send less in one request."
     1005 BodySlow "body_slow" 408 "The body did not arrive in time" "Send it without long pauses."
     1006 ForeignHost "foreign_host" 403 "The Host is not ours" "Call the server by its own address and port; other names are set with --allow-host."

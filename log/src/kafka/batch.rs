@@ -4,7 +4,7 @@
 use super::{fault, lock};
 use crate::{Appended, Error, Result, TopicPartition};
 use rdkafka::{Message, error::KafkaError, message::BorrowedMessage, types::RDKafkaErrorCode};
-use spine_schemas::time::Micros;
+use spine_schemas::{fault_points, time::Micros};
 use std::sync::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -91,9 +91,16 @@ impl Batch {
         let reply = state.reply.take();
         let outcome = self.outcome(&mut state);
         drop(state);
+        let is_durable = outcome.is_ok();
+        if is_durable {
+            fault_points::reach("durable");
+        }
         if let Some(reply) = reply {
             // Nobody waits any more if the append was dropped.
             let _ = reply.send(outcome);
+        }
+        if is_durable {
+            fault_points::reach("appended");
         }
     }
 

@@ -83,3 +83,34 @@ fn the_refusal_names_the_field() {
     let Err(Error::Incompatible(message)) = check(OLD, &new) else { panic!("accepted") };
     assert_eq!(message, ".n.i: the default has changed");
 }
+
+/// Which field defines a shared type, and which only names it, is a matter of their order.
+#[test]
+fn a_type_that_two_fields_share_may_be_defined_in_either() {
+    let of = |fields: &str| {
+        let text = format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#);
+        Schema::parse_str(&text).unwrap()
+    };
+    let defined = r#"{"type":"record","name":"P","fields":[{"name":"b","type":"bytes"}]}"#;
+    let in_a = of(&format!(r#"{{"name":"a","type":{defined}}},{{"name":"z","type":"P"}}"#));
+    let in_z = of(&format!(r#"{{"name":"z","type":{defined}}},{{"name":"a","type":"P"}}"#));
+    can_read(&in_z, &in_a).unwrap();
+    let other = defined.replace("bytes", "long");
+    let other = of(&format!(r#"{{"name":"z","type":{other}}},{{"name":"a","type":"P"}}"#));
+    can_read(&other, &in_a).unwrap_err();
+    let itself = of(r#"{"name":"next","type":["null","R"],"default":null}"#);
+    can_read(&itself, &itself).unwrap();
+}
+
+#[test]
+fn names_that_stand_for_names_do_not_make_a_schema_endless() {
+    let mut fields = r#"{"name":"l","type":"long"}"#.to_owned();
+    for at in 0..40 {
+        fields = format!(
+            r#"{{"name":"x","type":{{"type":"record","name":"R{at}","fields":[{fields}]}}}},{{"name":"y","type":"R{at}"}}"#
+        );
+    }
+    let text = format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#);
+    let schema = Schema::parse_str(&text).unwrap();
+    can_read(&schema, &schema).unwrap_err();
+}

@@ -9,7 +9,7 @@ use crate::{
 };
 use bytes::Bytes;
 use spine_log::{Appended, EventLog, NewRecord, Record, TopicPartition, Urgency};
-use spine_schemas::{DeadLetter, LetterSource, codec, keys};
+use spine_schemas::{DeadLetter, LetterSource, codec, keys, time::Micros};
 use spine_store::RunStore;
 
 impl<L, S, T, C> Owner<L, S, T, C>
@@ -27,21 +27,22 @@ where
         }
         let mut records = Vec::with_capacity(due.len());
         for (letter, decided) in due {
-            let built = self.build(&letter, decided).await?;
+            let (built, original_at) = self.build(&letter, decided).await?;
             metrics::observe_letter();
-            records.push(letter_record(&built)?);
+            records.push(letter_record(&built, original_at)?);
         }
         let to = self.letters_to.clone();
         self.append_patiently(&to, records).await?;
         Ok(())
     }
 
-    async fn build(&mut self, due: &LetterDue, decided: Record) -> Result<DeadLetter> {
+    /// The letter, and the log time of its original.
+    async fn build(&mut self, due: &LetterDue, decided: Record) -> Result<(DeadLetter, Micros)> {
         let (topic, partition) = (self.tp.topic.clone(), self.tp.partition);
-        let built = match due {
+        let (built, original_at) = match due {
             LetterDue::Step { run, step } => {
                 let original = self.original(step.scheduled_offset).await?;
-                step_letter(&topic, partition, run, step, &original)
+                (step_letter(&topic, partition, run, step, &original), original.timestamp)
             }
             LetterDue::Record { offset, decided: at, .. } => {
                 let original =
@@ -51,10 +52,12 @@ where
                     self.fold.open_record_letter(due, &original, event.as_ref());
                 }
                 let id = keys::record_letter_id(self.node.log.log_id(), &topic, partition, *offset);
-                record_letter(id, &topic, partition, due, &original)
+                (record_letter(id, &topic, partition, due, &original), original.timestamp)
             }
         };
-        built.ok_or_else(|| Error::Encode("a letter without its step's error".into()))
+        let built =
+            built.ok_or_else(|| Error::Encode("a letter without its step's error".into()))?;
+        Ok((built, original_at))
     }
 
     /// Appends records again and again until it is certain that they are there.
@@ -85,21 +88,48 @@ where
     }
 }
 
-/// The letter as a record: the original's key, and the key facts as headers for generic tools.
-fn letter_record(letter: &DeadLetter) -> Result<NewRecord> {
+/// The letter as a record: the original's key, and the key facts as headers for generic tools. They
+/// follow from the log alone, so that repeats are equal in them too.
+fn letter_record(letter: &DeadLetter, original_at: Micros) -> Result<NewRecord> {
     let value = codec::encode_letter(letter).map_err(|error| Error::Encode(error.to_string()))?;
     let text = |name: &str, value: String| (format!("spine.dlq.{name}"), Bytes::from(value));
-    let headers = vec![
+    let mut headers = vec![
         text("v", "1".into()),
         text("id", letter.letter_id.to_string()),
         text("topic", letter.topic.clone()),
         text("partition", letter.partition.to_string()),
         text("offset", letter.offset.to_string()),
+        text("timestamp", original_at.to_string()),
         text("class", class_of(letter).to_owned()),
         text("error", letter.message.chars().take(1024).collect()),
+        text("attempts", attempts_of(letter).to_string()),
         text("dead_at", letter.dead_at.to_string()),
     ];
+    headers.extend(run_id_of(letter).map(|run_id| text("run_id", run_id)));
+    let fingerprint = letter.value.as_deref().and_then(|v| codec::framed_fingerprint(v).ok());
+    headers.extend(fingerprint.map(|of| text("schema_fp", format!("{of:016x}"))));
     Ok(NewRecord { key: letter.key.clone(), headers, value: Some(value) })
+}
+
+/// How many attempts the step has had; a record has none.
+fn attempts_of(letter: &DeadLetter) -> u64 {
+    match &letter.source {
+        LetterSource::Step { attempts, attempts_omitted, .. } => {
+            attempts.len() as u64 + u64::from(*attempts_omitted)
+        }
+        LetterSource::Record { .. } => 0,
+    }
+}
+
+/// The run: of a record, the one that its key names, since its value may say nothing.
+fn run_id_of(letter: &DeadLetter) -> Option<String> {
+    match &letter.source {
+        LetterSource::Step { run, .. } => Some(run.run_id.to_string()),
+        LetterSource::Record { .. } => {
+            let (_, run_id) = std::str::from_utf8(letter.key.as_deref()?).ok()?.split_once('/')?;
+            (run_id.len() <= spine_schemas::limits::ID_BYTES).then(|| run_id.to_owned())
+        }
+    }
 }
 
 fn class_of(letter: &DeadLetter) -> &'static str {

@@ -17,7 +17,8 @@ where
     /// and so does a record that must wait.
     pub(super) fn may_read(&self) -> bool {
         let (events, bytes) = self.fold.pending_size();
-        !self.holding.is_held() && events < limits::WINDOW_EVENTS && bytes < limits::WINDOW_BYTES
+        let share = limits::share(self.node.hub.owned());
+        !self.holding.is_held() && events < share.window_events && bytes < share.window_bytes
     }
 
     /// Hands everything that was folded to the store, if it is idle.
