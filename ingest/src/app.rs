@@ -6,7 +6,7 @@ use spine_runs::RunState;
 use spine_schemas::{RunKey, codec::SchemaBook, keys, time::Micros};
 use spine_store::RunStore;
 use std::{collections::BTreeSet, net::SocketAddr, ops::Deref, sync::Arc};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Micros + Send + Sync>;
@@ -83,6 +83,8 @@ pub struct Shared<L, S, V> {
     pub(crate) in_flight: InFlight,
     /// Held while the letter of a record is closed, so that none is put back twice.
     pub(crate) closing_records: Mutex<()>,
+    /// Held while single records of the log are read.
+    pub(crate) log_reads: Semaphore,
     partitions: OnceCell<u32>,
 }
 
@@ -109,6 +111,7 @@ impl<L: EventLog, S: RunStore, V: Verdicts> App<L, S, V> {
             parts,
             in_flight,
             closing_records: Mutex::new(()),
+            log_reads: Semaphore::new(limits::LOG_READS),
             partitions: OnceCell::new(),
         }))
     }

@@ -9,6 +9,9 @@ pub const REQUEST_BYTES: usize = 2 * limits::EVENT_BYTES;
 pub const BODY_BYTES_IN_FLIGHT: usize = 4 * limits::BODY_BYTES;
 /// Requests that are answered at one time, unless the settings say otherwise.
 pub const REQUESTS_IN_FLIGHT: usize = 1024;
+/// Requests that read single records of the log at one time; further ones wait. A reader of a log on
+/// Kafka is a place at a consumer, of which there are few.
+pub const LOG_READS: usize = 8;
 /// Open connections.
 pub const CONNECTIONS: usize = 4096;
 /// Bytes of a request's head.

@@ -3,13 +3,19 @@
 use crate::{Code, Problem, limits};
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use std::collections::VecDeque;
-use tokio::time::timeout;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 /// Reads records of one partition at growing offsets. Near ones are read through, far ones sought.
 pub(crate) struct LogRecords<'a, L: EventLog> {
     log: &'a L,
+    reads: &'a Semaphore,
     of: TopicPartition,
     open: Option<Open<L::Reader>>,
+    /// Given back after the reader is gone.
+    place: Option<SemaphorePermit<'a>>,
 }
 
 struct Open<R> {
@@ -20,8 +26,9 @@ struct Open<R> {
 }
 
 impl<'a, L: EventLog> LogRecords<'a, L> {
-    pub(crate) fn new(log: &'a L, of: TopicPartition) -> Self {
-        Self { log, of, open: None }
+    /// Reads from a log, once there is a place among `reads`.
+    pub(crate) fn new(log: &'a L, reads: &'a Semaphore, of: TopicPartition) -> Self {
+        Self { log, reads, of, open: None, place: None }
     }
 
     /// The record at an offset that is known to be durable.
@@ -36,6 +43,9 @@ impl<'a, L: EventLog> LogRecords<'a, L> {
     }
 
     async fn read(&mut self, offset: u64) -> spine_log::Result<Record> {
+        if self.place.is_none() {
+            self.place = self.reads.acquire().await.ok();
+        }
         let mut open = match self.open.take() {
             Some(open) if open.reaches(offset) => open,
             Some(_) | None => {

@@ -18,7 +18,7 @@ pub(super) async fn redrive<L: EventLog, S: RunStore, V: Verdicts>(
     actor: Option<&str>,
     reason: String,
 ) -> Result<Asked, Problem> {
-    let mut records = LogRecords::new(app.log(), app.events_of(letter.partition));
+    let mut records = LogRecords::new(app.log(), &app.log_reads, app.events_of(letter.partition));
     let original = records.at(letter.source_offset).await?;
     let again = NewRecord { key: original.key, headers: original.headers, value: original.value };
     close(app, letter, actor, reason, Some(again)).await

@@ -62,7 +62,7 @@ pub(crate) async fn list<L: EventLog, S: RunStore, V: Verdicts>(
     let (partition, _) = app.load_run(&run, query.at_least).await?;
     let rows = app.store().run_events(&run, query.from.unwrap_or(0), limit).await?;
     let full = rows.len() == limit;
-    let mut records = LogRecords::new(app.log(), app.events_of(partition));
+    let mut records = LogRecords::new(app.log(), &app.log_reads, app.events_of(partition));
     let (mut events, mut bytes, mut next) = (Vec::with_capacity(rows.len()), 0, None);
     for row in rows {
         let record = records.at(row.offset).await?;
