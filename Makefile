@@ -7,16 +7,22 @@ PROFILE := ci
 help: ## Say what there is to make.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-demo: ## Build Spine and watch it run, fail, recover and replay (under a minute after the build).
+# The demo's log and store, where they are not files: LOG=kafka, STORE=cql.
+ON_SERVERS = $(if $(LOG),--log $(LOG)://$$SPINE_TEST_KAFKA/demo) $(if $(STORE),--store $(STORE)://$$SPINE_TEST_CQL/demo)
+
+demo: ## Build Spine and watch it run, fail, recover and replay (under a minute after the build); LOG=kafka STORE=cql takes the servers of servers-up.
+	$(if $(filter-out kafka,$(LOG))$(filter-out cql,$(STORE)),$(error LOG is kafka or nothing, STORE is cql or nothing))
+	@$(if $(LOG)$(STORE),compose/servers status >/dev/null 2>&1 || { echo "the servers of compose/run are not up: make servers-up" >&2; exit 1; })
 	$(CARGO) build --quiet --locked --profile $(PROFILE) --bin spine
-	./target/$(PROFILE)/spine demo
+	@$(if $(LOG)$(STORE),. compose/run/servers.env &&) ./target/$(PROFILE)/spine demo $(ON_SERVERS)
 
 # What the tests are built with: planted faults for the simulation, fault points for the crash tests.
 TEST_FEATURES := spine-tests/mutants,spine-cli/fault-points
 
-test: ## Build everything and run all tests.
+test: ## Build everything and run all tests; those on Kafka and Cassandra where JDK 17 and Maven are.
 	$(CARGO) build --locked --profile $(PROFILE) --workspace --bin spine --test it --test live --features $(TEST_FEATURES)
 	$(CARGO) test --locked --profile $(PROFILE) --workspace --features $(TEST_FEATURES)
+	CARGO="$(CARGO)" PROFILE="$(PROFILE)" tests/live.sh
 
 unit: ## Run the tests of the crates alone, without simulation and crash tests.
 	$(CARGO) test --locked --profile $(PROFILE) -p spine-schemas -p spine-runs -p spine-log -p spine-store -p spine-ingest -p spine-workers -p spine-cli

@@ -14,6 +14,9 @@ commit=$(git rev-parse --short HEAD)
 SPINE_SOAK=1 "$cargo" test --quiet --locked --profile "$profile" --workspace \
   --features "$features" --test it -- --nocapture --test-threads 1 | grep --line-buffered -o '{".*}$'
 
+# The same on Kafka and Cassandra, and several processes of them; where those cannot be had it says so.
+SPINE_SOAK=1 tests/live.sh --nocapture | grep --line-buffered -o -e '{".*}$' -e '^skipped:.*$'
+
 began=$(date +%s)
 SPINE_SIM_SEEDS="$seeds" "$cargo" test --quiet --locked --profile "$profile" --workspace \
   --features "$features" --test sim -- --nocapture --test-threads 2 >&2

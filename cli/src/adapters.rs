@@ -340,6 +340,12 @@ fn cql_options(cluster: &Cluster, client: &SettingsFile) -> Result<cql::Options,
             }
         }
     }
+    if user.is_some() != password.is_some() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "the CQL client needs user and password, or neither",
+        ));
+    }
     options.credentials = user.zip(password);
     Ok(options)
 }

@@ -58,10 +58,10 @@ enum Noun {
     DeadLetters(dead_letters::Verb),
     /// Reads the log again into a fresh store, and compares it with another
     Replay(replay::Args),
-    /// Makes the topics of a Kafka log; lets a stopped partition go on
+    /// Makes the topics of a Kafka log, shows who owns them, lets a stopped partition go on
     #[command(subcommand)]
     Topics(topics::Verb),
-    /// Says which keyspace is the live one, and changes it
+    /// Changes which keyspace is the live one, removes keyspaces
     #[command(subcommand)]
     Stores(stores::Verb),
     /// Lists the exit codes

@@ -1,4 +1,4 @@
-//! `spine stores`: which keyspace is the live one. A changed fold is a replay into a fresh keyspace and a
+//! `spine stores`: changes which keyspace is the live one, and removes keyspaces. A changed fold is a replay into a fresh keyspace and a
 //! switch, never a migration in place.
 
 use crate::{
@@ -94,7 +94,7 @@ async fn switch(args: &Args) -> Result<(), Failure> {
         return output::print(&format!("{}\n", json!({"from": from, "to": args.to})));
     }
     output::print(&format!(
-        "{} is now {}, it was {from}\nTry next: restart the servers one by one\n",
+        "{} is now {}, it was {from}\nTry next: start the servers again\n",
         args.store, args.to
     ))
 }

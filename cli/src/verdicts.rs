@@ -83,19 +83,13 @@ impl<T: Tools, S: RunStore> Wired<T, S> {
             return Said::Forgotten;
         }
         // This process may have folded a newer claim than the store has, or an older one.
-        let stored = progress.as_ref().and_then(holder);
+        let stored = progress.as_ref().and_then(ClaimHolder::of);
         let newest = stored.into_iter().chain(self.known(partition)).max_by_key(|of| of.claim);
         match newest {
             Some(holder) if holder.address != self.address => ask(&holder, partition, offset).await,
             Some(_) | None => Said::Later("no owner is known yet".into()),
         }
     }
-}
-
-/// The claim in a stored state.
-fn holder(progress: &spine_store::Progress) -> Option<ClaimHolder> {
-    let state = progress.partition_state.claim.as_ref()?;
-    Some(ClaimHolder { claim: state.offset, address: state.claim.address.clone() })
 }
 
 /// A process that does not own the partition says who does, as far as it knows.

@@ -1,7 +1,7 @@
 //! The partitions: who owns each and how far it is, what the fold made of an event at a position, and
 //! letting a stopped one go on.
 
-use crate::{App, Code, Problem, VerdictError, Verdicts, body, limits};
+use crate::{App, ClaimHolder, Code, Problem, VerdictError, Verdicts, body, limits};
 use axum::{
     Json,
     extract::{Path, Request, State},
@@ -50,7 +50,10 @@ pub(crate) async fn verdict<L: EventLog, S: RunStore, V: Verdicts>(
         Ok(verdict) => Ok(Json(Some(verdict))),
         // The one who asked looks into the store, which has it by now.
         Err(VerdictError::Forgotten) => Ok(Json(None)),
-        Err(error) => Err(problem(&error).with("position", app.position(partition, offset))),
+        Err(error) => {
+            let problem = problem(&app, partition, error).await;
+            Err(problem.with("position", app.position(partition, offset)))
+        }
     }
 }
 
@@ -75,7 +78,7 @@ pub(crate) async fn resume<L: EventLog, S: RunStore, V: Verdicts>(
     let actor = resume.actor.unwrap_or(crate::ask::DEFAULT_ACTOR);
     match app.verdicts().resume(partition, actor, &reason) {
         Ok(offset) => Ok(Json(json!({"partition": partition, "resumed_at": offset}))),
-        Err(error) => Err(problem(&error)),
+        Err(error) => Err(problem(&app, partition, error).await),
     }
 }
 
@@ -91,10 +94,19 @@ async fn check<L: EventLog, S: RunStore, V: Verdicts>(
     Err(Problem::new(Code::PartitionAbsent, detail))
 }
 
-fn problem(error: &VerdictError) -> Problem {
+/// Whoever asks the wrong process is told the newest claim that this one, or the store, knows.
+async fn problem<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    partition: u32,
+    error: VerdictError,
+) -> Problem {
     match error {
-        VerdictError::NotOwner(claim) => {
-            Problem::new(Code::NotOwner, error.to_string()).with("claim", claim)
+        VerdictError::NotOwner(known) => {
+            let stored = app.store().progress(partition).await.ok().flatten();
+            let stored = stored.as_ref().and_then(ClaimHolder::of);
+            let newest = known.into_iter().chain(stored).max_by_key(|holder| holder.claim);
+            Problem::new(Code::NotOwner, "this process does not own the partition")
+                .with("claim", newest)
         }
         VerdictError::NotStopped => Problem::new(Code::NotStopped, error.to_string()),
         VerdictError::Unavailable(_) | VerdictError::Forgotten => {

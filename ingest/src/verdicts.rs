@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use spine_runs::Verdict;
+use spine_store::Progress;
 use std::future::Future;
 use thiserror::Error;
 
@@ -86,4 +87,12 @@ pub struct ClaimHolder {
     pub claim: u64,
     /// Where it can be reached, as `host:port`.
     pub address: String,
+}
+
+impl ClaimHolder {
+    /// The one in a stored state.
+    pub fn of(progress: &Progress) -> Option<Self> {
+        let state = progress.partition_state.claim.as_ref()?;
+        Some(Self { claim: state.offset, address: state.claim.address.clone() })
+    }
 }

@@ -1,9 +1,8 @@
 //! Many events: appended through HTTP in batches, folded, queried, replayed, compared; in bounded
 //! memory.
 
-use crate::row;
-use serde_json::{Value, json};
-use spine_tests::{Fx, Spine, lines, spine, waits};
+use serde_json::json;
+use spine_tests::{Fx, Spine, lines, row, waits};
 use std::time::{Duration, Instant};
 
 /// Events of one record run: created, 10 steps started and completed, completed.
@@ -40,7 +39,7 @@ fn append_all(spine: &Spine, batches: usize) -> usize {
 fn run_plans(spine: &Spine, fx: &Fx, plans: usize) {
     let mut http = spine.http();
     for plan in 0..plans {
-        let step = |at: usize| lines::step(&format!("s{at}"), &fx.tool("t"), "pure");
+        let step = |at: usize| lines::patient_step(&format!("s{at}"), &fx.tool("t"), "pure");
         let plan = lines::plan(&format!("p{plan}"), &lines::quick(1), (0..10).map(step).collect());
         waits::until("a plan to be taken", || {
             let reply = http.post("/v1/runs", &plan).expect("an answer");
@@ -61,19 +60,10 @@ fn stored(spine: &Spine, run: &str, offset: usize) {
     });
 }
 
-fn replayed(server: &Spine) -> Value {
-    let (log, with) = (server.log_url(), server.store().display().to_string());
-    let to = server.dir().join("fresh.db").display().to_string();
-    let out = spine(&["replay", "--log", &log, "--to", &to, "--compare", &with, "--json"]).output();
-    let out = out.expect("the binary runs");
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
-    serde_json::from_slice(&out.stdout).expect("JSON")
-}
-
 #[test]
 fn f1_f4_c14_many_events_are_taken_folded_queried_and_replayed_equal() {
     let started = Instant::now();
-    let events = row::size(100_000, 1_000_000);
+    let events = row::size_on(100_000, 10_000, 1_000_000);
     let plans = events / 10 / EVENTS_OF_PLAN;
     let batches = (events - plans * EVENTS_OF_PLAN).div_ceil(RUNS_PER_BATCH * EVENTS_OF_RUN);
     let fx = Fx::willing();
@@ -94,7 +84,8 @@ fn f1_f4_c14_many_events_are_taken_folded_queried_and_replayed_equal() {
     let held = format!("the server held {peak_mib} MiB, {peak_of_http_mib} before the plan runs");
     assert!(peak_kib < MEMORY_KIB, "{held}");
     assert!(server.stop().success(), "{}", server.words());
-    let replay = replayed(&server);
+    let (code, replay) = server.replay("fresh", &["--compare", &server.store_url()]);
+    assert_eq!(code, Some(0), "{replay}");
     assert!(replay["records"].as_u64() >= Some(events as u64), "{replay}");
     let sent = batches * RUNS_PER_BATCH * EVENTS_OF_RUN;
     let result = json!({

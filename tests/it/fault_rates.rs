@@ -1,9 +1,8 @@
 //! Plan runs against a tool server with seeded transient faults: the number that completes is not
 //! a matter of chance, it is computed from the seed beforehand.
 
-use crate::row;
 use serde_json::json;
-use spine_tests::{Answer, Fx, Spine, answers::strikes, lines, waits};
+use spine_tests::{Answer, Fx, Spine, answers::strikes, lines, row, waits};
 use std::{collections::BTreeMap, time::Instant};
 
 const SEED: u64 = 20_260_801;
@@ -30,7 +29,7 @@ fn run_id(max_attempts: u32, at: usize) -> String {
 fn start_all(spine: &Spine, fx: &Fx, max_attempts: u32, runs: usize) {
     let mut http = spine.http();
     for at in 0..runs {
-        let step = |at: usize| lines::step(&format!("s{at}"), &fx.tool("t"), "idempotent");
+        let step = |at: usize| lines::patient_step(&format!("s{at}"), &fx.tool("t"), "idempotent");
         let steps = (0..STEPS).map(step).collect();
         let plan = lines::plan(&run_id(max_attempts, at), &lines::quick(max_attempts), steps);
         // A full queue says when to come back; that is the backpressure that was promised.
@@ -75,7 +74,7 @@ fn check_counts(fx: &Fx, max_attempts: u32, runs: usize) {
 #[test]
 fn f20_seeded_faults_give_exactly_the_foretold_completions() {
     let started = Instant::now();
-    let runs = row::size(1000, 10_000);
+    let runs = row::size_on(1000, 100, 10_000);
     let fx = Fx::start(|call, _| {
         let strikes = strikes(SEED, &call.run, &call.step, call.attempt);
         if strikes { Answer::Refuses(503) } else { Answer::Done }

@@ -1,7 +1,7 @@
 //! Planned faults: injected on tenants that are for tests, refused elsewhere; and the demo as a test.
 
 use serde_json::json;
-use spine_tests::{Fx, Spine, lines};
+use spine_tests::{Fx, On, Servers, Spine, lines, substrate};
 
 #[test]
 fn c20_two_planned_timeouts_are_two_injected_faults_and_one_success() {
@@ -32,10 +32,21 @@ fn c20_two_planned_timeouts_are_two_injected_faults_and_one_success() {
 
 #[test]
 fn c20_the_demo_meets_every_expectation_with_faults_and_without() {
-    for faults in ["0", "3", "7"] {
-        let shown = spine_tests::spine(&["demo", "--simulate-failures", faults]).output();
-        let shown = shown.expect("the demo runs");
+    let servers = || Servers::named().expect("servers are named");
+    let log = || format!("kafka://{}/it", servers().kafka);
+    let (places, all) = match substrate::chosen() {
+        On::Embedded => (vec![], &["0", "3", "7"][..]),
+        On::KafkaSqlite => (vec!["--log".into(), log()], &["7"][..]),
+        On::KafkaCql => {
+            let store = format!("cql://{}/it", servers().cql);
+            (vec!["--log".into(), log(), "--store".into(), store], &["3"][..])
+        }
+    };
+    for faults in all {
+        let mut demo = spine_tests::spine(&["demo", "--simulate-failures", faults]);
+        let shown = demo.args(&places).output().expect("the demo runs");
         let told = String::from_utf8_lossy(&shown.stdout);
-        assert!(shown.status.success(), "with {faults} faults: {told}");
+        let errors = String::from_utf8_lossy(&shown.stderr);
+        assert!(shown.status.success(), "with {faults} faults: {told}\n{errors}");
     }
 }

@@ -19,6 +19,5 @@ mod no_space;
 mod races;
 mod rebuild;
 mod retries;
-mod row;
 mod syncs;
 mod tidy;

@@ -1,8 +1,7 @@
 //! Two who want the same thing at once: exactly one gets it, and the other is told.
 
-use crate::row;
 use serde_json::{Value, json};
-use spine_tests::{Fx, Http, Spine, lines};
+use spine_tests::{Fx, Http, Spine, lines, row};
 use std::{sync::Barrier, thread, time::Instant};
 
 fn begin(session: &str, at: usize) -> Value {
@@ -28,7 +27,7 @@ fn begin_all(port: u16, session: &str, races: usize, at_once: &Barrier) -> Vec<b
 #[test]
 fn c4_two_sessions_begin_a_step_at_once_and_one_executes() {
     let started = Instant::now();
-    let races = row::size(500, 10_000);
+    let races = row::size_on(500, 200, 10_000);
     let spine = Spine::fresh().start();
     for run in 0..races.div_ceil(100) {
         let run = json!({"run_id": format!("j{run}"), "workflow": "race", "version": "1",

@@ -1,6 +1,6 @@
 //! The house rules as a test: sizes, heads, names, lints, arrows, and who may name an adapter.
 
-use spine_tests::binary::root;
+use spine_tests::{binary::root, substrate};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -58,6 +58,9 @@ fn none(rule: &str, wrong: &[String]) {
 
 #[test]
 fn files_are_short_and_say_what_they_are_for() {
+    if substrate::is_without_files("the text of the repository is the same") {
+        return;
+    }
     let (mut long, mut headless) = (Vec::new(), Vec::new());
     for (name, text) in files("rs") {
         let lines = text.lines().count();
@@ -114,6 +117,9 @@ fn function_name(line: &str) -> Option<&str> {
 
 #[test]
 fn functions_are_short() {
+    if substrate::is_without_files("the text of the repository is the same") {
+        return;
+    }
     let mut long = Vec::new();
     let mut all = 0;
     for (file, text) in files("rs") {
@@ -148,6 +154,9 @@ fn is_forbidden(name: &str) -> bool {
 
 #[test]
 fn nothing_has_a_name_that_says_nothing() {
+    if substrate::is_without_files("the text of the repository is the same") {
+        return;
+    }
     let mut wrong = Vec::new();
     for (file, text) in files("rs") {
         let stem = Path::new(&file).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -169,6 +178,9 @@ fn nothing_has_a_name_that_says_nothing() {
 
 #[test]
 fn lints_are_excepted_with_a_reason_and_nothing_points_at_one_machine() {
+    if substrate::is_without_files("the text of the repository is the same") {
+        return;
+    }
     // In parts, so that this file does not name them.
     let allow = ["#[", "allow("].concat();
     let allow_all = ["#![", "allow("].concat();
@@ -210,6 +222,9 @@ fn dependencies(folder: &str) -> BTreeMap<String, Vec<String>> {
 
 #[test]
 fn crates_see_only_what_lies_below_them() {
+    if substrate::is_without_files("the text of the repository is the same") {
+        return;
+    }
     let mut wrong = Vec::new();
     for (folder, below) in ARROWS {
         let sections = dependencies(folder);
@@ -235,14 +250,19 @@ fn crates_see_only_what_lies_below_them() {
 
 #[test]
 fn one_file_names_the_adapters() {
+    if substrate::is_without_files("the text of the repository is the same") {
+        return;
+    }
     let mut wrong = Vec::new();
     for (file, text) in files("rs") {
         let above = ["cli/", "ingest/", "workers/"].iter().any(|folder| file.starts_with(folder));
         let is_test = file.contains("/tests/") || file.ends_with("/tests.rs");
-        let names = ["EmbeddedLog", "SqliteStore", "rusqlite"].iter().any(|it| text.contains(it));
-        if above && !is_test && names && file != "cli/src/adapters.rs" {
+        let names = ["EmbeddedLog", "KafkaLog", "SqliteStore", "CqlStore", "rusqlite"]
+            .iter()
+            .any(|it| text.contains(it));
+        if above && !is_test && names && !file.starts_with("cli/src/adapters") {
             wrong.push(file);
         }
     }
-    none("only cli/src/adapters.rs names the adapters", &wrong);
+    none("only cli/src/adapters names the adapters", &wrong);
 }

@@ -35,7 +35,6 @@ pub(crate) struct Pace {
 #[derive(Clone, Debug)]
 pub(crate) struct Acked {
     pub(crate) run: String,
-    pub(crate) at: Instant,
     pub(crate) took: Duration,
 }
 
@@ -113,7 +112,7 @@ impl Load {
             let run = format!("p{name}-{at}");
             let begun = Instant::now();
             self.make(&mut http, &plan(fx, &run));
-            let acked = Acked { run, at: Instant::now(), took: begun.elapsed() };
+            let acked = Acked { run, took: begun.elapsed() };
             self.told.lock().expect("no poster panics").plans.push(acked);
             waits::pass(pause);
         }
@@ -176,7 +175,7 @@ fn behaviour(seed: u64, call: &Call, before: usize) -> Answer {
         2 => Answer::DoneThen(504),
         3 => Answer::DoneThenDrops,
         4 => Answer::Refuses(503),
-        5..=9 => Answer::DoneAfter(Duration::from_millis(30)),
+        5..=9 => Answer::DoneAfter(Duration::from_millis(300)),
         _ => Answer::Done,
     }
 }

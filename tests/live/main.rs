@@ -12,5 +12,4 @@ mod load;
 mod outages;
 mod producers;
 mod races;
-mod row;
 mod zombies;

@@ -162,6 +162,46 @@ class Outsider:
             raise SystemExit(f"not published: {failed}")
         return key
 
+    # The cluster -----------------------------------------------------------------------------
+
+    def admin(self):
+        from confluent_kafka.admin import AdminClient
+        return AdminClient({"bootstrap.servers": self.asked["brokers"]})
+
+    def op_cluster(self):
+        """The leader of each partition of the events, and how many partitions of the log lack a copy in sync."""
+        topics = self.admin().list_topics(timeout=PATIENCE).topics
+        ours = [topic for name, topic in topics.items() if name.startswith(self.asked["prefix"] + ".")]
+        partitions = [partition for topic in ours for partition in topic.partitions.values()]
+        lacking = sum(len(partition.isrs) < len(partition.replicas) or partition.leader < 0 for partition in partitions)
+        leaders = [partition.leader for _, partition in sorted(topics[self.topic].partitions.items())]
+        return {"leaders": leaders, "lacking": lacking}
+
+    def op_delete(self, topics):
+        admin = self.admin()
+        for future in admin.delete_topics([f"{self.asked['prefix']}.{topic}" for topic in topics]).values():
+            future.result(PATIENCE)
+
+    def op_recreate(self):
+        """The topic of the events once more, with the same settings and without a record."""
+        from confluent_kafka import KafkaException
+        from confluent_kafka.admin import ConfigResource, ConfigSource, NewTopic
+        admin = self.admin()
+        of = ConfigResource("topic", self.topic)
+        settings = admin.describe_configs([of])[of].result(PATIENCE).values()
+        kept = {it.name: it.value for it in settings if it.source == ConfigSource.DYNAMIC_TOPIC_CONFIG.value}
+        count = len(admin.list_topics(self.topic, PATIENCE).topics[self.topic].partitions)
+        self.op_delete(["steps"])
+        again, deadline = NewTopic(self.topic, count, 1, config=kept), time.monotonic() + PATIENCE
+        while True:
+            try:
+                return admin.create_topics([again])[self.topic].result(PATIENCE)
+            except KafkaException:
+                # It goes in the background.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
     def op_pass(self, seconds):
         time.sleep(seconds)
 

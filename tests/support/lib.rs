@@ -8,6 +8,7 @@ pub mod binary;
 pub mod fx;
 pub mod http;
 pub mod lines;
+pub mod row;
 pub mod server;
 pub mod substrate;
 pub mod waits;

@@ -1,6 +1,6 @@
 //! A server of the real binary in a directory of its own: started, killed, halted, asked.
 
-use crate::{Http, Reply, binary, substrate, waits};
+use crate::{Http, On, Reply, binary, substrate, waits};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
@@ -256,7 +256,9 @@ impl Spine {
             Some((servers, keyspace)) if self.store.starts_with("cql:") => {
                 format!("{servers}/{keyspace}_{name}")
             }
-            Some(_) | None => format!("sqlite:{}", self.dir.join(name).with_extension("db").display()),
+            Some(_) | None => {
+                format!("sqlite:{}", self.dir.join(name).with_extension("db").display())
+            }
         }
     }
 
@@ -283,6 +285,31 @@ impl Spine {
     pub fn is_fold_of_log(&self) {
         let (code, said) = self.replay("fold", &["--compare", &self.store_url()]);
         assert_eq!((code, &said["compared"]["equal"]), (Some(0), &Value::Bool(true)), "{said}");
+    }
+
+    /// Removes the store of a server that does not run; the next start makes it again, from the log.
+    pub fn forget_store(&mut self) {
+        substrate::remove_store(&self.store);
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(self.dir.join(format!("store.db{end}")));
+        }
+        if substrate::chosen() == On::KafkaSqlite {
+            // To others, the claim of the removed store is one of a server that may come back.
+            self.flags.push("--take-over".into());
+        }
+    }
+
+    /// The events of the log's first partition, read from the log itself.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    pub fn events_of_log(&self) -> Vec<Value> {
+        let log = self.log_url();
+        let out = spine(&["events", "tail", "--log", &log, "--from", "0", "--json"]).output();
+        let out = out.expect("the binary runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let text = String::from_utf8_lossy(&out.stdout);
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     /// The store file, where it is one.

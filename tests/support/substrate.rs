@@ -25,6 +25,17 @@ pub enum On {
     KafkaCql,
 }
 
+impl On {
+    /// As `SPINE_IT_ON` says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::KafkaSqlite => "kafka+sqlite",
+            Self::KafkaCql => "kafka+cql",
+        }
+    }
+}
+
 /// What `SPINE_IT_ON` says.
 ///
 /// # Panics
@@ -121,7 +132,7 @@ fn fresh_name() -> String {
 }
 
 /// Removes a keyspace, so that the servers do not fill up with those of tests.
-pub(crate) fn remove_store(url: &str) {
+pub fn remove_store(url: &str) {
     if url.starts_with("cql:") {
         // What cannot be removed any more is no fault of the test.
         let _ = spine(&["stores", "remove", "--yes", "--store", url]).output();

@@ -11,6 +11,7 @@ mod hold;
 mod letters;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod originals;
 mod outcomes;
 mod read;
 mod start;

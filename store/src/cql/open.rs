@@ -18,6 +18,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 const SCHEMA: &str = include_str!("schema.cql");
 /// The form of tables and columns. Raise it with any change of `schema.cql` or of `form`.
 const FORM: i32 = 1;
+/// The table of the pointer.
+const LIVE: &str = "live";
 
 /// A session of the nodes, for this keyspace only.
 async fn connect(options: &Options, keyspace: &str) -> Result<Session> {
@@ -55,20 +57,52 @@ pub(super) struct Opened {
     pub(super) store_id: String,
 }
 
-/// Opens the keyspace of the options, or the one that its pointer names.
+/// Opens the keyspace of the options, or the one that its pointer names. The pointer comes first: the
+/// keyspace that holds it may have been folded by the rules of an earlier version.
 pub(super) async fn open(options: &Options) -> Result<Opened> {
     options.check()?;
     let session = connect(options, &options.keyspace).await?;
-    let mut opened = open_one(options, session, &options.keyspace).await?;
     if options.follow_live
-        && let Some(live) = live(&opened.link.session, &opened.keyspace).await?
-        && live.keyspace != opened.keyspace
+        && tables(&session, &options.keyspace).await?.contains(LIVE)
+        && let Some(live) = live(&session, &options.keyspace).await?
+        && live.keyspace != options.keyspace
     {
         let session = connect(options, &live.keyspace).await?;
         let existing = Options { create: false, ..options.clone() };
-        opened = open_one(&existing, session, &live.keyspace).await?;
+        return open_one(&existing, session, &live.keyspace).await;
     }
-    Ok(opened)
+    open_one(options, session, &options.keyspace).await
+}
+
+/// A session of a keyspace that holds a pointer, of whatever version its rows are.
+pub(super) async fn pointing(options: &Options) -> Result<Session> {
+    options.check()?;
+    let session = connect(options, &options.keyspace).await?;
+    if !tables(&session, &options.keyspace).await?.contains(LIVE) {
+        let keyspace = &options.keyspace;
+        return Err(Error::Refused(format!("open keyspace {keyspace}: there is no store")));
+    }
+    Ok(session)
+}
+
+/// How far a keyspace is, of whatever version its rows are: partition, log id, offset.
+pub(super) async fn positions(
+    session: &Session,
+    keyspace: &str,
+) -> Result<Vec<(u32, String, u64)>> {
+    check_name(keyspace)?;
+    let select = format!("SELECT partition, log_id, log_offset FROM {keyspace}.progress");
+    let found = ask(session, select.as_str(), ()).await?;
+    let rows = found.rows::<(i32, String, i64)>();
+    let rows = rows.map_err(|error| fault::of_rows("read progress", error))?;
+    rows.map(|row| {
+        let (partition, log_id, offset) =
+            row.map_err(|error| fault::of_rows("read progress", error))?;
+        let damaged = |_| Error::Damaged(format!("progress of {keyspace}: {partition} {offset}"));
+        let partition = u32::try_from(partition).map_err(damaged)?;
+        Ok((partition, log_id, u64::try_from(offset).map_err(damaged)?))
+    })
+    .collect()
 }
 
 async fn open_one(options: &Options, session: Session, keyspace: &str) -> Result<Opened> {
@@ -209,7 +243,8 @@ async fn identity(options: &Options, session: &Session, keyspace: &str) -> Resul
     if form != FORM || i64::from(fold_version) != i64::from(FOLD_VERSION) {
         return Err(Error::Refused(format!(
             "open keyspace {keyspace}: it has form {form} and was folded by rules {fold_version}, \
-             this version uses {FORM} and {FOLD_VERSION}; replay the log into a fresh keyspace"
+             this version uses {FORM} and {FOLD_VERSION}; replay the log into a fresh \
+             keyspace, and switch to it"
         )));
     }
     Ok(store_id)

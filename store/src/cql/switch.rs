@@ -1,7 +1,7 @@
 //! Moving the name of a store to another keyspace, as after a replay into a fresh one.
 
 use super::{open, options::Options, store::CqlStore};
-use crate::{Error, Progress, ProgressDifference, Result, comparison::progress_differences};
+use crate::{Error, ProgressDifference, Result, comparison::progress_differences};
 
 /// A pointer that was moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,27 +17,23 @@ pub struct Switched {
 }
 
 impl CqlStore {
-    /// Points the name `options.keyspace` at another keyspace. Processes that have it open keep
-    /// the old one until they open it again: stop the owners first.
+    /// Points the name `options.keyspace` at another keyspace, which must be of this version; the old
+    /// one may be of an earlier version. Processes that have it open keep the old one until they open
+    /// it again: stop the owners first.
     ///
     /// # Errors
     /// [`Error::Refused`] when the target is a store of another log, or behind, or when somebody
     /// else moved the pointer meanwhile.
     pub async fn switch(options: &Options, to: &str, reason: &str) -> Result<Switched> {
-        let name =
-            CqlStore::open(&Options { follow_live: false, create: false, ..options.clone() })
-                .await?;
-        let before = open::live(&name.link().session, name.keyspace()).await?;
-        let at = |keyspace: &str| Options {
-            keyspace: keyspace.to_owned(),
-            follow_live: false,
-            ..options.clone().looked_at()
-        };
+        let session = open::pointing(options).await?;
+        let before = open::live(&session, &options.keyspace).await?;
         let from = before.as_ref().map_or(options.keyspace.as_str(), |live| &live.keyspace);
-        let (old, new) = (Self::open(&at(from)).await?, Self::open(&at(to)).await?);
-        let progress = check(&old.all_progress().await?, &new.all_progress().await?, from, to)?;
-        let session = &name.link().session;
-        let moved = open::point(session, name.keyspace(), before.as_ref(), to, reason).await?;
+        let target = Options { keyspace: to.to_owned(), follow_live: false, ..options.clone() };
+        Self::open(&target.looked_at()).await?;
+        let old = open::positions(&session, from).await?;
+        let new = open::positions(&session, to).await?;
+        let progress = check(&old, &new, from, to)?;
+        let moved = open::point(&session, &options.keyspace, before.as_ref(), to, reason).await?;
         if !moved {
             return Err(Error::Refused(format!(
                 "switch {} to {to}: somebody else moved it meanwhile; look again",
@@ -49,34 +45,37 @@ impl CqlStore {
     }
 }
 
+/// Partition, log id and offset of everything that is stored.
+type Positions = [(u32, String, u64)];
+
 /// The new keyspace must be of the same log and nowhere behind.
 fn check(
-    old: &[(u32, Progress)],
-    new: &[(u32, Progress)],
+    old: &Positions,
+    new: &Positions,
     from: &str,
     to: &str,
 ) -> Result<Vec<ProgressDifference>> {
-    let offsets = |all: &[(u32, Progress)]| -> Vec<(u32, u64)> {
-        all.iter().map(|(partition, progress)| (*partition, progress.offset)).collect()
+    let offsets = |all: &Positions| -> Vec<(u32, u64)> {
+        all.iter().map(|(partition, _, offset)| (*partition, *offset)).collect()
     };
     let refused = |why: String| Err(Error::Refused(format!("switch {from} to {to}: {why}")));
-    for (partition, progress) in old {
-        let Some((_, other)) = new.iter().find(|(number, _)| number == partition) else {
+    for (partition, log_id, offset) in old {
+        let Some((_, other_log, other)) = new.iter().find(|(number, ..)| number == partition)
+        else {
             return refused(format!(
-                "partition {partition} is at {} in {from} and not begun in {to}; replay further",
-                progress.offset
+                "partition {partition} is at {offset} in {from} and not begun in {to}; replay \
+                 further, with the workers stopped"
             ));
         };
-        if other.log_id != progress.log_id {
+        if other_log != log_id {
             return refused(format!(
-                "{to} is of log {}, {from} of log {}; replay the right log",
-                other.log_id, progress.log_id
+                "{to} is of log {other_log}, {from} of log {log_id}; replay the right log"
             ));
         }
-        if other.offset < progress.offset {
+        if other < offset {
             return refused(format!(
-                "partition {partition} is at {} in {from} and at {} in {to}; replay further",
-                progress.offset, other.offset
+                "partition {partition} is at {offset} in {from} and at {other} in {to}; replay \
+                 further, with the workers stopped"
             ));
         }
     }

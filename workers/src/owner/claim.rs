@@ -88,7 +88,7 @@ where
         while !self.orders.must_go() {
             self.check_claim()?;
             let (event_id, value) = self.next_claim();
-            let appended = self.append_control(value).await?;
+            let appended = self.append_control(vec![value]).await?;
             self.scan_to(appended.last_offset + 1).await?;
             if self.scan.current_claim() == Some(appended.first_offset) {
                 self.claim.own.insert(appended.first_offset);

@@ -1,6 +1,6 @@
 //! Publishing letters: repeated until acknowledged, before anything after them is stored.
 
-use super::Owner;
+use super::{Owner, originals::Originals};
 use crate::{
     Clock, Error, Result, limits,
     materialize::{LetterDue, record_letter, step_letter},
@@ -26,8 +26,9 @@ where
             return Ok(());
         }
         let mut records = Vec::with_capacity(due.len());
+        let mut originals = Originals::new(self.node.log.clone(), self.tp.clone());
         for (letter, decided) in due {
-            let (built, original_at) = self.build(&letter, decided).await?;
+            let (built, original_at) = self.build(&letter, decided, &mut originals).await?;
             metrics::observe_letter();
             records.push(letter_record(&built, original_at)?);
         }
@@ -37,16 +38,21 @@ where
     }
 
     /// The letter, and the log time of its original.
-    async fn build(&mut self, due: &LetterDue, decided: Record) -> Result<(DeadLetter, Micros)> {
+    async fn build(
+        &mut self,
+        due: &LetterDue,
+        decided: Record,
+        originals: &mut Originals<L>,
+    ) -> Result<(DeadLetter, Micros)> {
         let (topic, partition) = (self.tp.topic.clone(), self.tp.partition);
         let (built, original_at) = match due {
             LetterDue::Step { run, step } => {
-                let original = self.original(step.scheduled_offset).await?;
+                let original = originals.get(step.scheduled_offset).await?;
                 (step_letter(&topic, partition, run, step, &original), original.timestamp)
             }
             LetterDue::Record { offset, decided: at, .. } => {
                 let original =
-                    if *offset == *at { decided } else { self.original(*offset).await? };
+                    if *offset == *at { decided } else { originals.get(*offset).await? };
                 if *offset != *at {
                     let event = due.event_in(&original, &self.node.book);
                     self.fold.open_record_letter(due, &original, event.as_ref());
@@ -80,11 +86,11 @@ where
         }
     }
 
-    /// The same for one control record of this partition.
-    pub(super) async fn append_control(&mut self, value: Bytes) -> Result<Appended> {
-        let record = NewRecord { key: None, headers: Vec::new(), value: Some(value) };
+    /// The same for control records of this partition.
+    pub(super) async fn append_control(&mut self, values: Vec<Bytes>) -> Result<Appended> {
+        let record = |value| NewRecord { key: None, headers: Vec::new(), value: Some(value) };
         let to = self.tp.clone();
-        self.append_patiently(&to, vec![record]).await
+        self.append_patiently(&to, values.into_iter().map(record).collect()).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading and folding: what each record means for the state, for letters and for those who wait.
 
-use super::{Owner, start};
+use super::Owner;
 use crate::{Clock, Error, Result, materialize::Folded, metrics, order::Orders, tools::Tools};
 use spine_log::{EventLog, Record};
 use spine_runs::{FOLD_VERSION, Verdict};
@@ -89,6 +89,7 @@ where
             }
             events.push((record, read));
         }
+        self.decide_ahead(&events).await?;
         let keys: Vec<RunKey> =
             events.iter().filter_map(|(_, read)| read.event()?.run_key()).collect();
         self.load(keys.iter()).await?;
@@ -169,7 +170,11 @@ where
         message: String,
     ) -> Result<()> {
         while !self.scan.is_set_aside(record.offset) {
-            self.decide_about(record, class, message.clone()).await?;
+            let Some(claim) = self.claim_in_log() else {
+                let message = "another owner claimed the partition while a bad record was held";
+                return Err(spine_log::Error::Unavailable(message.into()).into());
+            };
+            self.decide_about(claim, vec![(record.offset, class, message.clone())]).await?;
         }
         tracing::warn!(partition = self.tp.partition, offset = record.offset, %class, message,
             "record set aside");
@@ -177,24 +182,41 @@ where
         Ok(())
     }
 
+    /// Decides about all bad records of a read at once, since an append and a read for each of a flood
+    /// would hold the partition for minutes. What is not decided by it, [`Self::pass_bad`] decides.
+    async fn decide_ahead(&mut self, read: &[(Record, Read)]) -> Result<()> {
+        let undecided = read.iter().filter_map(|(record, read)| match read {
+            Read::Bad(class, message) => Some((record.offset, *class, message.clone())),
+            Read::Event(_) | Read::Aside => None,
+        });
+        let bad: Vec<_> = undecided.filter(|(at, ..)| !self.scan.is_set_aside(*at)).collect();
+        match self.claim_in_log().filter(|_| !bad.is_empty()) {
+            Some(claim) => self.decide_about(claim, bad).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The newest claim that was scanned, if it is this owner's.
+    fn claim_in_log(&self) -> Option<u64> {
+        self.scan.current_claim().filter(|now| self.claim.own.contains(now))
+    }
+
     async fn decide_about(
         &mut self,
-        record: &Record,
-        class: RecordClass,
-        message: String,
+        claim: u64,
+        bad: Vec<(u64, RecordClass, String)>,
     ) -> Result<()> {
-        let Some(claim) = self.scan.current_claim().filter(|now| self.claim.own.contains(now))
-        else {
-            let message = "another owner claimed the partition while a bad record was held";
-            return Err(spine_log::Error::Unavailable(message.into()).into());
-        };
-        self.batches += 1;
-        let message = self.holding.with_resumed(message);
-        let event_id = format!("aside-{claim}-{}-{}", record.offset, self.batches);
-        let body = PartitionEvent::RecordDeadLettered { offset: record.offset, class, message };
-        let event = self.control_event(event_id, Some(claim), body);
-        let value = codec::encode(&event).map_err(|error| Error::Encode(error.to_string()))?;
-        let appended = self.append_control(value).await?;
+        let mut values = Vec::with_capacity(bad.len());
+        for (offset, class, message) in bad {
+            self.batches += 1;
+            let message = self.holding.with_resumed(message);
+            let event_id = format!("aside-{claim}-{offset}-{}", self.batches);
+            let body = PartitionEvent::RecordDeadLettered { offset, class, message };
+            let event = self.control_event(event_id, Some(claim), body);
+            let value = codec::encode(&event).map_err(|error| Error::Encode(error.to_string()))?;
+            values.push(value);
+        }
+        let appended = self.append_control(values).await?;
         self.scan_to(appended.last_offset + 1).await
     }
 
@@ -215,11 +237,6 @@ where
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    /// The record at an offset of this partition.
-    pub(super) async fn original(&mut self, offset: u64) -> Result<Record> {
-        start::read_one(&self.node.log, &self.tp, offset).await
     }
 }
 

@@ -122,6 +122,8 @@ where
         let progress = node.store.progress(partition).await?;
         if let Some(progress) = &progress {
             check_same_log(&node.log, &tp, progress).await?;
+        } else {
+            check_whole(&node.log, &tp).await?;
         }
         let stored = progress.as_ref().map(|progress| progress.offset);
         node.hub.begin_after(partition, stored);
@@ -189,6 +191,18 @@ where
         self.scan.reach(end);
         Ok(())
     }
+}
+
+/// Refuses a log without its beginning: a fresh store cannot be folded from the rest.
+async fn check_whole<L: EventLog>(log: &L, tp: &TopicPartition) -> Result<()> {
+    let first = log.bounds(tp).await?.first;
+    if first == 0 {
+        return Ok(());
+    }
+    Err(Error::RolledBack(format!(
+        "{tp} begins at offset {first}, not at 0, and the store has nothing of it: bring back the \
+         store, or the whole log"
+    )))
 }
 
 /// Refuses a log that ends before the store's progress, or that has another record there.

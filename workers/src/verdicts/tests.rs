@@ -1,3 +1,5 @@
+//! Verdicts by position, over changes of owners.
+
 use super::*;
 use spine_runs::Reason;
 

@@ -1,0 +1,49 @@
+//! Reading the originals of letters. Those of a flood lie side by side, and a reader for each of them
+//! costs far more than the records between.
+
+use crate::{Result, limits};
+use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
+use std::collections::VecDeque;
+
+/// Reads records of one partition, mostly in ascending order.
+pub(super) struct Originals<L: EventLog> {
+    log: L,
+    tp: TopicPartition,
+    reader: Option<L::Reader>,
+    /// Read, and not asked for yet.
+    ahead: VecDeque<Record>,
+}
+
+impl<L: EventLog> Originals<L> {
+    pub(super) fn new(log: L, tp: TopicPartition) -> Self {
+        Self { log, tp, reader: None, ahead: VecDeque::new() }
+    }
+
+    /// The record at an offset that is surely there.
+    pub(super) async fn get(&mut self, offset: u64) -> Result<Record> {
+        let is_near = self.reader.as_ref().is_some_and(|reader| {
+            let from = self.ahead.front().map_or(reader.position(), |record| record.offset);
+            (from..=from + limits::READ_RECORDS as u64).contains(&offset)
+        });
+        let missing = || spine_log::Error::Missing(format!("{} offset {offset}", self.tp));
+        // Most letters come alone.
+        let mut limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
+        if !is_near {
+            limit = ReadLimit { records: 1, bytes: 1 };
+            self.ahead.clear();
+            self.reader = Some(self.log.reader(&self.tp, offset).await?);
+        }
+        let reader = self.reader.as_mut().ok_or_else(missing)?;
+        loop {
+            while let Some(record) = self.ahead.pop_front() {
+                if record.offset == offset {
+                    return Ok(record);
+                }
+            }
+            if reader.position() > offset {
+                return Err(missing().into());
+            }
+            self.ahead.extend(reader.next(limit).await?);
+        }
+    }
+}
