@@ -36,6 +36,24 @@ thread_local! {
     static PLANTED: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
 }
 
+#[cfg(feature = "mutants")]
+thread_local! {
+    static WATCHED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// From now on what runs on this thread is checked after every turn. That costs a look at every run,
+/// which a simulated world with few of them can bear.
+#[cfg(feature = "mutants")]
+pub fn watch() {
+    WATCHED.set(true);
+}
+
+/// Whether this thread's turns are checked.
+#[cfg(feature = "mutants")]
+pub fn is_watched() -> bool {
+    WATCHED.get()
+}
+
 /// Plants one fault on this thread, or takes it out again.
 #[cfg(feature = "mutants")]
 pub fn plant(mutant: Option<Mutant>) {

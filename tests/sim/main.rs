@@ -40,6 +40,8 @@ fn live(world: World, seed: u64) -> (spine_schemas::Digest, u64) {
         .start_paused(true)
         .build()
         .expect("a runtime");
+    #[cfg(feature = "mutants")]
+    spine_schemas::mutants::watch();
     match world {
         World::Embedded => runtime.block_on(embedded::live(seed)),
         World::Cluster => runtime.block_on(cluster::live(seed)),

@@ -10,7 +10,7 @@ use spine_log::{EventLog, NewRecord, Urgency};
 use spine_runs::{Holder, Live, RunState, Slots, StepState, decide, wake_at};
 use spine_schemas::{
     Body, DeadLetter, Event, LetterSource, RunKey, StepEvent, StepKey, codec,
-    mutants::{Mutant, planted},
+    mutants::{Mutant, is_watched, planted},
 };
 use spine_store::RunStore;
 use std::collections::BTreeMap;
@@ -26,10 +26,10 @@ where
     T: Tools,
     C: Clock,
 {
-    /// After each turn: every open run is awake. Something of it is under way, or it waits for a slot,
+    /// After each turn of a watched world: every open run is awake. Something of it is under way, or it waits for a slot,
     /// or it will be looked at when there is something to do for it.
     pub(super) fn check_awake(&self) {
-        let settled = self.sweep.is_none() && self.drain_until.is_none();
+        let settled = is_watched() && self.sweep.is_none() && self.drain_until.is_none();
         let Some(held) = self.claim.held().filter(|_| settled && !self.holding.is_held()) else {
             return;
         };
