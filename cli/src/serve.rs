@@ -52,14 +52,29 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             Failure::new(Exit::Failed, format!("could not start a runtime: {error}"))
         })?;
     runtime.block_on(async {
-        // The log asks for its lock first: who holds it is the clearest answer to a second server.
-        let log = adapters::open_log(&args.log, &log_settings(args)).await?;
-        let book = Arc::new(SchemaBook::compiled_in());
-        adapters::learn_schemas(&log, &book).await?;
-        let client = args.store_config.clone().unwrap_or_default();
-        let store = adapters::open_store(&args.store, &client, &book).await?;
-        Served { args, log, store, book, allowed, metrics_text }.serve().await
+        let mut stopping = Stopping::listen()?;
+        let served = tokio::select! {
+            biased;
+            served = open(args, allowed, metrics_text) => served?,
+            () = stopping.told() => return Ok(()),
+        };
+        served.serve(stopping).await
     })
+}
+
+/// Opens the log and the store.
+async fn open(
+    args: &Args,
+    allowed: Allowed,
+    metrics_text: MetricsText,
+) -> Result<Served<'_>, Failure> {
+    // The log asks for its lock first: who holds it is the clearest answer to a second server.
+    let log = adapters::open_log(&args.log, &log_settings(args)).await?;
+    let book = Arc::new(SchemaBook::compiled_in());
+    adapters::learn_schemas(&log, &book).await?;
+    let client = args.store_config.clone().unwrap_or_default();
+    let store = adapters::open_store(&args.store, &client, &book).await?;
+    Ok(Served { args, log, store, book, allowed, metrics_text })
 }
 
 fn worker_threads() -> usize {
@@ -96,8 +111,7 @@ struct Loops {
 }
 
 impl Served<'_> {
-    async fn serve(self) -> Result<(), Failure> {
-        let mut stopping = Stopping::listen()?;
+    async fn serve(self, mut stopping: Stopping) -> Result<(), Failure> {
         let listener = listen::bind(self.args.listen).await?;
         let listen = listener.local_addr().map_err(|error| {
             Failure::new(Exit::Failed, format!("could not read the address: {error}"))
