@@ -51,6 +51,9 @@ pub const KAFKA_TOPIC_GONE: Duration = Duration::from_secs(10);
 pub const KAFKA_QUERY: Duration = Duration::from_secs(10);
 /// How long making a topic may take.
 pub const KAFKA_CREATE: Duration = Duration::from_secs(60);
+
+/// How long brokers may still serve an older topic of the same name when a new one was made.
+pub const KAFKA_OUTLIVE: Duration = Duration::from_secs(3);
 /// How long another process's identity record is waited for.
 pub const KAFKA_IDENTITY_WAIT: Duration = Duration::from_secs(10);
 /// How long closing waits for appends in flight and for leaving the group.

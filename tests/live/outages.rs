@@ -299,10 +299,6 @@ fn f9_a_broker_that_stops_and_comes_back_loses_nothing() {
 
 #[test]
 fn f9_an_effect_whose_outcome_was_known_is_not_in_doubt_after_a_broker_outage() {
-    // Not yet so: an owner that loses its partition during the outage forgets what it could not append.
-    if is_only_in_the_long_form("outcomes are not kept over a change of owners in an outage") {
-        return;
-    }
     stop_a_broker("at_most_once");
 }
 

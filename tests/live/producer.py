@@ -178,9 +178,15 @@ class Outsider:
         return {"leaders": leaders, "lacking": lacking}
 
     def op_delete(self, topics):
-        admin = self.admin()
-        for future in admin.delete_topics([f"{self.asked['prefix']}.{topic}" for topic in topics]).values():
+        """Returns when the broker knows it: the controller answers before that, and the old log still serves."""
+        admin, names = self.admin(), {f"{self.asked['prefix']}.{topic}" for topic in topics}
+        for future in admin.delete_topics(sorted(names)).values():
             future.result(PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while names & set(admin.list_topics(timeout=PATIENCE).topics):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"still there: {names}")
+            time.sleep(0.05)
 
     def op_recreate(self):
         """The topic of the events once more, with the same settings and without a record."""

@@ -18,7 +18,14 @@ use spine_workers::{
     VerdictHub, group, replay,
     tools::{CallEnd, ToolCall, Tools},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -48,13 +55,17 @@ impl SchemaSource for Later {
     }
 }
 
-/// Tools that take a second.
+/// Tools that take a while, and how often they were called.
 #[derive(Clone, Debug)]
-struct Slow;
+pub(crate) struct Slow {
+    pub(crate) takes: Duration,
+    pub(crate) calls: Arc<AtomicUsize>,
+}
 
 impl Tools for Slow {
     async fn call(&self, _call: ToolCall) -> CallEnd {
-        sleep(Duration::from_secs(1)).await;
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        sleep(self.takes).await;
         CallEnd::Completed { output: Output::of(Payload::null()), usage: None }
     }
 
@@ -63,20 +74,22 @@ impl Tools for Slow {
     }
 }
 
-struct World {
-    log: SimKafka,
-    store: SimStore,
+pub(crate) struct World {
+    pub(crate) log: SimKafka,
+    pub(crate) store: SimStore,
+    pub(crate) tools: Slow,
     clock: SimClock,
 }
 
-struct Running {
-    hub: VerdictHub,
+pub(crate) struct Running {
+    pub(crate) log: SimKafka,
+    pub(crate) hub: VerdictHub,
     book: Arc<SchemaBook>,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<spine_workers::Result<()>>,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) task: JoinHandle<spine_workers::Result<()>>,
 }
 
-fn config(name: &str) -> Config {
+pub(crate) fn config(name: &str) -> Config {
     Config {
         topic: TOPIC.into(),
         worker: name.into(),
@@ -94,19 +107,21 @@ fn config(name: &str) -> Config {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = SimClock::new();
         let log = SimKafka::new(1, clock.clone(), Random::new(1));
-        Self { log, store: SimStore::new("a", Random::new(2)), clock }
+        let tools = Slow { takes: Duration::from_secs(1), calls: Arc::default() };
+        Self { log, store: SimStore::new("a", Random::new(2)), tools, clock }
     }
 
-    async fn start(&self, config: Config, schemas: Arc<dyn SchemaSource>) -> Running {
+    pub(crate) async fn start(&self, config: Config, schemas: Arc<dyn SchemaSource>) -> Running {
         let hub = VerdictHub::new(1);
         let book = Arc::new(SchemaBook::default());
+        let log = self.log.of_process();
         let node = Node {
-            log: self.log.of_process(),
+            log: log.clone(),
             store: self.store.clone(),
-            tools: Slow,
+            tools: self.tools.clone(),
             clock: self.clock.clone(),
             hub: hub.clone(),
             book: book.clone(),
@@ -117,11 +132,15 @@ impl World {
         let told = stop.subscribe();
         let task = tokio::spawn(async move { group::run(node, "spine", told).await });
         sleep(Duration::from_millis(1)).await;
-        Running { hub, book, stop, task }
+        Running { log, hub, book, stop, task }
     }
 
     /// Starts the only process, which gets the partition.
-    async fn start_alone(&self, config: Config, schemas: Arc<dyn SchemaSource>) -> Running {
+    pub(crate) async fn start_alone(
+        &self,
+        config: Config,
+        schemas: Arc<dyn SchemaSource>,
+    ) -> Running {
         let running = self.start(config, schemas).await;
         self.log.group.rebalance();
         running
@@ -134,13 +153,13 @@ impl World {
         appended.first_offset
     }
 
-    async fn append_run(&self, name: &str, plan: Option<&str>, newer: bool) -> u64 {
+    pub(crate) async fn append_run(&self, name: &str, plan: Option<&str>, newer: bool) -> u64 {
         let key = RunKey::new("default", name);
         let value = codec::encode(&created(&self.clock, &key, plan)).unwrap();
         self.append(Some(&key), if newer { as_newer(&value) } else { value }).await
     }
 
-    async fn events(&self) -> Vec<(u64, Event)> {
+    pub(crate) async fn events(&self) -> Vec<(u64, Event)> {
         let book = SchemaBook::default();
         let records = all_records(&self.log, &at()).await;
         let decoded = records.iter().filter_map(|record| {
@@ -167,7 +186,7 @@ impl World {
     }
 }
 
-fn at() -> TopicPartition {
+pub(crate) fn at() -> TopicPartition {
     TopicPartition::new(TOPIC, 0)
 }
 

@@ -20,6 +20,8 @@ use tokio::sync::watch;
 struct Topics {
     partitions: BTreeMap<TopicPartition, Partition>,
     trouble_percent: u64,
+    is_away: bool,
+    failing_reads: usize,
     marker_percent: u64,
     split_percent: u64,
 }
@@ -37,6 +39,8 @@ pub(crate) struct SimKafka {
     topics: Arc<Mutex<Topics>>,
     /// Held while a batch is written, since batches of one process never interleave.
     producer: Arc<tokio::sync::Mutex<()>>,
+    /// What a process cannot read yet although it is there: everything from an offset on.
+    horizon: watch::Sender<u64>,
     pub(crate) group: Group,
     partitions: u32,
     clock: SimClock,
@@ -53,6 +57,7 @@ impl SimKafka {
         Self {
             topics: Arc::new(Mutex::new(topics)),
             producer: Arc::default(),
+            horizon: watch::Sender::new(u64::MAX),
             group: Group::new(partitions, random.fork()),
             partitions,
             clock,
@@ -62,7 +67,13 @@ impl SimKafka {
 
     /// The log as another process sees it.
     pub(crate) fn of_process(&self) -> Self {
-        Self { producer: Arc::default(), ..self.clone() }
+        let horizon = watch::Sender::new(u64::MAX);
+        Self { producer: Arc::default(), horizon, ..self.clone() }
+    }
+
+    /// From now on this process reads only what is below an offset.
+    pub(crate) fn set_horizon(&self, offset: u64) {
+        self.horizon.send_replace(offset);
     }
 
     /// The same log with more partitions.
@@ -73,6 +84,16 @@ impl SimKafka {
     /// How often appends fail, with or without an effect.
     pub(crate) fn set_trouble_percent(&self, percent: u64) {
         self.topics.lock().unwrap().trouble_percent = percent;
+    }
+
+    /// From now on nothing can be appended, or can again.
+    pub(crate) fn set_away(&self, is_away: bool) {
+        self.topics.lock().unwrap().is_away = is_away;
+    }
+
+    /// The next reads fail.
+    pub(crate) fn fail_reads(&self, count: usize) {
+        self.topics.lock().unwrap().failing_reads = count;
     }
 
     /// Writes a batch, sometimes in parts between which others may write.
@@ -157,6 +178,10 @@ impl EventLog for SimKafka {
         let trouble = self.topics.lock().unwrap().trouble_percent;
         tokio::time::sleep(Duration::from_micros(200 + self.random.below(3000))).await;
         let unavailable = || Err(Error::Unavailable("simulated: no acknowledgement".into()));
+        if self.topics.lock().unwrap().is_away {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            return unavailable();
+        }
         if self.random.chance(trouble) {
             if self.random.chance(40) {
                 return Err(Error::Busy);
@@ -218,16 +243,23 @@ impl PartitionReader for SimReader {
     async fn next(&mut self, limit: ReadLimit) -> Result<Vec<Record>> {
         let next = self.next;
         let _ = self.end.wait_for(|end| *end > next).await;
+        let mut horizon = self.log.horizon.subscribe();
+        let horizon = *horizon.wait_for(|horizon| *horizon > next).await.unwrap();
         tokio::time::sleep(Duration::from_micros(100)).await;
         let mut topics = self.log.topics.lock().unwrap();
+        if topics.failing_reads > 0 {
+            topics.failing_reads -= 1;
+            return Err(Error::Unavailable("simulated: nothing can be read".into()));
+        }
         let partition = topics.partition(&self.of);
         let there = partition.from(next);
+        let there = &there[..there.partition_point(|record| record.offset < horizon)];
         let some = 1 + self.log.random.below(limit.records as u64) as usize;
         let read: Vec<Record> = there.iter().take(some).cloned().collect();
         // Where all was read, the position passes what holds no record, too.
         self.next = match there.get(read.len()) {
             Some(_) => read.last().map_or(next, |record| record.offset + 1),
-            None => *partition.end.borrow(),
+            None => horizon.min(*partition.end.borrow()),
         };
         Ok(read)
     }

@@ -6,6 +6,7 @@
 use crate::{
     Clock, Error, Node, Owner, Result, limits,
     order::{Order, Orders},
+    owner::Inherited,
     tools::Tools,
     verdicts::Phase,
 };
@@ -47,8 +48,13 @@ where
             biased;
             () = told_to_stop(&mut stop), if !workers.stopping => workers.stop(),
             Some(ended) = workers.owners.join_next() => {
-                let (partition, ended) = ended.unwrap_or_else(broken);
-                workers.ended(partition, ended);
+                workers.ended(ended.unwrap_or_else(broken));
+            }
+            Some(ended) = workers.late.join_next() => {
+                workers.late_ended(ended.unwrap_or_else(broken));
+            }
+            () = tokio::time::sleep_until(workers.until), if workers.waits_for_late() => {
+                workers.give_up_late();
             }
             _ = commits.tick(), if !workers.stopping => workers.commit(&mut member).await,
             () = &mut spare, if !is_joined => {
@@ -61,7 +67,7 @@ where
                 workers.change(change);
             }
         }
-        if workers.stopping && workers.owners.is_empty() {
+        if workers.stopping && workers.owners.is_empty() && workers.late.is_empty() {
             workers.node.hub.close();
             return workers.failed.map_or(Ok(()), Err);
         }
@@ -71,10 +77,22 @@ where
 /// The owners of this process.
 struct Workers<L, S, T, C> {
     node: Node<L, S, T, C>,
-    owners: JoinSet<(u32, Result<()>)>,
+    owners: JoinSet<Owned>,
     places: BTreeMap<u32, Place>,
+    /// What outlived owners, for a partition each.
+    late: JoinSet<Result<()>>,
+    inherited: Inherited,
     stopping: bool,
+    /// Until when what is late is waited for, once stopping.
+    until: Instant,
     failed: Option<Error>,
+}
+
+/// How the ownership of a partition ended.
+struct Owned {
+    partition: u32,
+    ended: Result<()>,
+    late: JoinSet<Result<()>>,
 }
 
 /// A partition with a living owner.
@@ -94,12 +112,24 @@ where
     C: Clock,
 {
     fn new(node: Node<L, S, T, C>) -> Self {
-        let (owners, places) = (JoinSet::new(), BTreeMap::new());
-        Self { node, owners, places, stopping: false, failed: None }
+        Self {
+            node,
+            owners: JoinSet::new(),
+            places: BTreeMap::new(),
+            late: JoinSet::new(),
+            inherited: Inherited::default(),
+            stopping: false,
+            until: Instant::now(),
+            failed: None,
+        }
     }
 
     fn stop(&mut self) {
+        if self.stopping {
+            return;
+        }
         self.stopping = true;
+        self.until = Instant::now() + self.node.config.drain;
         for place in self.places.values() {
             place.orders.send_if_modified(|order| {
                 let goes_on = *order == Order::Own;
@@ -138,12 +168,25 @@ where
     fn begin(&mut self, partition: u32) {
         self.node.hub.set_phase(partition, Phase::Waiting("starting".into()));
         let orders = watch::Sender::new(Order::Own);
-        let owning = keep_owning(self.node.clone(), partition, Orders::of(&orders));
-        self.owners.spawn(async move { (partition, owning.await) });
+        let inherited = self.inherited.clone();
+        self.owners.spawn(keep_owning(
+            self.node.clone(),
+            partition,
+            Orders::of(&orders),
+            inherited,
+        ));
         self.places.insert(partition, Place { orders, releases: Vec::new(), again: false });
     }
 
-    fn ended(&mut self, partition: u32, ended: Result<()>) {
+    fn ended(&mut self, Owned { partition, ended, mut late }: Owned) {
+        if !late.is_empty() {
+            self.late.spawn(async move {
+                while let Some(ended) = late.join_next().await {
+                    ended.unwrap_or_else(broken)?;
+                }
+                Ok(())
+            });
+        }
         // Dropping the place drops its releases: the next owner may begin.
         let place = self.places.remove(&partition);
         self.node.hub.set_phase(partition, Phase::NotAssigned);
@@ -151,6 +194,22 @@ where
             self.fail(error);
         } else if place.is_some_and(|place| place.again) && !self.stopping {
             self.begin(partition);
+        }
+    }
+
+    fn waits_for_late(&self) -> bool {
+        self.stopping && !self.late.is_empty()
+    }
+
+    /// The process goes, as if it had died: the next owner finds these attempts without an outcome.
+    fn give_up_late(&mut self) {
+        tracing::warn!("went before all outcomes were appended");
+        self.late = JoinSet::new();
+    }
+
+    fn late_ended(&mut self, ended: Result<()>) {
+        if let Err(error) = ended {
+            self.fail(error);
         }
     }
 
@@ -189,17 +248,24 @@ async fn keep_owning<L, S, T, C>(
     node: Node<L, S, T, C>,
     partition: u32,
     mut orders: Orders,
-) -> Result<()>
+    inherited: Inherited,
+) -> Owned
 where
     L: EventLog,
     S: RunStore,
     T: Tools,
     C: Clock,
 {
+    let mut late = JoinSet::new();
     let mut pause = limits::RETRY_FIRST;
     while !orders.must_go() {
         let began = Instant::now();
-        match Owner::run(node.clone(), partition, orders.clone()).await {
+        let (ended, left) =
+            Owner::run(node.clone(), partition, orders.clone(), inherited.clone()).await;
+        if let Some(left) = left {
+            late.spawn(left.finish());
+        }
+        match ended {
             Err(error) if error.is_retryable() => {
                 tracing::warn!(partition, %error, "owner stopped");
                 if began.elapsed() >= limits::HEALTHY {
@@ -210,10 +276,10 @@ where
                 let _ = tokio::time::timeout(pause, ordered).await;
                 pause = (pause * 2).min(limits::RETRY_MOST);
             }
-            ended => return ended,
+            ended => return Owned { partition, ended, late },
         }
     }
-    Ok(())
+    Owned { partition, ended: Ok(()), late }
 }
 
 /// A task of ours panicked: so does the process, since its state can no longer be trusted.

@@ -58,6 +58,13 @@ pub(crate) const VERDICTS: usize = 8192;
 pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// Longest such pause.
 pub(crate) const RETRY_MOST: Duration = Duration::from_secs(5);
+
+/// Claims that a process remembers to have held, for a partition.
+pub(crate) const OWN_CLAIMS: usize = 1000;
+
+/// The longest pause before an outcome without an owner is appended again. Short, since the next
+/// owner gives the attempt up when its lease ends.
+pub(crate) const LATE_RETRY_MOST: Duration = Duration::from_millis(500);
 /// First pause before a superseded owner claims again; doubles up to `CLAIM_MOST`.
 pub(crate) const CLAIM_FIRST: Duration = Duration::from_secs(1);
 /// Longest such pause.

@@ -5,9 +5,11 @@
 
 mod act;
 mod append;
+mod attempts;
 mod claim;
 mod decide;
 mod hold;
+mod late;
 mod letters;
 #[cfg(feature = "mutants")]
 mod mutants;
@@ -18,6 +20,8 @@ mod start;
 mod timers;
 mod window;
 
+pub(crate) use late::Inherited;
+use late::Late;
 pub(crate) use read::{Read, read_event};
 pub(crate) use start::{Scan, read_one};
 
@@ -32,8 +36,8 @@ use crate::{
     tools::{CallEnd, Tools},
     verdicts::{Phase, Resumed, VerdictHub},
 };
-use act::Attempts;
 use append::Appends;
+use attempts::Attempts;
 use claim::ClaimPhase;
 use hold::Holding;
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
@@ -161,21 +165,27 @@ where
     T: Tools,
     C: Clock,
 {
-    /// Runs the partition until told to stop.
+    /// Runs the partition until told to stop. What is still under way then is left to the caller,
+    /// who also tells what earlier owners of this process know.
     ///
     /// # Errors
     /// [`Error`]; after a retryable one the caller starts a new owner.
-    pub(crate) async fn run(node: Node<L, S, T, C>, partition: u32, orders: Orders) -> Result<()> {
+    pub(crate) async fn run(
+        node: Node<L, S, T, C>,
+        partition: u32,
+        orders: Orders,
+        inherited: Inherited,
+    ) -> (Result<()>, Option<Late<L, C>>) {
         let hub = node.hub.clone();
-        let ended = match Self::start(node, partition, orders).await {
-            Ok(Some(mut owner)) => owner.work().await,
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
+        let (ended, late) = match Self::start(node, partition, orders, &inherited).await {
+            Ok(Some(mut owner)) => (owner.work().await, owner.leave(inherited)),
+            Ok(None) => (Ok(()), None),
+            Err(error) => (Err(error), None),
         };
         metrics::observe_partition_stopped(partition, false);
         let why = ended.as_ref().err().map_or("stopped".to_owned(), ToString::to_string);
         hub.set_phase(partition, Phase::Waiting(why));
-        ended
+        (ended, late)
     }
 
     async fn work(&mut self) -> Result<()> {

@@ -70,10 +70,31 @@ pub async fn create(options: &Options, wanted: &CreateTopics) -> Result<Creation
             made.push(shape.name.to_string());
         }
     }
+    outlive_older(options, &queries, &made).await?;
     let writer = Writer::new(options)?;
     book::publish(options, &writer, &wanted.schemas).await?;
     let (identity, is_new) = identify(options, wanted, &queries, &writer).await?;
     Ok(Creation { identity, made, is_new })
+}
+
+/// A topic that was made now is empty, unless somebody else creates the log at the same time, or
+/// it is an older one of this name: a broker serves a deleted topic until it has heard of its end,
+/// and the identity in that one does not count. So its end is waited for, for a while.
+async fn outlive_older(options: &Options, queries: &Arc<Queries>, made: &[String]) -> Result<()> {
+    let control = options.topics().control;
+    if !made.contains(&control.to_string()) {
+        return Ok(());
+    }
+    let of = TopicPartition::new(control, 0);
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < limits::KAFKA_OUTLIVE {
+        let (asked, of) = (Arc::clone(queries), of.clone());
+        if blocking(move || asked.bounds(&of)).await?.end == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 fn check(wanted: &CreateTopics) -> Result<()> {

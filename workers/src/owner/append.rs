@@ -1,11 +1,11 @@
 //! What the owner appends, and which runs wait until it has been read back.
 
-use super::Owner;
+use super::{Owner, attempts::Attempt};
 use crate::{Clock, Error, Result, limits, metrics, tools::Tools};
 use bytes::Bytes;
 use spine_log::{Appended, EventLog, NewRecord, Urgency};
 use spine_runs::Batch;
-use spine_schemas::{Event, RunKey, codec, fault_points};
+use spine_schemas::{Body, Event, RunKey, StepEvent, StepKey, codec, fault_points};
 use spine_store::RunStore;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
@@ -15,10 +15,19 @@ use tokio::time::Instant;
 pub(super) enum Written {
     /// Of a claim.
     Claim(spine_log::Result<Appended>),
-    /// Of batches of these runs.
-    Batches(Vec<RunKey>, spine_log::Result<Appended>),
-    /// Of outcomes of these runs, with nothing that rests on them.
-    Outcomes(Vec<RunKey>, spine_log::Result<Appended>),
+    /// Of batches of runs.
+    Batches(Vec<Posted>, spine_log::Result<Appended>),
+    /// Of outcomes of runs, with nothing that rests on them.
+    Outcomes(Vec<Posted>, spine_log::Result<Appended>),
+}
+
+/// A run's batch in an append.
+#[derive(Debug)]
+pub(super) struct Posted {
+    pub(super) run: RunKey,
+    batch: u64,
+    /// Its first record among those of the append.
+    first: usize,
 }
 
 /// Batches under way. While a run's batch has not been read back, nothing more is decided for it.
@@ -31,10 +40,22 @@ pub(super) struct Appends {
 
 #[derive(Debug)]
 struct Latch {
+    batch: u64,
     last_event_id: String,
-    starts: usize,
+    starts: Vec<Start>,
     /// When it was sent; the time-outs of its starts count from here.
     posted_at: Instant,
+    /// Where it is, once the log has acknowledged it: the append, and its first record there.
+    appended: Option<(Appended, usize)>,
+}
+
+/// A start in a batch.
+#[derive(Debug)]
+struct Start {
+    /// Its record among those of the batch.
+    index: usize,
+    step: StepKey,
+    attempt: u32,
 }
 
 impl Appends {
@@ -48,7 +69,36 @@ impl Appends {
 
     /// Starts that were appended and not read back.
     pub(super) fn starts(&self) -> usize {
-        self.latched.values().map(|latch| latch.starts).sum()
+        self.latched.values().map(|latch| latch.starts.len()).sum()
+    }
+
+    /// The log has acknowledged an append. A run whose batch has been read back already may have
+    /// another one under way by now.
+    pub(super) fn acknowledge(&mut self, posted: &[Posted], appended: &Appended) {
+        for one in posted {
+            if let Some(latch) = self.latched.get_mut(&one.run)
+                && latch.batch == one.batch
+            {
+                latch.appended = Some((appended.clone(), one.first));
+            }
+        }
+    }
+
+    /// Takes the starts that are in the log and were not read back, with their leases. Nobody acts
+    /// on them once their owner has ended.
+    pub(super) fn take_unread_starts(&mut self) -> Vec<(u64, Attempt)> {
+        let mut unread = Vec::new();
+        self.latched.retain(|run, latch| {
+            let Some((appended, first)) = &latch.appended else { return true };
+            let offsets: Vec<u64> = appended.offsets().skip(*first).collect();
+            for start in std::mem::take(&mut latch.starts) {
+                let attempt =
+                    Attempt::never_sent(run, start.step, start.attempt, offsets[start.index]);
+                unread.push((offsets[start.index], attempt));
+            }
+            false
+        });
+        unread
     }
 
     pub(super) fn clear(&mut self) {
@@ -80,7 +130,7 @@ impl Appends {
 #[derive(Default)]
 pub(super) struct Outbox {
     records: Vec<NewRecord>,
-    runs: Vec<RunKey>,
+    posted: Vec<Posted>,
     /// Whether an outcome is among them, which may use the head-room of a full disk.
     outcome: bool,
 }
@@ -102,21 +152,24 @@ where
     pub(super) fn post(&mut self, outbox: &mut Outbox, key: &RunKey, batch: Batch) -> Result<()> {
         let record_key = Bytes::from(key.record_key());
         let posted_at = Instant::now();
-        let mut starts = 0;
+        let first = outbox.records.len();
+        let mut starts = Vec::new();
         let mut last_event_id = String::new();
         #[cfg(feature = "mutants")]
         self.act_early(key, &batch.events);
-        for event in batch.events {
+        for (index, event) in batch.events.into_iter().enumerate() {
             let event = event.fit();
             let value = codec::encode(&event).map_err(|e| Error::Encode(e.to_string()))?;
             let key = Some(record_key.clone());
             outbox.records.push(NewRecord { key, headers: Vec::new(), value: Some(value) });
             outbox.outcome |= spine_runs::is_outcome(&event.body);
-            starts += usize::from(is_start(&event));
+            starts.extend(start_in(index, &event));
             last_event_id = event.event_id;
         }
-        self.appends.latched.insert(key.clone(), Latch { last_event_id, starts, posted_at });
-        outbox.runs.push(key.clone());
+        let batch = self.batches;
+        let latch = Latch { batch, last_event_id, starts, posted_at, appended: None };
+        self.appends.latched.insert(key.clone(), latch);
+        outbox.posted.push(Posted { run: key.clone(), batch, first });
         Ok(())
     }
 
@@ -125,7 +178,7 @@ where
         if outbox.records.is_empty() {
             return;
         }
-        let Outbox { records, runs, outcome } = std::mem::take(outbox);
+        let Outbox { records, posted, outcome } = std::mem::take(outbox);
         fault_points::reach("decided");
         metrics::observe_decided(records.len());
         let decided = self.claim.held().is_some() && !self.holding.is_held();
@@ -133,22 +186,30 @@ where
         let (log, tp) = (self.node.log.clone(), self.tp.clone());
         self.writes.spawn(async move {
             let result = log.append(&tp, records, urgency).await;
-            if decided { Written::Batches(runs, result) } else { Written::Outcomes(runs, result) }
+            if decided {
+                Written::Batches(posted, result)
+            } else {
+                Written::Outcomes(posted, result)
+            }
         });
     }
 
     /// An append ended. Success shows when the records are read back; after a failure that left
     /// nothing behind the runs are tried again; after an ambiguous one the owner claims anew.
     pub(super) fn written(&mut self, written: Written) -> Result<()> {
-        let (runs, repeatable, result) = match written {
+        let (posted, repeatable, result) = match written {
             Written::Claim(result) => (Vec::new(), false, result),
-            Written::Batches(runs, result) => (runs, false, result),
+            Written::Batches(posted, result) => (posted, false, result),
             // Outcomes may be in the log twice: the second one folds to nothing.
-            Written::Outcomes(runs, result) => (runs, true, result),
+            Written::Outcomes(posted, result) => (posted, true, result),
         };
-        let Err(error) = result else {
-            self.appends.pause = Duration::ZERO;
-            return Ok(());
+        let error = match result {
+            Ok(appended) => {
+                self.appends.pause = Duration::ZERO;
+                self.appends.acknowledge(&posted, &appended);
+                return Ok(());
+            }
+            Err(error) => error,
         };
         if !super::is_transient(&error) {
             return Err(error.into());
@@ -157,7 +218,7 @@ where
         self.appends.pause =
             (self.appends.pause * 2).clamp(limits::RETRY_FIRST, limits::RETRY_MOST);
         self.appends.paused_until = Some(Instant::now() + self.appends.pause);
-        if runs.is_empty() {
+        if posted.is_empty() {
             self.claim.give_up();
             return Ok(());
         }
@@ -167,16 +228,19 @@ where
         }
         // An owner that goes claims no more; it still appends the outcomes that it holds.
         if !ambiguous || self.drain_until.is_some() {
-            for key in runs {
-                self.appends.latched.remove(&key);
-                self.attempts.append_again_of(&key);
-                self.ready.insert(key);
+            for Posted { run, .. } in posted {
+                self.appends.latched.remove(&run);
+                self.attempts.append_again_of(&run);
+                self.ready.insert(run);
             }
         }
         Ok(())
     }
 }
 
-fn is_start(event: &Event) -> bool {
-    matches!(&event.body, spine_schemas::Body::Step(_, _, spine_schemas::StepEvent::Started(_)))
+fn start_in(index: usize, event: &Event) -> Option<Start> {
+    let Body::Step(_, step, StepEvent::Started(started)) = &event.body else {
+        return None;
+    };
+    Some(Start { index, step: step.clone(), attempt: started.attempt? })
 }

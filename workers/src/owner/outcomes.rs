@@ -38,7 +38,7 @@ where
     }
 }
 
-fn outcome(key: &RunKey, stamp: &Stamp, index: usize, body: Body) -> Event {
+pub(super) fn outcome(key: &RunKey, stamp: &Stamp, index: usize, body: Body) -> Event {
     Event {
         event_id: format!("{}.{index}", stamp.batch_id),
         tenant: key.tenant.clone(),

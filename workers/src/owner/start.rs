@@ -1,7 +1,9 @@
 //! How an owner begins: is this the log that the store was folded from, and what did earlier owners
 //! set aside between the store's progress and now.
 
-use super::{Node, Owner, act::Attempts, append::Appends, claim::ClaimPhase, timers::Timers};
+use super::{
+    Inherited, Node, Owner, append::Appends, attempts::Attempts, claim::ClaimPhase, timers::Timers,
+};
 use crate::{
     Clock, Error, Result, chain, limits,
     materialize::Materializer,
@@ -115,6 +117,7 @@ where
         node: Node<L, S, T, C>,
         partition: u32,
         orders: Orders,
+        inherited: &Inherited,
     ) -> Result<Option<Self>> {
         let tp = TopicPartition::new(node.config.topic.clone(), partition);
         let letters_to = TopicPartition::new(format!("{}.dlq", node.config.topic), partition);
@@ -169,6 +172,11 @@ where
             orders,
             node,
         };
+        // Before the claim: an outcome that is appended after this look is read after it, and one
+        // that was appended before is read before anything is decided.
+        let known = inherited.of(partition);
+        owner.attempts.hold(known.leases);
+        owner.claim.own = known.claims;
         let end = owner.node.log.bounds(&owner.tp).await?.end;
         owner.scan_to(end).await?;
         Ok(owner.claim_first().await?.then_some(owner))
