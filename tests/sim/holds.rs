@@ -78,7 +78,7 @@ pub(crate) struct World {
     pub(crate) log: SimKafka,
     pub(crate) store: SimStore,
     pub(crate) tools: Slow,
-    clock: SimClock,
+    pub(crate) clock: SimClock,
 }
 
 pub(crate) struct Running {
@@ -146,7 +146,7 @@ impl World {
         running
     }
 
-    async fn append(&self, key: Option<&RunKey>, value: Bytes) -> u64 {
+    pub(crate) async fn append(&self, key: Option<&RunKey>, value: Bytes) -> u64 {
         let key = key.map(|key| Bytes::from(key.record_key()));
         let record = NewRecord { key, headers: Vec::new(), value: Some(value) };
         let appended = self.log.append(&at(), vec![record], Urgency::Normal).await.unwrap();
@@ -157,6 +157,15 @@ impl World {
         let key = RunKey::new("default", name);
         let value = codec::encode(&created(&self.clock, &key, plan)).unwrap();
         self.append(Some(&key), if newer { as_newer(&value) } else { value }).await
+    }
+
+    pub(crate) async fn append_run_with(&self, name: &str, plan: &str, input: &str) -> u64 {
+        let key = RunKey::new("default", name);
+        let mut event = created(&self.clock, &key, Some(plan));
+        if let Body::Run(_, RunEvent::Created(created)) = &mut event.body {
+            created.input = Payload::json("input", input.as_bytes().to_vec()).unwrap();
+        }
+        self.append(Some(&key), codec::encode(&event).unwrap()).await
     }
 
     pub(crate) async fn events(&self) -> Vec<(u64, Event)> {
@@ -190,7 +199,7 @@ pub(crate) fn at() -> TopicPartition {
     TopicPartition::new(TOPIC, 0)
 }
 
-fn created(clock: &SimClock, key: &RunKey, plan: Option<&str>) -> Event {
+pub(crate) fn created(clock: &SimClock, key: &RunKey, plan: Option<&str>) -> Event {
     let plan = plan.map(|text| Arc::new(Plan::parse(text.as_bytes().to_vec()).unwrap()));
     let driver = if plan.is_some() { Driver::Plan } else { Driver::Record };
     let body = RunEvent::Created(Box::new(RunCreated {
@@ -275,6 +284,38 @@ async fn a_schema_that_does_not_come_is_waited_for_once_and_what_was_set_aside_s
     let end = world.log.bounds(&at()).await.unwrap().end;
     replay::replay(&world.log, &fresh, &at(), end, &running.book, |_| {}).await.unwrap();
     assert_eq!(fresh.rows(), world.store.rows(), "a replay that knows the schema folds the same");
+}
+
+/// A value that names a schema which nobody has.
+fn of_nobody(number: u64) -> Bytes {
+    [&codec::MARKER[..], &(0xabcd_0000 + number).to_le_bytes(), &[0]].concat().into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn schemas_that_do_not_come_are_waited_for_together_and_in_the_end_not_at_all() {
+    let world = World::new();
+    for number in 0..3 {
+        world.append(None, of_nobody(number)).await;
+    }
+    let third = world.append_run("first", None, false).await;
+    let from = Instant::now() + Duration::from_secs(3600);
+    let running = world.start_alone(config("n1"), Arc::new(Later { from })).await;
+    running.hub.wait(0, third, Duration::from_secs(35)).await.unwrap();
+    for number in 3..10 {
+        world.append(None, of_nobody(number)).await;
+        sleep(Duration::from_secs(31)).await;
+    }
+    world.append(None, of_nobody(10)).await;
+    let last = world.append_run("last", None, false).await;
+    running.hub.wait(0, last, Duration::from_secs(1)).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.store.rows().letters.len(), 11);
+    // Such a time passes.
+    sleep(Duration::from_secs(600)).await;
+    world.append(None, of_nobody(11)).await;
+    let held = world.append_run("held", None, false).await;
+    let waited = running.hub.wait(0, held, Duration::from_secs(20)).await;
+    assert_eq!(waited, Err(VerdictError::TimedOut));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,9 +3,10 @@
 //! or get lost. Who owns what is in `rebalance`.
 
 use crate::{clock::SimClock, random::Random, rebalance::Group};
+use bytes::Bytes;
 use spine_log::{
     Appended, Bounds, Error, EventLog, NewRecord, PartitionReader, ReadLimit, Record, Result,
-    TopicPartition, Urgency,
+    TopicPartition, Urgency, limits,
 };
 use spine_schemas::time::Micros;
 use spine_workers::Clock;
@@ -156,6 +157,16 @@ impl Partition {
     }
 }
 
+/// As every log does.
+fn check_size(batch: &[NewRecord]) -> Result<()> {
+    let values = batch.iter().filter_map(|record| record.value.as_ref());
+    let (actual_bytes, limit_bytes) = (values.map(Bytes::len).sum(), limits::BATCH_BYTES);
+    if actual_bytes > limit_bytes {
+        return Err(Error::TooLarge { what: "batch", actual_bytes, limit_bytes });
+    }
+    Ok(())
+}
+
 impl EventLog for SimKafka {
     type Reader = SimReader;
     type Member = crate::rebalance::SimMember;
@@ -175,6 +186,7 @@ impl EventLog for SimKafka {
         _urgency: Urgency,
     ) -> Result<Appended> {
         self.check(to)?;
+        check_size(&batch)?;
         let trouble = self.topics.lock().unwrap().trouble_percent;
         tokio::time::sleep(Duration::from_micros(200 + self.random.below(3000))).await;
         let unavailable = || Err(Error::Unavailable("simulated: no acknowledgement".into()));

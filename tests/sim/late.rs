@@ -1,9 +1,9 @@
 //! Single histories of attempts that outlive their owner: the process lives on, so their outcomes count.
 
-use crate::holds::{Running, World, at, config};
+use crate::holds::{Running, World, at, config, created};
 use spine_log::EventLog;
-use spine_runs::StepStatus;
-use spine_schemas::{Body, Event, RunKey, StepEvent};
+use spine_runs::{StepStatus, Verdict};
+use spine_schemas::{Body, Event, RunKey, StepEvent, codec};
 use spine_workers::{Config, NoSchemas};
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -140,4 +140,34 @@ async fn an_owner_that_begins_anew_knows_on_which_starts_nobody_acted() {
     running.log.set_horizon(u64::MAX);
     sleep(Duration::from_secs(10)).await;
     assert_called_once(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_counts_although_the_attempt_was_given_up_meanwhile() {
+    let mut world = World::new();
+    world.tools.takes = Duration::from_secs(20);
+    let running = calling(&world, config("n1")).await;
+    let key = RunKey::new("default", "late");
+    let started = world.events().await.into_iter().find_map(|(offset, event)| match event.body {
+        Body::Step(_, step, StepEvent::Started(_)) => Some((offset, step)),
+        Body::Step(..) | Body::Run(..) | Body::Partition(_) => None,
+    });
+    let (lease, step) = started.unwrap();
+    let reason = "its owner was replaced".into();
+    let lost = StepEvent::Lost { attempt: 1, lease, heartbeat: lease, reason };
+    let claim = running.hub.claim_of(0).map(|(offset, _)| offset);
+    let body = Body::Step(key.run_id.clone(), step, lost);
+    let event = Event { event_id: "lost".into(), claim, body, ..created(&world.clock, &key, None) };
+    let given_up = world.append(Some(&key), codec::encode(&event).unwrap()).await;
+    let verdict = running.hub.wait(0, given_up, Duration::from_secs(1)).await.unwrap();
+    assert!(matches!(verdict, Verdict::Applied(_)), "{verdict:?}");
+    let status = |world: &World| {
+        let rows = world.store.rows();
+        rows.runs[&key].steps.values().map(|step| step.status).collect::<Vec<_>>()
+    };
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(status(&world), [StepStatus::Unknown]);
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(status(&world), [StepStatus::Completed]);
+    assert_eq!(world.tools.calls.load(Ordering::SeqCst), 1);
 }

@@ -13,6 +13,7 @@ mod cluster;
 mod embedded;
 mod holds;
 mod kafka;
+mod large;
 mod late;
 #[cfg(feature = "mutants")]
 mod mutants;

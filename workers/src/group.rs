@@ -265,6 +265,11 @@ where
         if let Some(left) = left {
             late.spawn(left.finish());
         }
+        while let Some(done) = late.try_join_next() {
+            if let Err(error) = done.unwrap_or_else(broken) {
+                return Owned { partition, ended: Err(error), late };
+            }
+        }
         match ended {
             Err(error) if error.is_retryable() => {
                 tracing::warn!(partition, %error, "owner stopped");

@@ -59,6 +59,31 @@ pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// Longest such pause.
 pub(crate) const RETRY_MOST: Duration = Duration::from_secs(5);
 
+/// Schemas that did not come within [`SCHEMA_VAIN_WINDOW`], after which none is waited for.
+pub(crate) const SCHEMA_WAITS_IN_VAIN: usize = 5;
+
+/// How long a wait in vain counts.
+pub(crate) const SCHEMA_VAIN_WINDOW: Duration = Duration::from_secs(600);
+
+/// Of an original, what a letter holds; the rest of it is for the attempts.
+pub(crate) const ORIGINAL_BYTES: usize = spine_schemas::limits::LETTER_BYTES - 512 * 1024;
+
+/// Of a larger original, what a letter holds of the key, and of the headers.
+pub(crate) const ORIGINAL_KEY_BYTES: usize = 64 * 1024;
+
+/// Bytes of letters in one append; one that is larger goes alone.
+pub(crate) const LETTERS_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes of events in one append of the owner, when it is sent without waiting for more. A run's
+/// batch that is larger goes alone.
+pub(crate) const APPEND_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes of outcomes that a run's batch may begin with; one that is larger goes alone.
+pub(crate) const OUTCOMES_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long a read of something that is surely in the log may bring nothing.
+pub(crate) const READ_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Claims that a process remembers to have held, for a partition.
 pub(crate) const OWN_CLAIMS: usize = 1000;
 

@@ -177,7 +177,13 @@ where
         inherited: Inherited,
     ) -> (Result<()>, Option<Late<L, C>>) {
         let hub = node.hub.clone();
-        let (ended, late) = match Self::start(node, partition, orders, &inherited).await {
+        let mut going = orders.clone();
+        let started = tokio::select! {
+            biased;
+            _ = going.other_than(Order::Own) => Ok(None),
+            started = Self::start(node, partition, orders, &inherited) => started,
+        };
+        let (ended, late) = match started {
             Ok(Some(mut owner)) => (owner.work().await, owner.leave(inherited)),
             Ok(None) => (Ok(()), None),
             Err(error) => (Err(error), None),

@@ -1,5 +1,7 @@
 //! Dead letters: when one is due, what its row says, how it is built, and when it is closed.
 
+use crate::limits as most;
+use bytes::Bytes;
 use serde::Serialize;
 use spine_log::Record;
 use spine_runs::{AttemptEnd, AttemptState, Place, Reason, RunState, StepState};
@@ -160,7 +162,6 @@ pub(super) fn step_row(partition: u32, run: &RunKey, step: &StepState) -> Option
     })
 }
 
-/// The row of a record's letter.
 impl LetterDue {
     /// The event in a record that was set aside, as whoever decided it could read it. What was not
     /// readable then stays so: a schema that came later must not make a replay's row another one.
@@ -174,6 +175,7 @@ impl LetterDue {
     }
 }
 
+/// The row of a record's letter.
 pub(super) fn record_row(
     letter_id: Digest,
     partition: u32,
@@ -220,6 +222,7 @@ pub(crate) fn step_letter(
 ) -> Option<DeadLetter> {
     let letter = step.letter.as_ref()?;
     let error = step.error.as_ref()?;
+    let kept = Kept::of(original);
     Some(DeadLetter {
         letter_id: letter.letter_id,
         source: LetterSource::Step {
@@ -234,11 +237,11 @@ pub(crate) fn step_letter(
         topic: topic.to_owned(),
         partition,
         offset: original.offset,
-        key: original.key.clone(),
-        headers: original.headers.clone(),
-        value: original.value.clone(),
+        key: kept.key,
+        headers: kept.headers,
+        value: kept.value,
         code: error.code.clone(),
-        message: cut(&error.message),
+        message: cut(&(kept.note + &error.message)),
         dead_at: letter.at,
     })
 }
@@ -254,19 +257,51 @@ pub(crate) fn record_letter(
     let LetterDue::Record { class, message, at, .. } = due else {
         return None;
     };
+    let kept = Kept::of(original);
     Some(DeadLetter {
         letter_id,
         source: LetterSource::Record { class: *class },
         topic: topic.to_owned(),
         partition,
         offset: original.offset,
-        key: original.key.clone(),
-        headers: original.headers.clone(),
-        value: original.value.clone(),
+        key: kept.key,
+        headers: kept.headers,
+        value: kept.value,
         code: class.as_str().to_owned(),
-        message: cut(message),
+        message: cut(&(kept.note + message)),
         dead_at: *at,
     })
+}
+
+/// What a letter holds of its original. Brokers measure a record after compression, so one may be
+/// larger than a letter can be; then it stays where it is, and the letter says what it is.
+struct Kept {
+    key: Option<Bytes>,
+    headers: Vec<(String, Bytes)>,
+    value: Option<Bytes>,
+    /// Goes before the message, if anything was left out.
+    note: String,
+}
+
+impl Kept {
+    fn of(original: &Record) -> Self {
+        let Record { key, headers, value, .. } = original;
+        let size_of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let named = headers.iter().map(|(name, value)| name.len() + value.len());
+        let (key_bytes, header_bytes) = (size_of(key), named.sum::<usize>());
+        let all = key_bytes + header_bytes + size_of(value);
+        if all <= most::ORIGINAL_BYTES {
+            let (key, headers, value) = (key.clone(), headers.clone(), value.clone());
+            return Self { key, headers, value, note: String::new() };
+        }
+        let digest = value.as_deref().map_or(String::new(), |bytes| {
+            format!(", SHA-256 of the value {}", Digest::of_bytes(bytes))
+        });
+        let note = format!("the original of {all} bytes is left where it was{digest}: ");
+        let key = key.clone().filter(|_| key_bytes <= most::ORIGINAL_KEY_BYTES);
+        let few = header_bytes <= most::ORIGINAL_KEY_BYTES;
+        Self { key, headers: if few { headers.clone() } else { Vec::new() }, value: None, note }
+    }
 }
 
 fn letter_attempt(attempt: &AttemptState) -> LetterAttempt {

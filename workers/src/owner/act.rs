@@ -56,15 +56,14 @@ where
         self.ready.extend(self.attempts.outcome_due(lease, outcome).cloned());
     }
 
-    /// Lets go of the attempt that an event ended. An outcome that was read is done with, whatever
-    /// became of it; a loss that the fold did not accept ended nothing.
+    /// Lets go of the attempt whose outcome was read: it is done with, whatever became of it. One that
+    /// was given up by another owner goes on here, since its success still counts.
     pub(super) fn outcome_folded(&mut self, event: &Event, verdict: &Verdict) {
         let Body::Step(_, _, body) = &event.body else { return };
         let lease = match (body, verdict) {
             (_, Verdict::Illegal(_) | Verdict::Refused(..)) => None,
             (StepEvent::Completed { lease, .. } | StepEvent::Failed { lease, .. }, _) => *lease,
             (StepEvent::Released { lease, .. }, _) => Some(*lease),
-            (StepEvent::Lost { lease, .. }, Verdict::Applied(_)) => Some(*lease),
             _ => None,
         };
         if lease.is_some_and(|lease| self.attempts.remove(lease)) {

@@ -130,6 +130,7 @@ impl Appends {
 #[derive(Default)]
 pub(super) struct Outbox {
     records: Vec<NewRecord>,
+    bytes: usize,
     posted: Vec<Posted>,
     /// Whether an outcome is among them, which may use the head-room of a full disk.
     outcome: bool,
@@ -137,7 +138,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) fn is_full(&self) -> bool {
-        self.records.len() >= limits::APPEND_RECORDS
+        self.records.len() >= limits::APPEND_RECORDS || self.bytes >= limits::APPEND_BYTES
     }
 }
 
@@ -161,6 +162,7 @@ where
             let event = event.fit();
             let value = codec::encode(&event).map_err(|e| Error::Encode(e.to_string()))?;
             let key = Some(record_key.clone());
+            outbox.bytes += value.len();
             outbox.records.push(NewRecord { key, headers: Vec::new(), value: Some(value) });
             outbox.outcome |= spine_runs::is_outcome(&event.body);
             starts.extend(start_in(index, &event));
@@ -178,7 +180,7 @@ where
         if outbox.records.is_empty() {
             return;
         }
-        let Outbox { records, posted, outcome } = std::mem::take(outbox);
+        let Outbox { records, posted, outcome, .. } = std::mem::take(outbox);
         fault_points::reach("decided");
         metrics::observe_decided(records.len());
         let decided = self.claim.held().is_some() && !self.holding.is_held();

@@ -1,6 +1,6 @@
 //! The attempts that this process runs for one partition, each until its outcome has been read back.
 
-use crate::tools::CallEnd;
+use crate::{limits, tools::CallEnd};
 use spine_runs::{Live, RunState, StepState};
 use spine_schemas::{Body, Output, RunKey, StepEvent, StepKey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,15 +78,19 @@ impl Attempts {
         true
     }
 
-    /// Takes the outcomes of a run that are not under way yet.
+    /// Takes outcomes of a run that are not under way yet, as many as fit into a batch.
     pub(super) fn take_outcomes(&mut self, key: &RunKey) -> Vec<Body> {
         let leases = self.runs.get(key).into_iter().flatten();
-        let mut bodies = Vec::new();
+        let (mut bodies, mut bytes) = (Vec::new(), 0);
         for lease in leases {
             let Some(attempt) = self.open.get_mut(lease) else {
                 continue;
             };
+            if bytes >= limits::OUTCOMES_BYTES {
+                break;
+            }
             if let (Some(outcome), false) = (&attempt.outcome, attempt.appended) {
+                bytes += outcome.iter().map(output_bytes).sum::<usize>();
                 bodies.extend(outcome.iter().cloned());
                 attempt.appended = true;
             }
@@ -152,6 +156,14 @@ impl Attempts {
                 attempt.appended = false;
             }
         }
+    }
+}
+
+/// What an outcome weighs, but for its plain fields.
+fn output_bytes(body: &Body) -> usize {
+    match body {
+        Body::Step(_, _, StepEvent::Completed { output, .. }) => output.payload.data.len(),
+        Body::Step(..) | Body::Run(..) | Body::Partition(_) => 0,
     }
 }
 

@@ -127,6 +127,17 @@ where
                 own: own.to_owned(),
             });
         }
+        if newest.store_id != own {
+            let (partition, worker) = (self.tp.partition, &newest.worker);
+            tracing::warn!(
+                partition,
+                worker,
+                theirs = newest.store_id,
+                own,
+                "the owner before folded into another store: after a switch or a rebuild this is as \
+                 it should be, but workers that live at the same time must share one store"
+            );
+        }
         Ok(())
     }
 

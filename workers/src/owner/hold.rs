@@ -32,6 +32,8 @@ pub(super) struct Holding {
     resumed: Option<Resumed>,
     /// Unknown fingerprints that were met, and until when each is waited for.
     awaited: VecDeque<(u64, Instant)>,
+    /// When schemas were last waited for in vain.
+    in_vain: VecDeque<Instant>,
     refreshed_at: Option<Instant>,
     pub(super) refreshing: JoinSet<std::result::Result<(), String>>,
 }
@@ -71,6 +73,21 @@ impl Holding {
         let until = Instant::now() + limits::SCHEMA_WAIT;
         self.awaited.push_back((fingerprint, until));
         until
+    }
+
+    /// A wait is over without the schema.
+    fn note_in_vain(&mut self) {
+        self.in_vain.push_back(Instant::now());
+        if self.in_vain.len() > limits::SCHEMA_WAITS_IN_VAIN {
+            self.in_vain.pop_front();
+        }
+    }
+
+    /// Whether so many schemas did not come lately that none is waited for: somebody writes records
+    /// that only look as if they named one.
+    fn waits_no_more(&self) -> bool {
+        let lately = |at: &Instant| at.elapsed() < limits::SCHEMA_VAIN_WINDOW;
+        self.in_vain.len() == limits::SCHEMA_WAITS_IN_VAIN && self.in_vain.iter().all(lately)
     }
 
     fn refresh_is_due(&self) -> bool {
@@ -128,14 +145,29 @@ where
         };
         // Records behind this one profit from a schema that comes late, too.
         self.refresh_if_due();
+        if self.holding.waits_no_more() {
+            return false;
+        }
         let until = self.holding.await_until(fingerprint);
         let waits = Instant::now() < until;
         if waits {
+            self.await_those_behind();
             let (partition, offset) = (self.tp.partition, record.offset);
             tracing::warn!(partition, offset, "waiting for schema {fingerprint:016x}");
             self.holding.hold = Some(Hold::Schema { fingerprint, until });
         }
         waits
+    }
+
+    /// The time of those behind runs, too, so that several schemas do not hold it one after another.
+    fn await_those_behind(&mut self) {
+        for record in &self.unread {
+            let value = record.value.as_deref();
+            let fingerprint = value.and_then(|value| codec::framed_fingerprint(value).ok());
+            if let Some(unknown) = fingerprint.filter(|known| !self.node.book.knows(*known)) {
+                self.holding.await_until(unknown);
+            }
+        }
     }
 
     fn refresh_if_due(&mut self) {
@@ -164,6 +196,8 @@ where
                 // Meanwhile another owner may have decided to set the record aside.
                 let end = self.node.log.bounds(&self.tp).await?.end;
                 self.scan_to(end).await?;
+            } else {
+                self.holding.note_in_vain();
             }
             self.holding.hold = None;
             self.fold_unread().await?;

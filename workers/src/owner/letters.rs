@@ -25,15 +25,28 @@ where
         if due.is_empty() {
             return Ok(());
         }
-        let mut records = Vec::with_capacity(due.len());
-        let mut originals = Originals::new(self.node.log.clone(), self.tp.clone());
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        let mut originals =
+            Originals::new(self.node.log.clone(), self.tp.clone(), self.orders.clone(), self.order);
         for (letter, decided) in due {
             let (built, original_at) = self.build(&letter, decided, &mut originals).await?;
             metrics::observe_letter();
-            records.push(letter_record(&built, original_at)?);
+            let record = letter_record(&built, original_at)?;
+            bytes += record.value.as_ref().map_or(0, Bytes::len);
+            records.push(record);
+            if bytes >= limits::LETTERS_BYTES {
+                self.append_letters(std::mem::take(&mut records)).await?;
+                bytes = 0;
+            }
         }
-        let to = self.letters_to.clone();
-        self.append_patiently(&to, records).await?;
+        self.append_letters(records).await
+    }
+
+    async fn append_letters(&mut self, records: Vec<NewRecord>) -> Result<()> {
+        if !records.is_empty() {
+            let to = self.letters_to.clone();
+            self.append_patiently(&to, records).await?;
+        }
         Ok(())
     }
 

@@ -1,7 +1,11 @@
 //! Reading the originals of letters. Those of a flood lie side by side, and a reader for each of them
 //! costs far more than the records between.
 
-use crate::{Result, limits};
+use super::start::read_on;
+use crate::{
+    Result, limits,
+    order::{Order, Orders},
+};
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use std::collections::VecDeque;
 
@@ -9,14 +13,17 @@ use std::collections::VecDeque;
 pub(super) struct Originals<L: EventLog> {
     log: L,
     tp: TopicPartition,
+    orders: Orders,
+    followed: Order,
     reader: Option<L::Reader>,
     /// Read, and not asked for yet.
     ahead: VecDeque<Record>,
 }
 
 impl<L: EventLog> Originals<L> {
-    pub(super) fn new(log: L, tp: TopicPartition) -> Self {
-        Self { log, tp, reader: None, ahead: VecDeque::new() }
+    /// A reader of originals that gives up when another order comes than the one that is followed.
+    pub(super) fn new(log: L, tp: TopicPartition, orders: Orders, followed: Order) -> Self {
+        Self { log, tp, orders, followed, reader: None, ahead: VecDeque::new() }
     }
 
     /// The record at an offset that is surely there.
@@ -43,7 +50,8 @@ impl<L: EventLog> Originals<L> {
             if reader.position() > offset {
                 return Err(missing().into());
             }
-            self.ahead.extend(reader.next(limit).await?);
+            let read = read_on(reader, limit, &mut self.orders, self.followed).await?;
+            self.ahead.extend(read);
         }
     }
 }

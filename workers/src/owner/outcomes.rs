@@ -32,6 +32,9 @@ where
             let outcomes = self.attempts.take_outcomes(&key).into_iter().enumerate();
             let events = outcomes.map(|(index, body)| outcome(&key, &stamp, index, body)).collect();
             self.post(&mut outbox, &key, Batch { events, starved: false })?;
+            if outbox.is_full() {
+                self.send(&mut outbox);
+            }
         }
         self.send(&mut outbox);
         Ok(())

@@ -189,8 +189,9 @@ where
         }
         let mut reader = self.node.log.reader(&self.tp, self.scan.next_offset()).await?;
         let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
+        let (mut orders, followed) = (self.orders.clone(), self.order);
         while reader.position() < end {
-            for record in reader.next(limit).await? {
+            for record in read_on(&mut reader, limit, &mut orders, followed).await? {
                 if record.offset < end {
                     self.scan.take(&record, &self.node.book);
                 }
@@ -198,6 +199,25 @@ where
         }
         self.scan.reach(end);
         Ok(())
+    }
+}
+
+/// Reads what is surely there. An order ends the wait, and so does a log that goes silent, since a
+/// reader waits for brokers as long as it takes.
+pub(super) async fn read_on<R: PartitionReader>(
+    reader: &mut R,
+    limit: ReadLimit,
+    orders: &mut Orders,
+    followed: Order,
+) -> Result<Vec<Record>> {
+    let unavailable = |why: &str| Err(spine_log::Error::Unavailable(why.to_owned()).into());
+    tokio::select! {
+        biased;
+        _ = orders.other_than(followed) => unavailable("ordered to go while reading"),
+        read = tokio::time::timeout(limits::READ_PATIENCE, reader.next(limit)) => match read {
+            Ok(read) => Ok(read?),
+            Err(_) => unavailable("the log brings nothing although there is more to read"),
+        }
     }
 }
 

@@ -1,0 +1,72 @@
+//! Single histories with much in them: no append is larger than a log takes.
+
+use crate::holds::{World, at, config};
+use bytes::Bytes;
+use serde_json::json;
+use spine_log::limits;
+use spine_runs::StepStatus;
+use spine_schemas::{DeadLetter, RunKey, codec};
+use spine_workers::NoSchemas;
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
+
+async fn letters(world: &World) -> Vec<DeadLetter> {
+    let to = spine_log::TopicPartition::new(format!("{}.dlq", at().topic), 0);
+    let records = crate::check::all_records(&world.log, &to).await;
+    let book = codec::SchemaBook::default();
+    records
+        .iter()
+        .map(|it| codec::decode_letter(it.value.as_ref().unwrap(), &book).unwrap())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn letters_that_are_too_much_for_one_append_go_in_several() {
+    let world = World::new();
+    let count = limits::BATCH_BYTES / (1 << 20) + 6;
+    let large = Bytes::from(vec![b'x'; 1 << 20]);
+    for _ in 0..count {
+        world.append(None, large.clone()).await;
+    }
+    let last = world.append_run("after", None, false).await;
+    let running = world.start_alone(config("n1"), Arc::new(NoSchemas)).await;
+    running.hub.wait(0, last, Duration::from_secs(60)).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let letters = letters(&world).await;
+    assert_eq!(letters.len(), count);
+    assert!(letters.iter().all(|letter| letter.value.as_ref() == Some(&large)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_larger_than_a_letter_is_set_aside_where_it_lies() {
+    let world = World::new();
+    let large = world.append(None, Bytes::from(vec![0; 3 << 20])).await;
+    let last = world.append_run("after", None, false).await;
+    let running = world.start_alone(config("n1"), Arc::new(NoSchemas)).await;
+    running.hub.wait(0, last, Duration::from_secs(60)).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let letters = letters(&world).await;
+    assert_eq!((letters.len(), letters[0].offset, &letters[0].value), (1, large, &None));
+    let message = &letters[0].message;
+    assert!(message.starts_with("the original of 3145728 bytes is left where it was"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_schedules_more_than_an_append_takes_does_it_in_several() {
+    let mut world = World::new();
+    world.tools.takes = Duration::from_millis(10);
+    let count = 300;
+    let steps: Vec<_> = (0..count)
+        .map(|at| json!({"name": format!("s{at}"), "tool": "http://tool", "after": [], "input": {"$ref": "run#/a"}}))
+        .collect();
+    let running = world.start_alone(config("n1"), Arc::new(NoSchemas)).await;
+    running.hub.wait_ready().await;
+    let plan = json!({"steps": steps}).to_string();
+    let input = json!({"a": "x".repeat(250_000)}).to_string();
+    world.append_run_with("wide", &plan, &input).await;
+    sleep(Duration::from_secs(120)).await;
+    let rows = world.store.rows();
+    let run = &rows.runs[&RunKey::new("default", "wide")];
+    let completed = run.steps.values().filter(|step| step.status == StepStatus::Completed);
+    assert_eq!(completed.count(), count);
+}
