@@ -85,11 +85,27 @@ impl<T: Tools, S: RunStore> Wired<T, S> {
         // This process may have folded a newer claim than the store has, or an older one.
         let stored = progress.as_ref().and_then(ClaimHolder::of);
         let newest = stored.into_iter().chain(self.known(partition)).max_by_key(|of| of.claim);
-        match newest {
-            Some(holder) if holder.address != self.address => ask(&holder, partition, offset).await,
-            Some(_) | None => Said::Later("no owner is known yet".into()),
+        let Some(holder) = newest else {
+            return Said::Later("no owner is known yet".into());
+        };
+        // An address does not say who claimed: hosts that advertise none all have the same one. This
+        // process is asked, too, if it is there; it answers at once, and asks nobody.
+        match ask(&holder, partition, offset).await {
+            Said::Later(why) => Said::Later(explained(&self.address, &holder.address, why)),
+            said => said,
         }
     }
+}
+
+/// Why the owner could not be asked, with what an operator can do where the claim leads back to here.
+fn explained(own: &str, claimed: &str, why: String) -> String {
+    if own != claimed {
+        return why;
+    }
+    format!(
+        "{why}; the newest claim names {own}, which is the address of this server: it claimed before \
+         it was started again, or another server has no --advertise of its own"
+    )
 }
 
 /// A process that does not own the partition says who does, as far as it knows.
@@ -182,5 +198,20 @@ impl<T: Tools, S: RunStore> Verdicts for Wired<T, S> {
 
     fn check_tool(&self, tool: &str) -> Result<(), String> {
         self.tools.check(tool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::explained;
+
+    #[test]
+    fn a_claim_that_leads_back_to_this_server_says_how_to_mend_it() {
+        let own = "127.0.0.1:7700";
+        let why = || "the partition has no owner now".to_owned();
+        assert_eq!(explained(own, "10.0.0.2:7700", why()), why());
+        let explained = explained(own, own, why());
+        assert!(explained.starts_with(&why()), "{explained}");
+        assert!(explained.contains("--advertise"), "{explained}");
     }
 }

@@ -81,8 +81,8 @@ pub struct Shared<L, S, V> {
     pub(crate) parts: Parts<L, S, V>,
     /// What is going on now, and how much more may.
     pub(crate) in_flight: InFlight,
-    /// Held while the letter of a record is closed, so that none is put back twice.
-    pub(crate) closing_records: Mutex<()>,
+    /// Held while the record of a letter that was closed long ago is looked for and put back.
+    pub(crate) putting_back: Mutex<()>,
     /// Held while single records of the log are read.
     pub(crate) log_reads: Semaphore,
     partitions: OnceCell<u32>,
@@ -110,7 +110,7 @@ impl<L: EventLog, S: RunStore, V: Verdicts> App<L, S, V> {
         Self(Arc::new(Shared {
             parts,
             in_flight,
-            closing_records: Mutex::new(()),
+            putting_back: Mutex::new(()),
             log_reads: Semaphore::new(limits::LOG_READS),
             partitions: OnceCell::new(),
         }))

@@ -34,6 +34,8 @@ pub const PAGE_ROWS: usize = 100;
 pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Waits that a run's answer lists; the rest are counted.
 pub const WAITS: usize = 100;
+/// Entries of the header of an Avro file; every entry costs more here than in the file.
+pub const HEADER_ENTRIES: usize = 1000;
 /// Records that are read over to reach the next wanted one before the log is asked to seek.
 pub const SKIP_RECORDS: u64 = 256;
 /// Bytes of an `Idempotency-Key`.
@@ -47,12 +49,27 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one read of the log may take.
 pub const LOG_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a record is offered to a log that refuses it, after its letter was closed; and the pause
+/// between two tries.
+pub const PUT_BACK_PATIENCE: Duration = Duration::from_secs(30);
+/// See [`PUT_BACK_PATIENCE`].
+pub const PUT_BACK_PAUSE: Duration = Duration::from_millis(200);
+/// How long after the closing of its letter a record is put back by whoever closed it: longer than
+/// the verdict, the patience and one append take together.
+pub const PUT_BACK_AFTER: Duration = Duration::from_secs(120);
+/// How long the log is read for a record that may not have been put back.
+pub const PUT_BACK_SCAN: Duration = Duration::from_secs(60);
 /// How long a request may take in all. Verdicts have a shorter deadline of their own.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long open requests may go on after the server was told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 const _: () = assert!(REQUEST_BYTES <= limits::BODY_BYTES, "one request is a body, too");
+const _: () = assert!(
+    PUT_BACK_PATIENCE.as_secs() < PUT_BACK_AFTER.as_secs() / 2,
+    "a slow first server is done before a second one looks"
+);
+const _: () = assert!(PUT_BACK_SCAN.as_secs() < REQUEST_TIMEOUT.as_secs(), "it is told in time");
 const _: () = assert!(BODY_BYTES_IN_FLIGHT >= limits::BODY_BYTES, "one full body must fit");
 const _: () = assert!(BODY_BYTES_IN_FLIGHT < u32::MAX as usize, "permits are counted in 32 bits");
 const _: () = assert!(PAGE_ROWS <= spine_store::limits::PAGE_ROWS, "a default is a legal page");

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use spine_log::EventLog;
+use spine_log::{Bounds, EventLog};
 use spine_runs::Verdict;
 use spine_store::{Progress, RunStore};
 
@@ -18,7 +18,7 @@ pub(crate) async fn list<L: EventLog, S: RunStore, V: Verdicts>(
 ) -> Result<Json<Value>, Problem> {
     let mut partitions = Vec::new();
     for partition in 0..app.partitions().await? {
-        let bounds = app.log().bounds(&app.events_of(partition)).await?;
+        let bounds = bounds(&app, partition).await?;
         let progress = app.store().progress(partition).await?;
         let next = progress.as_ref().map_or(0, |progress| progress.offset + 1);
         partitions.push(json!({
@@ -30,6 +30,16 @@ pub(crate) async fn list<L: EventLog, S: RunStore, V: Verdicts>(
         }));
     }
     Ok(Json(json!({"partitions": partitions})))
+}
+
+/// Asked in a place among the few that read the log: on Kafka each question is one to a broker, which
+/// holds a thread for as long as the brokers are away.
+async fn bounds<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    partition: u32,
+) -> Result<Bounds, Problem> {
+    let _place = app.log_reads.acquire().await.ok();
+    Ok(app.log().bounds(&app.events_of(partition)).await?)
 }
 
 /// The claim in a stored state.

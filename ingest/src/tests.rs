@@ -9,6 +9,7 @@ mod hosts;
 mod journal;
 mod letters;
 mod owner;
+mod partitions;
 mod problems;
 mod queries;
 mod resolve;

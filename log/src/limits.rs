@@ -76,6 +76,11 @@ pub const KAFKA_CONSUMERS: usize = 16;
 pub const KAFKA_CONSUMER_IDLE: Duration = Duration::from_secs(30);
 /// How often the end of a quiet partition is looked at for offsets that hold no record.
 pub const KAFKA_GAP_CHECK: Duration = Duration::from_millis(500);
+/// How long after a gap was seen it is looked at again, before it is believed. Longer than a new
+/// leader usually needs to show what the old one had acknowledged.
+pub const KAFKA_GAP_AGAIN: Duration = Duration::from_secs(2);
+/// How long after the brokers said that a topic or an offset is gone they are asked again.
+pub const KAFKA_SECOND_LOOK: Duration = Duration::from_secs(1);
 /// Things to look into that may wait for a log's helper thread.
 pub const KAFKA_TASKS: usize = 256;
 /// How long a rebalance waits for owners to let their partitions go. Below `max.poll.interval.ms`.

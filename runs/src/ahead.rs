@@ -3,7 +3,10 @@
 //! Pure like the fold itself. The state that comes out is thrown away: it becomes true when the
 //! batch has been read back.
 
-use crate::{Owner, PartitionState, Place, RunState, Slots, Verdict, decide, fold};
+use crate::{
+    Owner, PartitionState, Place, RunState, Slots, Verdict, decide, fold, limits::BATCH_BYTES,
+    weight,
+};
 use spine_schemas::{BatchItem, Body, Event, StepEvent, time::Micros};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -34,6 +37,10 @@ const ROUNDS: usize = 16;
 ///
 /// An outcome that changes nothing (it came late) is appended all the same, as evidence, outside
 /// the batch, so that it does not break what rests on it.
+///
+/// The batch ends early once it has [`BATCH_BYTES`], at a place where what it holds stands without
+/// the rest. Outcomes are all taken, since the caller has let go of them, so it is the caller who
+/// bounds those. Whoever decides again after the batch has been read back gets the rest.
 pub fn ahead(
     partition: &PartitionState,
     run: &Arc<RunState>,
@@ -47,6 +54,7 @@ pub fn ahead(
         run: Some(run.clone()),
         batch: Batch::default(),
         items: 0,
+        bytes: 0,
         owner,
         stamp,
     };
@@ -54,7 +62,9 @@ pub fn ahead(
         scratch.add(body);
     }
     for _ in 0..ROUNDS {
-        let Some(state) = &scratch.run else { break };
+        let Some(state) = scratch.run.as_ref().filter(|_| scratch.bytes < BATCH_BYTES) else {
+            return scratch.batch;
+        };
         let decided = decide::decide(state, owner, slots);
         scratch.batch.starved |= decided.starved;
         if decided.bodies.is_empty() {
@@ -62,6 +72,9 @@ pub fn ahead(
         }
         for body in decided.bodies {
             scratch.add(body);
+        }
+        if decided.more {
+            return scratch.batch;
         }
     }
     debug_assert!(false, "decisions for {} do not settle", run.key);
@@ -73,12 +86,14 @@ struct Scratch<'a> {
     run: Option<Arc<RunState>>,
     batch: Batch,
     items: u32,
+    bytes: usize,
     owner: &'a Owner<'a>,
     stamp: &'a Stamp,
 }
 
 impl Scratch<'_> {
     fn add(&mut self, body: Body) {
+        self.bytes += weight::of(&body);
         let outcome = is_outcome(&body);
         let place = Place {
             partition: 0,

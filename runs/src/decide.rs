@@ -5,8 +5,9 @@
 
 use crate::{
     Holder, Live, RunState, StepState, StepStatus, input,
+    limits::{BATCH_BYTES, LOOK_UP_BYTES},
     retry::{self, Next},
-    unresolved,
+    unresolved, weight,
 };
 use spine_schemas::{
     Body, Driver, OnExhausted, Output, PlanStep, RunEvent, StepError, StepEvent, StepKey,
@@ -80,6 +81,10 @@ pub struct Decided {
     pub bodies: Vec<Body>,
     /// Whether a start had to wait for a slot: decide again when one is free.
     pub starved: bool,
+    /// Whether it stopped early, for its bytes or for its work: decide again when this has been read
+    /// back. What is here stands without the rest.
+    pub more: bool,
+    bytes: usize,
 }
 
 /// One round of decisions. The caller folds them ahead and asks again until nothing is left.
@@ -92,6 +97,10 @@ pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
     let may_start = failing.is_none() && run.driver() == Driver::Plan;
     let mut open = running_steps(run);
     for step in run.steps.values() {
+        if decided.bytes >= BATCH_BYTES {
+            decided.more = true;
+            break;
+        }
         if let Some(event) = decide_step(run, step, owner, may_start) {
             if let StepEvent::Started(_) = event {
                 if !slots.take(&step.spec.tool, open) {
@@ -110,8 +119,13 @@ pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
 }
 
 impl Decided {
+    fn push(&mut self, body: Body) {
+        self.bytes += weight::of(&body);
+        self.bodies.push(body);
+    }
+
     fn push_step(&mut self, run: &RunState, key: &StepKey, event: StepEvent) {
-        self.bodies.push(Body::Step(run.key.run_id.clone(), key.clone(), event));
+        self.push(Body::Step(run.key.run_id.clone(), key.clone(), event));
     }
 }
 
@@ -276,7 +290,7 @@ fn decide_plan(run: &RunState, failing: Option<(StepKey, StepError)>, decided: &
     if let Some((step, error)) = failing {
         if running_steps(run) == 0 {
             let step = Some(step);
-            decided.bodies.push(run_event(RunEvent::Failed { error, step }));
+            decided.push(run_event(RunEvent::Failed { error, step }));
         }
         return;
     }
@@ -291,21 +305,32 @@ fn decide_plan(run: &RunState, failing: Option<(StepKey, StepError)>, decided: &
     let unscheduled = plan.steps.len().saturating_sub(run.steps.len());
     let next =
         (plan.steps.iter()).filter(|step| !run.steps.contains_key(&step.key)).take(unscheduled);
-    for step in next {
-        if step.after.iter().all(ended_well) && !schedule(run, step, decided) {
+    let mut read_bytes = 0;
+    for step in next.filter(|step| step.after.iter().all(ended_well)) {
+        // Between two steps: a step that cannot run is scheduled and ended together.
+        if decided.bytes >= BATCH_BYTES || read_bytes >= LOOK_UP_BYTES {
+            decided.more = true;
+            return;
+        }
+        if !schedule(run, step, &mut read_bytes, decided) {
             return;
         }
     }
     if (0..plan.steps.len()).all(|index| ended_well(&index)) {
         let output = plan.steps.last().and_then(|last| output_of(run, &last.key));
-        decided.bodies.push(run_event(RunEvent::Completed { output }));
+        decided.push(run_event(RunEvent::Completed { output }));
     }
 }
 
 /// Schedules a step with its input resolved. Where that cannot be done the step ends at once, with
 /// an error that names the source. Says whether the run goes on.
-fn schedule(run: &RunState, step: &PlanStep, decided: &mut Decided) -> bool {
-    match input::resolve(run, step) {
+fn schedule(
+    run: &RunState,
+    step: &PlanStep,
+    read_bytes: &mut usize,
+    decided: &mut Decided,
+) -> bool {
+    match input::resolve(run, step, read_bytes) {
         Ok(spec) => decided.push_step(run, &step.key, StepEvent::Scheduled(Arc::new(spec))),
         Err(unresolved) => {
             let (spec, error) = *unresolved;
@@ -332,7 +357,7 @@ fn schedule(run: &RunState, step: &PlanStep, decided: &mut Decided) -> bool {
                 decided.bodies.clear();
             }
             decided.push_step(run, &step.key, StepEvent::Scheduled(Arc::new(spec)));
-            decided.bodies.push(failed);
+            decided.push(failed);
             return !ends_run;
         }
     }

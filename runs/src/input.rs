@@ -1,6 +1,6 @@
 //! A plan step's input: its template with every `$ref` replaced by what earlier steps produced.
 
-use crate::{RunState, StepStatus};
+use crate::{RunState, StepStatus, kept, limits::LOOK_UP_BYTES};
 use spine_schemas::{
     ErrorClass, Payload, PlanStep, StepError, StepSpec,
     canonical::{self, Reference},
@@ -11,40 +11,54 @@ use spine_schemas::{
 ///
 /// # Errors
 /// The spec with its unresolved template, and why it cannot be resolved: class `too_large` when a
-/// source was left out for its size or the whole becomes too large, `contract` when nothing is
-/// where the reference points.
+/// source was left out for its size, when the whole becomes too large for an event or for its run, or
+/// when too much had to be read for it; `contract` when nothing is where the reference points.
+///
+/// `read_bytes` counts what was read to find the sources.
 pub(crate) fn resolve(
     run: &RunState,
     step: &PlanStep,
+    read_bytes: &mut usize,
 ) -> Result<StepSpec, Box<(StepSpec, StepError)>> {
-    let mut failure = None;
-    let resolved = canonical::substitute(&step.input, &mut |reference| {
-        look_up(run, reference).map_err(|error| {
+    match resolved(run, step, read_bytes) {
+        Ok(input) => Ok(spec_of(step, input)),
+        Err(error) => Err(Box::new((spec_of(step, template(step)), error))),
+    }
+}
+
+fn resolved(run: &RunState, step: &PlanStep, read_bytes: &mut usize) -> Result<Payload, StepError> {
+    let (mut failure, most) = (None, read_bytes.saturating_add(LOOK_UP_BYTES));
+    let text = canonical::substitute(&step.input, limits::PAYLOAD_BYTES, &mut |reference| {
+        let found = if *read_bytes > most {
+            let message = format!("more than {LOOK_UP_BYTES} bytes were read for its references");
+            Err(too_large("references_too_large", message))
+        } else {
+            look_up(run, reference, read_bytes)
+        };
+        found.map_err(|error| {
             let shown = spine_schemas::Error::invalid("$ref", error.message.clone());
             failure = Some(error);
             shown
         })
     });
-    let text = match resolved {
-        Ok(text) => text,
-        Err(error) => {
-            let contract = || StepError::new(ErrorClass::Contract, "input", error.to_string());
-            let error = failure.unwrap_or_else(contract);
-            return Err(Box::new((spec_of(step, template(step)), error)));
+    let text = text.map_err(|error| match (failure, &error) {
+        (Some(failure), _) => failure,
+        (None, spine_schemas::Error::TooLarge { .. }) => {
+            let message = format!("the input has more than {} bytes", limits::PAYLOAD_BYTES);
+            too_large("input_too_large", message)
         }
-    };
-    if text.len() > limits::PAYLOAD_BYTES {
-        let message = format!("the input has {} bytes, over {}", text.len(), limits::PAYLOAD_BYTES);
-        let error = StepError::new(ErrorClass::TooLarge, "input_too_large", message);
-        return Err(Box::new((spec_of(step, template(step)), error)));
+        (None, _) => StepError::new(ErrorClass::Contract, "input", error.to_string()),
+    })?;
+    if !kept::has_room(run, text.len()) {
+        let message = "the run keeps as many bytes of inputs and outputs as a run may";
+        return Err(too_large("run_too_large", message.to_owned()));
     }
-    match Payload::json("input", text) {
-        Ok(input) => Ok(spec_of(step, input)),
-        Err(error) => {
-            let error = StepError::new(ErrorClass::Contract, "input", error.to_string());
-            Err(Box::new((spec_of(step, template(step)), error)))
-        }
-    }
+    Payload::json("input", text)
+        .map_err(|error| StepError::new(ErrorClass::Contract, "input", error.to_string()))
+}
+
+fn too_large(code: &str, message: String) -> StepError {
+    StepError::new(ErrorClass::TooLarge, code, message)
 }
 
 fn template(step: &PlanStep) -> Payload {
@@ -66,7 +80,11 @@ fn spec_of(step: &PlanStep, input: Payload) -> StepSpec {
     }
 }
 
-fn look_up(run: &RunState, reference: &Reference) -> Result<Vec<u8>, StepError> {
+fn look_up<'r>(
+    run: &'r RunState,
+    reference: &Reference,
+    read_bytes: &mut usize,
+) -> Result<&'r [u8], StepError> {
     let contract = |message: String| StepError::new(ErrorClass::Contract, "reference", message);
     let (name, payload) = match &reference.step {
         None => ("run".to_owned(), &run.created.input),
@@ -75,7 +93,7 @@ fn look_up(run: &RunState, reference: &Reference) -> Result<Vec<u8>, StepError> 
             match step.and_then(|step| step.output.as_ref()) {
                 Some(output) => (key.to_string(), &output.payload),
                 None if step.is_some_and(|step| step.status == StepStatus::Skipped) => {
-                    return Ok(b"null".to_vec());
+                    return Ok(b"null");
                 }
                 None => return Err(contract(format!("step {key} has no output"))),
             }
@@ -83,12 +101,11 @@ fn look_up(run: &RunState, reference: &Reference) -> Result<Vec<u8>, StepError> 
     };
     if payload.omitted {
         let message = format!("the output of {name} was left out: {} bytes", payload.size_bytes);
-        return Err(StepError::new(ErrorClass::TooLarge, "source_omitted", message));
+        return Err(too_large("source_omitted", message));
     }
     if !payload.is_json() {
         return Err(contract(format!("the output of {name} is {}", payload.content_type)));
     }
-    canonical::pointer(&payload.data, &reference.pointer)
-        .map(<[u8]>::to_vec)
+    canonical::pointer_at_cost(&payload.data, &reference.pointer, read_bytes)
         .map_err(|error| contract(format!("{name}: {error}")))
 }

@@ -10,11 +10,14 @@ mod answer;
 mod decide;
 pub mod fold;
 mod input;
+mod kept;
+pub mod limits;
 pub mod retry;
 mod state;
 mod unresolved;
 mod waits;
 mod wake;
+mod weight;
 mod why;
 
 pub use ahead::{Batch, Stamp, ahead, is_outcome};

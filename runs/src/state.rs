@@ -17,8 +17,9 @@ use std::{
     sync::Arc,
 };
 
-/// Rules by which this version folds. Carried in every claim.
-pub const FOLD_VERSION: u32 = 1;
+/// Rules by which this version folds. Carried in every claim. From 2 on a run's state keeps at most
+/// [`crate::limits::RUN_BYTES`] of payloads.
+pub const FOLD_VERSION: u32 = 2;
 
 /// What is known about a partition as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

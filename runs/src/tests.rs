@@ -4,6 +4,7 @@ mod arbitrary;
 mod authors;
 mod batches;
 mod bodies;
+mod bytes;
 mod claims;
 mod given;
 mod journal;

@@ -181,34 +181,51 @@ impl<'de> Visitor<'de> for MembersVisitor {
 /// [`Error::Invalid`] for a malformed reference.
 pub fn references(text: &[u8]) -> Result<Vec<Reference>> {
     let mut found = Vec::new();
-    substitute(text, &mut |reference| {
+    // Nothing that is put in is longer than the reference, so the text itself is the limit.
+    substitute(text, text.len(), &mut |reference| {
         found.push(reference.clone());
-        Ok(b"null".to_vec())
+        Ok(b"null")
     })?;
     Ok(found)
 }
 
-/// The JSON text with every `{"$ref":"…"}` replaced by what `resolve` gives for it.
+/// What is put in for a reference.
+type Resolve<'r, 'a> = &'r mut dyn FnMut(&Reference) -> Result<&'a [u8]>;
+
+/// The JSON text with every `{"$ref":"…"}` replaced by what `resolve` gives for it, if that has at
+/// most `limit` bytes. It stops at the piece with which it would have more: a short text may name a
+/// long one many times.
 ///
 /// # Errors
-/// Those of `resolve`, and [`Error::Invalid`] for a malformed reference or text that is nested too
-/// deeply.
-pub fn substitute(
-    text: &[u8],
-    resolve: &mut dyn FnMut(&Reference) -> Result<Vec<u8>>,
-) -> Result<Vec<u8>> {
+/// Those of `resolve`, [`Error::TooLarge`] beyond the limit, and [`Error::Invalid`] for a malformed
+/// reference or text that is nested too deeply.
+pub fn substitute<'a>(text: &[u8], limit: usize, resolve: Resolve<'_, 'a>) -> Result<Vec<u8>> {
     check_depth("input", text)?;
     let raw: &RawValue = parse("input", text)?;
-    let mut out = Vec::with_capacity(text.len());
+    let mut out = Filled { text: Vec::with_capacity(text.len().min(limit)), limit };
     substitute_into(raw, resolve, &mut out)?;
-    Ok(out)
+    // What is not a reference has no more bytes than the text.
+    out.check(0)?;
+    Ok(out.text)
 }
 
-fn substitute_into(
-    raw: &RawValue,
-    resolve: &mut dyn FnMut(&Reference) -> Result<Vec<u8>>,
-    out: &mut Vec<u8>,
-) -> Result<()> {
+/// A text that is filled up to a limit.
+struct Filled {
+    text: Vec<u8>,
+    limit: usize,
+}
+
+impl Filled {
+    fn check(&self, more: usize) -> Result<()> {
+        let bytes = self.text.len() + more;
+        if bytes > self.limit {
+            return Err(Error::too_large("input", bytes, self.limit));
+        }
+        Ok(())
+    }
+}
+
+fn substitute_into<'a>(raw: &RawValue, resolve: Resolve<'_, 'a>, out: &mut Filled) -> Result<()> {
     let text = raw.get().as_bytes();
     match text.first() {
         Some(b'{') => {
@@ -218,31 +235,33 @@ fn substitute_into(
             {
                 let reference =
                     Reference::parse(&parse::<String>("$ref", target.get().as_bytes())?)?;
-                out.extend_from_slice(&resolve(&reference)?);
+                let piece = resolve(&reference)?;
+                out.check(piece.len())?;
+                out.text.extend_from_slice(piece);
                 return Ok(());
             }
-            out.push(b'{');
+            out.text.push(b'{');
             for (at, (key, value)) in members.into_iter().enumerate() {
                 if at > 0 {
-                    out.push(b',');
+                    out.text.push(b',');
                 }
-                write_string(&key, out);
-                out.push(b':');
+                write_string(&key, &mut out.text);
+                out.text.push(b':');
                 substitute_into(value, resolve, out)?;
             }
-            out.push(b'}');
+            out.text.push(b'}');
         }
         Some(b'[') => {
-            out.push(b'[');
+            out.text.push(b'[');
             for (at, value) in parse::<Vec<&RawValue>>("input", text)?.into_iter().enumerate() {
                 if at > 0 {
-                    out.push(b',');
+                    out.text.push(b',');
                 }
                 substitute_into(value, resolve, out)?;
             }
-            out.push(b']');
+            out.text.push(b']');
         }
-        _ => out.extend_from_slice(text),
+        _ => out.text.extend_from_slice(text),
     }
     Ok(())
 }
@@ -252,11 +271,22 @@ fn substitute_into(
 /// # Errors
 /// [`Error::Invalid`] naming the pointer, when nothing is there.
 pub fn pointer<'a>(text: &'a [u8], path: &str) -> Result<&'a [u8]> {
+    pointer_at_cost(text, path, &mut 0)
+}
+
+/// As [`pointer`], and adds the bytes that were read on the way to `read_bytes`: every part of the
+/// path reads all that lies below it.
+///
+/// # Errors
+/// As [`pointer`].
+pub fn pointer_at_cost<'a>(text: &'a [u8], path: &str, read_bytes: &mut usize) -> Result<&'a [u8]> {
     let missing = || Error::invalid("$ref", format!("nothing at '{path}'"));
+    *read_bytes += text.len();
     let mut raw: &'a RawValue = parse("$ref", text)?;
     for part in path.split('/').skip(1) {
         let name = part.replace("~1", "/").replace("~0", "~");
         let inner: &'a [u8] = raw.get().as_bytes();
+        *read_bytes += inner.len();
         raw = match inner.first() {
             Some(b'{') => {
                 let members = object("$ref", inner)?;

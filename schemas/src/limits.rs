@@ -30,6 +30,9 @@ pub const PLAN_STEPS: usize = 1000;
 pub const RUN_STEPS: usize = 10_000;
 /// Predecessors of one plan step.
 pub const PLAN_AFTER: usize = 100;
+/// References in the input of one plan step. Asked of new plans only: one that is in the log is read
+/// as it is.
+pub const STEP_REFERENCES: usize = 256;
 /// Attempts that a retry policy may allow.
 pub const MAX_ATTEMPTS: u32 = 1000;
 /// Attempts whose history is kept per step: the first and the newest; the rest are counted.

@@ -136,6 +136,22 @@ impl Plan {
         Ok(Self { steps, faults: json.faults, source })
     }
 
+    /// What is asked of a new plan beyond what makes it a plan. Those in the log may be older than
+    /// the limit.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] naming the step, over [`limits::STEP_REFERENCES`].
+    pub fn check_new(&self) -> Result<()> {
+        for (at, step) in self.steps.iter().enumerate() {
+            let count = canonical::references(&step.input)?.len();
+            if count > limits::STEP_REFERENCES {
+                let field = format!("steps[{at}].input.$ref");
+                return Err(Error::too_large(field, count, limits::STEP_REFERENCES));
+            }
+        }
+        Ok(())
+    }
+
     /// The fault planned for an attempt, if any.
     pub fn fault(&self, step: &StepKey, attempt: u32) -> Option<Fault> {
         let planned = |fault: &&PlanFault| fault.step == *step && fault.attempt == attempt;

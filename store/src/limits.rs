@@ -46,6 +46,10 @@ pub const CQL_REQUEST_MS: u64 = 10_000;
 pub const CQL_AGREEMENT_MS: u64 = 30_000;
 /// Pause between two looks whether they agree.
 pub const CQL_AGREEMENT_PAUSE_MS: u64 = 20;
+/// How long a keyspace that another process makes is waited for.
+pub const CQL_MAKING_MS: u64 = 5000;
+/// Pause between two looks at it.
+pub const CQL_MAKING_PAUSE_MS: u64 = 100;
 /// Buckets of open runs that are read at once.
 pub const CQL_SCAN_BUCKETS: usize = 32;
 /// Rows of an index that one page of a filtered list looks at; then it ends early, with a cursor.

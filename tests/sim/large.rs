@@ -52,21 +52,27 @@ async fn a_record_that_is_larger_than_a_letter_is_set_aside_where_it_lies() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_that_schedules_more_than_an_append_takes_does_it_in_several() {
+async fn plans_that_schedule_more_than_an_append_takes_do_it_in_several() {
     let mut world = World::new();
     world.tools.takes = Duration::from_millis(10);
-    let count = 300;
-    let steps: Vec<_> = (0..count)
-        .map(|at| json!({"name": format!("s{at}"), "tool": "http://tool", "after": [], "input": {"$ref": "run#/a"}}))
-        .collect();
-    let running = world.start_alone(config("n1"), Arc::new(NoSchemas)).await;
-    running.hub.wait_ready().await;
-    let plan = json!({"steps": steps}).to_string();
+    let (runs, count) = (["one", "two"], 160);
+    let step = |at: usize| {
+        json!({"name": format!("s{at}"), "tool": "http://tool", "after": [],
+            "input": {"$ref": "run#/a"}})
+    };
+    let plan = json!({"steps": (0..count).map(step).collect::<Vec<_>>()}).to_string();
     let input = json!({"a": "x".repeat(250_000)}).to_string();
-    world.append_run_with("wide", &plan, &input).await;
+    assert!(runs.len() * count * input.len() > limits::BATCH_BYTES);
+    for name in runs {
+        world.append_run_with(name, &plan, &input).await;
+    }
+    let running = world.start_alone(config("n1"), Arc::new(NoSchemas)).await;
     sleep(Duration::from_secs(120)).await;
-    let rows = world.store.rows();
-    let run = &rows.runs[&RunKey::new("default", "wide")];
-    let completed = run.steps.values().filter(|step| step.status == StepStatus::Completed);
-    assert_eq!(completed.count(), count);
+    assert_eq!(running.hub.ready(), Ok(()));
+    for name in runs {
+        let rows = world.store.rows();
+        let steps = rows.runs[&RunKey::new("default", name)].steps.values();
+        let completed = steps.filter(|step| step.status == StepStatus::Completed);
+        assert_eq!(completed.count(), count, "{name}");
+    }
 }

@@ -22,8 +22,9 @@ mod window;
 
 pub(crate) use late::Inherited;
 use late::Late;
+pub(crate) use originals::Originals;
 pub(crate) use read::{Read, read_event};
-pub(crate) use start::{Scan, read_one};
+pub(crate) use start::Scan;
 
 use crate::{
     Clock, Error, Result,

@@ -5,12 +5,14 @@ use crate::{
     cache::RunCache,
     limits,
     materialize::{LetterDue, Materializer},
-    owner::{Read, Scan, read_event, read_one},
+    order::{Order, Orders},
+    owner::{Originals, Read, Scan, read_event},
 };
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use spine_schemas::{RunKey, codec::SchemaBook};
 use spine_store::RunStore;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// What a replay did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,10 +48,13 @@ pub async fn replay<L: EventLog, S: RunStore>(
     }
     let mut reader = log.reader(tp, fold.next_offset()).await?;
     let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
+    // Nobody orders a replay about; it ends with its process.
+    let orders = watch::Sender::new(Order::Own);
+    let originals = Originals::new(log.clone(), tp.clone(), Orders::of(&orders), Order::Own);
+    let mut range = Range { tp, book, partitions, scan: &scan, originals };
     while reader.position() < end {
         let mut records = reader.next(limit).await?;
         records.retain(|record| record.offset < end);
-        let range = Range { log, tp, book, partitions, scan: &scan };
         range.fold(store, &mut fold, &mut cache, records, &mut done).await?;
         let stored = done.last_offset;
         if let Some(batch) = fold.take_batch(&cache) {
@@ -84,17 +89,17 @@ async fn scan_control<L: EventLog>(
     Ok(())
 }
 
-struct Range<'a, L> {
-    log: &'a L,
+struct Range<'a, L: EventLog> {
     tp: &'a TopicPartition,
     book: &'a SchemaBook,
     partitions: u32,
     scan: &'a Scan,
+    originals: Originals<L>,
 }
 
 impl<L: EventLog> Range<'_, L> {
     async fn fold<S: RunStore>(
-        &self,
+        &mut self,
         store: &S,
         fold: &mut Materializer,
         cache: &mut RunCache,
@@ -161,14 +166,14 @@ impl<L: EventLog> Range<'_, L> {
     }
 
     /// The row of a record letter that another event decided.
-    async fn open_letter(&self, fold: &mut Materializer, due: &LetterDue) -> Result<()> {
+    async fn open_letter(&mut self, fold: &mut Materializer, due: &LetterDue) -> Result<()> {
         let LetterDue::Record { offset, decided, .. } = due else {
             return Ok(());
         };
         if offset == decided {
             return Ok(());
         }
-        let original = read_one(self.log, self.tp, *offset).await?;
+        let original = self.originals.get(*offset).await?;
         let event = due.event_in(&original, self.book);
         fold.open_record_letter(due, &original, event.as_ref());
         Ok(())

@@ -5,7 +5,7 @@
 //! this format: only the length of the body tells.
 
 use super::lines::{Batch, Hold};
-use crate::{Code, Problem};
+use crate::{Code, Problem, limits::HEADER_ENTRIES};
 use spine_schemas::{
     Error,
     codec::{self, FileSchema},
@@ -28,6 +28,9 @@ enum Compression {
     Null,
     Deflate,
 }
+
+/// The entries of a header, by name.
+type Entries<'f> = Vec<(&'f [u8], &'f [u8])>;
 
 /// What a file says about its blocks.
 #[derive(Debug)]
@@ -110,7 +113,7 @@ impl<'f> Header<'f> {
         *from = from
             .strip_prefix(MAGIC)
             .ok_or_else(|| bad("it does not begin with Obj and 1, as a container file does"))?;
-        let entries = entries(from).ok_or_else(|| bad("its header ends early or is damaged"))?;
+        let entries = entries(from).map_err(bad)?;
         let marker = raw(from, MARKER_BYTES).ok_or_else(|| bad("its header ends early"))?;
         let named = |name: &str| {
             let found = entries.iter().rev().find(|(key, _)| *key == name.as_bytes());
@@ -146,22 +149,26 @@ impl<'f> Block<'f> {
     }
 }
 
-/// The entries of a map of bytes.
-fn entries<'f>(from: &mut &'f [u8]) -> Option<Vec<(&'f [u8], &'f [u8])>> {
+/// The entries of a map of bytes. Their number is bounded: one that is empty takes two bytes in the
+/// file, and many times as many here.
+fn entries<'f>(from: &mut &'f [u8]) -> Result<Entries<'f>, Wrong> {
+    let early = "its header ends early or is damaged";
     let mut entries = Vec::new();
     loop {
-        let count = number(from)?;
+        let count = number(from).ok_or(early)?;
         if count == 0 {
-            return Some(entries);
+            return Ok(entries);
         }
         // A negative count is followed by the size of the entries.
         if count < 0 {
-            length(from)?;
+            length(from).ok_or(early)?;
         }
         for _ in 0..count.unsigned_abs() {
-            let key = length(from).and_then(|size| raw(from, size))?;
-            let value = length(from).and_then(|size| raw(from, size))?;
-            entries.push((key, value));
+            if entries.len() >= HEADER_ENTRIES {
+                return Err(format!("its header has more than {HEADER_ENTRIES} entries").into());
+            }
+            let mut sized = || length(from).and_then(|size| raw(from, size)).ok_or(early);
+            entries.push((sized()?, sized()?));
         }
     }
 }
@@ -187,6 +194,7 @@ fn number(from: &mut &[u8]) -> Option<i64> {
     Some((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
 }
 
-fn bad(detail: impl Into<String>) -> Problem {
+fn bad(detail: impl Into<Wrong>) -> Problem {
+    let detail: Wrong = detail.into();
     Problem::new(Code::BadAvro, detail)
 }

@@ -9,6 +9,10 @@ use crate::{
     query::DEFAULT_TENANT,
 };
 use bytes::Bytes;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use spine_log::{EventLog, NewRecord};
 use spine_schemas::{
@@ -94,7 +98,11 @@ pub(super) fn parse(
             }
         }
         Form::Array => {
-            for (at, element) in elements(text)?.into_iter().enumerate() {
+            let elements = elements(text)?;
+            if elements.len() > limits::BATCH_EVENTS {
+                return Err(too_many());
+            }
+            for (at, element) in elements.into_iter().enumerate() {
                 let element = element.get().as_bytes();
                 batch.take(at + 1, |defaults| Ok(json::parse_event(element, defaults)))?;
             }
@@ -104,12 +112,53 @@ pub(super) fn parse(
     batch.finish()
 }
 
-/// The elements of a JSON array, as text. They are not read here, so nesting costs no stack.
+/// The elements of a JSON array, as text: those that a batch may have, and one more if there are
+/// more. They are not read here, so nesting costs no stack.
 fn elements(text: &[u8]) -> Result<Vec<&RawValue>, Problem> {
     if text.trim_ascii().is_empty() {
         return Ok(Vec::new());
     }
-    serde_json::from_slice(text).map_err(|error| Problem::new(Code::BadJson, error.to_string()))
+    match serde_json::from_slice(text) {
+        Ok(Elements(elements)) => Ok(elements),
+        Err(error) => Err(Problem::new(Code::BadJson, error.to_string())),
+    }
+}
+
+fn too_many() -> Problem {
+    let detail = format!("there are more than {} events", limits::BATCH_EVENTS);
+    Problem::new(Code::TooManyEvents, detail)
+}
+
+/// The first elements of an array. An element takes two bytes in the text and many times as many
+/// here, so that the text alone is no bound.
+struct Elements<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Elements<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(ElementsVisitor)
+    }
+}
+
+struct ElementsVisitor;
+
+impl<'de> Visitor<'de> for ElementsVisitor {
+    type Value = Elements<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut elements = Vec::new();
+        while elements.len() <= limits::BATCH_EVENTS {
+            match access.next_element()? {
+                Some(element) => elements.push(element),
+                None => return Ok(Elements(elements)),
+            }
+        }
+        while access.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Elements(elements))
+    }
 }
 
 /// A batch while its lines are read.
@@ -147,8 +196,7 @@ impl<'a> Batch<'a> {
         read: impl FnOnce(&Defaults<'_>) -> Result<Result<Event, Error>, Problem>,
     ) -> Result<(), Problem> {
         if self.places.len() >= limits::BATCH_EVENTS {
-            let detail = format!("there are more than {} events", limits::BATCH_EVENTS);
-            return Err(Problem::new(Code::TooManyEvents, detail));
+            return Err(too_many());
         }
         let event_id = || {
             self.invented.set(true);
@@ -246,5 +294,20 @@ impl Buffer {
             record.value = Some(bytes.slice(start..end));
             start = end;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_elements_are_held_than_a_batch_may_have() {
+        let text = |count: usize| format!("[{}]", vec!["[]"; count].join(","));
+        let held = |count: usize| elements(text(count).as_bytes()).unwrap().len();
+        assert_eq!(held(limits::BATCH_EVENTS), limits::BATCH_EVENTS);
+        assert_eq!(held(4 * limits::BATCH_EVENTS), limits::BATCH_EVENTS + 1);
+        let cut = text(2 * limits::BATCH_EVENTS);
+        assert!(elements(&cut.as_bytes()[..cut.len() - 1]).is_err(), "the rest is read, too");
     }
 }

@@ -33,7 +33,7 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     let redrive: Redrive<'_> = body::read_json(&taken.bytes)?;
     let reason = body::reason(redrive.reason.as_deref())?;
     let letter = super::find(&app, &id).await?;
-    let actor = redrive.actor.as_deref();
+    let (letter_id, actor) = (letter.letter_id, redrive.actor.as_deref());
     let asked = match letter.kind {
         LetterKind::Step => {
             let (run, event) = step_event(&app, &letter, &redrive, reason).await?;
@@ -44,10 +44,10 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
             let detail = "input: the bytes of a record cannot be edited";
             return Err(Problem::new(Code::InvalidField, detail).with("field", "input"));
         }
-        LetterKind::Record => records::redrive(&app, &letter, actor, reason).await?,
+        LetterKind::Record => records::redrive(&app, letter, actor, reason).await?,
     };
     let position = app.position(asked.partition, asked.offset);
-    Ok(Json(json!({"id": letter.letter_id, "status": "redriven", "position": position})))
+    Ok(Json(json!({"id": letter_id, "status": "redriven", "position": position})))
 }
 
 async fn step_event<L: EventLog, S: RunStore, V: Verdicts>(

@@ -22,6 +22,7 @@ pub(super) fn read<L: EventLog, S: RunStore, V: Verdicts>(
         };
     };
     let plan = Plan::parse(source(new.retry, steps, new.faults))?;
+    plan.check_new()?;
     if !plan.faults.is_empty() && !app.settings().test_tenants.contains(&*run.tenant) {
         let detail = format!("tenant {} is not a test tenant", run.tenant);
         return Err(Problem::new(Code::FaultsRefused, detail).with("field", "faults"));

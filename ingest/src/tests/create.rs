@@ -132,3 +132,16 @@ async fn faults_are_for_test_tenants() {
     body["faults"] = json!([{"step": "lookup", "attempt": 1, "fault": "timeout"}]);
     assert_eq!(world.post("/v1/runs", body).await.status, 201);
 }
+
+#[tokio::test]
+async fn a_step_with_very_many_references_is_refused() {
+    let world = World::new();
+    let plan = |count: usize| {
+        json!({"workflow": "w", "input": {"a": 1}, "steps": [{"name": "s",
+            "tool": "http://127.0.0.1:9000/t", "input": vec![json!({"$ref": "run#/a"}); count]}]})
+    };
+    let problem = world.post("/v1/runs", plan(257)).await.problem(422, "value_too_large");
+    assert_eq!(problem["field"], "steps[0].input.$ref");
+    assert_eq!(world.end().await, 0);
+    assert_eq!(world.post("/v1/runs", plan(256)).await.status, 201);
+}

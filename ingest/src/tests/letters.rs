@@ -1,8 +1,9 @@
 //! Dead letters: shown with their whole history, put back once, given up, and never by accident.
 
-use super::world::World;
+use super::world::{World, decision};
+use crate::limits::PUT_BACK_AFTER;
 use serde_json::{Value, json};
-use spine_schemas::RunKey;
+use spine_schemas::{Body, Event, PartitionEvent, RunKey};
 
 /// A run whose step `pay` has a letter.
 async fn dead(world: &World, effect: &str) -> (RunKey, String) {
@@ -184,4 +185,50 @@ async fn a_record_is_given_up() {
         (letter["status"].as_str(), letter["closed_reason"].as_str()),
         (Some("discarded"), Some("noise"))
     );
+}
+
+/// The closing of a record's letter, as another server appends it.
+fn closing(id: &str) -> Event {
+    let letter_id = id.parse().unwrap();
+    let reason = "mended".to_owned();
+    let body = PartitionEvent::RecordDisposed { letter_id, redriven: true, reason };
+    decision(None, Body::Partition(body))
+}
+
+#[tokio::test]
+async fn a_record_is_put_back_only_by_the_one_whose_closing_was_granted() {
+    let world = World::new();
+    let id = illegal(&world).await;
+    // The other server was first, and the store does not know it yet: the letter looks open.
+    world.append(None, &closing(&id)).await;
+    let path = format!("/v1/dead-letters/{id}/redrive");
+    let reply = world.post(&path, json!({"reason": "mended"})).await;
+    let problem = reply.problem(409, "letter_closed");
+    assert_eq!(problem["position"]["offset"], 3);
+    assert_eq!(world.end().await, 4, "a refused closing, and no copy of the record");
+}
+
+#[tokio::test]
+async fn a_record_whose_letter_was_closed_by_a_server_that_ended_is_put_back_later_and_once() {
+    let world = World::new();
+    let id = illegal(&world).await;
+    world.append(None, &closing(&id)).await;
+    assert_eq!(world.get("/v1/runs/rec?at_least=2").await.status, 200);
+    let path = format!("/v1/dead-letters/{id}/redrive");
+    let body = json!({"reason": "it did not come back"});
+    world.post(&path, body.clone()).await.problem(409, "letter_closed");
+    assert_eq!(world.end().await, 3, "the one who closed it may still be about to put it back");
+    // The clock of this world goes on by a second with every append.
+    for at in 0..PUT_BACK_AFTER.as_secs() {
+        let line = json!({"kind": "run_created", "run_id": format!("other-{at}"),
+            "run": {"workflow": "w", "version": "1"}});
+        assert_eq!(world.events(&[line]).await.status, 202);
+    }
+    let end = world.end().await;
+    let reply = world.post(&path, body.clone()).await;
+    assert_eq!((reply.status, reply.json()["position"]["offset"].as_u64()), (200, Some(end)));
+    let history = world.get(&format!("/v1/runs/rec/events?at_least={end}")).await.json();
+    assert_eq!(history["events"].as_array().unwrap().len(), 3, "it is judged anew");
+    world.post(&path, body).await.problem(409, "letter_closed");
+    assert_eq!(world.end().await, end + 1, "and it is found when somebody asks again");
 }

@@ -135,7 +135,7 @@ impl State {
 
     fn failed(&mut self, failure: Failure) {
         self.is_certain &= match &failure {
-            Failure::Code(code) => !fault::of_code("", *code).is_ambiguous(),
+            Failure::Code(code) => fault::is_certain(*code),
             Failure::Other(_) => false,
         };
         self.failure.get_or_insert(failure);

@@ -6,11 +6,11 @@ use super::{
     fault,
     identity::Identity,
     off_thread::OffThread,
-    options::{Options, Topics},
+    options::{Access, Options, Topics},
     query::Queries,
 };
 use crate::{Error, Result, limits};
-use rdkafka::admin::{AdminOptions, ConfigResource, ResourceSpecifier};
+use rdkafka::admin::{AdminOptions, ConfigResource, OwnedResourceSpecifier, ResourceSpecifier};
 use std::sync::Arc;
 
 const REMEDY: &str = "create the log with `spine topics create --log URL`";
@@ -26,15 +26,25 @@ pub(crate) async fn check(
     let (named, partitions) = (topics.clone(), identity.partitions);
     let (replicas, broker) = blocking(move || {
         check_partitions(&asked, &named, partitions)?;
-        let replicas = asked.replicas(&named.steps)?.min(asked.replicas(&named.letters)?);
+        let mut replicas = Vec::new();
+        for topic in named.all() {
+            replicas.push(asked.replicas(topic)?);
+        }
         Ok((replicas, asked.broker()?))
     })
     .await?;
-    let [steps, letters, broker] = describe(options, topics, broker).await?;
-    check_topic(&topics.steps, &steps, limits::KAFKA_STEPS_MESSAGE_BYTES)?;
-    check_topic(&topics.letters, &letters, limits::KAFKA_LETTERS_MESSAGE_BYTES)?;
-    let mut warnings =
-        weaker_promises(replicas, &[(&topics.steps, &steps), (&topics.letters, &letters)]);
+    let (found, broker) = describe(options, topics, broker).await?;
+    let mut described = Vec::new();
+    for ((name, replicas), found) in topics.all().into_iter().zip(replicas).zip(&found) {
+        described.push(Described { name, replicas, found });
+    }
+    for topic in &described {
+        topic.check(topics)?;
+        if options.access == Access::ReadWrite {
+            topic.check_copies()?;
+        }
+    }
+    let mut warnings = weaker_promises(&described);
     if value(&broker, "auto.create.topics.enable") == "true" {
         warnings.push(
             "the brokers make missing topics by themselves: a topic deleted by mistake may come \
@@ -47,7 +57,7 @@ pub(crate) async fn check(
 
 /// Refuses topics that are not there.
 pub(crate) fn check_existence(queries: &Queries, topics: &Topics) -> Result<()> {
-    for topic in [&topics.steps, &topics.letters, &topics.schemas, &topics.control, &topics.audit] {
+    for topic in topics.all() {
         match queries.partitions(topic) {
             Ok(_) => {}
             Err(Error::Missing(_)) => {
@@ -77,93 +87,175 @@ fn check_partitions(queries: &Queries, topics: &Topics, recorded: u32) -> Result
             topics.steps
         )));
     }
+    for topic in [&topics.schemas, &topics.control, &topics.audit] {
+        let partitions = queries.partitions(topic)?;
+        if partitions != 1 {
+            return Err(Error::Refused(format!(
+                "topic {topic} has {partitions} partitions instead of 1, and only one is read; \
+                 copy its records into a topic of that name with one partition, or {REMEDY} under \
+                 another prefix"
+            )));
+        }
+    }
     Ok(())
 }
 
-async fn describe(options: &Options, topics: &Topics, broker: i32) -> Result<[ConfigResource; 3]> {
+/// The settings of the five topics, in the order of [`Topics::all`], and of a broker.
+async fn describe(
+    options: &Options,
+    topics: &Topics,
+    broker: i32,
+) -> Result<(Vec<ConfigResource>, ConfigResource)> {
     let asked = options.clone();
     let admin = blocking(move || Ok(OffThread::new(admin(&asked)?))).await?;
     let what = "the settings of topics";
     let settings = AdminOptions::new().request_timeout(Some(limits::KAFKA_QUERY));
+    let named = topics.all().map(|topic| ResourceSpecifier::Topic(topic));
     let mut described = Vec::new();
     // One broker answers for itself only, so it is asked apart.
-    for asked in [
-        &[ResourceSpecifier::Topic(&topics.steps), ResourceSpecifier::Topic(&topics.letters)][..],
-        &[ResourceSpecifier::Broker(broker)],
-    ] {
+    for asked in [&named[..], &[ResourceSpecifier::Broker(broker)]] {
         let answers = admin.describe_configs(asked, &settings).await;
         for answer in answers.map_err(|error| fault::of_query(what, &error))? {
             described.push(answer.map_err(|code| fault::of_code(what, code))?);
         }
     }
-    described.try_into().map_err(|_| Error::Unavailable(format!("{what}: not all were answered")))
+    let not_all = || Error::Unavailable(format!("{what}: not all were answered"));
+    let broker = described.pop().ok_or_else(not_all)?;
+    // Answers may come in another order than they were asked for.
+    let mut ordered = Vec::new();
+    for topic in topics.all() {
+        let is_asked = |one: &ConfigResource| match &one.specifier {
+            OwnedResourceSpecifier::Topic(name) => **name == **topic,
+            _ => false,
+        };
+        let at = described.iter().position(is_asked).ok_or_else(not_all)?;
+        ordered.push(described.swap_remove(at));
+    }
+    Ok((ordered, broker))
 }
 
 fn value<'a>(of: &'a ConfigResource, setting: &str) -> &'a str {
     of.get(setting).and_then(|entry| entry.value.as_deref()).unwrap_or("")
 }
 
-fn check_topic(topic: &str, found: &ConfigResource, largest_bytes: usize) -> Result<()> {
-    let refuse = |setting: &str, why: &str, remedy: &str| {
-        let is = value(found, setting);
-        Err(Error::Refused(format!("topic {topic} has {setting}={is}: {why}; {remedy}")))
-    };
-    let alter = |setting: &str, to: &str| {
-        format!(
-            "kafka-configs.sh --alter --entity-type topics --entity-name {topic} \
-             --add-config {setting}={to}"
-        )
-    };
-    if value(found, "cleanup.policy") != "delete" {
-        let why = "compaction would drop events";
-        return refuse("cleanup.policy", why, &alter("cleanup.policy", "delete"));
-    }
-    for setting in ["retention.ms", "retention.bytes"] {
-        if value(found, setting) != "-1" {
-            let why = "old events would be deleted, and the store could not be rebuilt";
-            return refuse(setting, why, &alter(setting, "-1"));
-        }
-    }
-    if value(found, "message.timestamp.type") != "LogAppendTime" {
-        let why = "times must be the log's own, not the producers'";
-        let remedy = alter("message.timestamp.type", "LogAppendTime");
-        return refuse("message.timestamp.type", why, &remedy);
-    }
-    let largest = value(found, "max.message.bytes").parse::<usize>().unwrap_or(0);
-    if largest < largest_bytes {
-        let why = format!("events may have {largest_bytes} bytes with their framing");
-        let remedy = alter("max.message.bytes", &largest_bytes.to_string());
-        return refuse("max.message.bytes", &why, &remedy);
-    }
-    Ok(())
+/// A topic as it is.
+struct Described<'a> {
+    name: &'a Arc<str>,
+    replicas: usize,
+    found: &'a ConfigResource,
 }
 
-fn weaker_promises(replicas: usize, topics: &[(&Arc<str>, &ConfigResource)]) -> Vec<String> {
+impl Described<'_> {
+    fn value(&self, setting: &str) -> &str {
+        value(self.found, setting)
+    }
+
+    fn in_sync(&self) -> usize {
+        self.value("min.insync.replicas").parse().unwrap_or(1)
+    }
+
+    /// A refusal of a setting, with the command that repairs it.
+    fn refuse(&self, setting: &str, why: &str, to: &str) -> Result<()> {
+        let (topic, is) = (self.name, self.value(setting));
+        Err(Error::Refused(format!(
+            "topic {topic} has {setting}={is}: {why}; kafka-configs.sh --alter --entity-type topics \
+             --entity-name {topic} --add-config {setting}={to}"
+        )))
+    }
+
+    fn require(&self, setting: &str, to: &str, why: &str) -> Result<()> {
+        if self.value(setting) == to {
+            return Ok(());
+        }
+        self.refuse(setting, why, to)
+    }
+
+    fn check(&self, topics: &Topics) -> Result<()> {
+        if *self.name == topics.schemas {
+            let why = "schemas would be deleted by age, and events could not be read without them";
+            return self.require("cleanup.policy", "compact", why);
+        }
+        if *self.name == topics.control {
+            let why = "who the log is would be deleted by age, and with it every idempotency key";
+            return self.require("cleanup.policy", "compact", why);
+        }
+        let is_audit = *self.name == topics.audit;
+        self.require("cleanup.policy", "delete", "compaction would drop events")?;
+        let why = if is_audit {
+            "what operators did would be forgotten"
+        } else {
+            "old events would be deleted, and the store could not be rebuilt"
+        };
+        for setting in ["retention.ms", "retention.bytes"] {
+            self.require(setting, "-1", why)?;
+        }
+        if is_audit {
+            return Ok(());
+        }
+        let why = "times must be the log's own, not the producers'";
+        self.require("message.timestamp.type", "LogAppendTime", why)?;
+        let largest_bytes = if *self.name == topics.steps {
+            limits::KAFKA_STEPS_MESSAGE_BYTES
+        } else {
+            limits::KAFKA_LETTERS_MESSAGE_BYTES
+        };
+        self.check_size(largest_bytes)
+    }
+
+    fn check_size(&self, largest_bytes: usize) -> Result<()> {
+        let setting = "max.message.bytes";
+        if self.value(setting).parse::<usize>().unwrap_or(0) >= largest_bytes {
+            return Ok(());
+        }
+        let why = format!("events may have {largest_bytes} bytes with their framing");
+        self.refuse(setting, &why, &largest_bytes.to_string())
+    }
+
+    /// Refuses a topic that takes no appends, however well its brokers are.
+    fn check_copies(&self) -> Result<()> {
+        let replicas = self.replicas;
+        if self.in_sync() <= replicas {
+            return Ok(());
+        }
+        let why = format!("there are {replicas} copies only, so nothing can ever be appended");
+        let enough = replicas.saturating_sub(1).max(1).to_string();
+        self.refuse("min.insync.replicas", &why, &enough)
+    }
+}
+
+fn weaker_promises(topics: &[Described<'_>]) -> Vec<String> {
     let mut warnings = Vec::new();
-    if replicas < 2 {
+    if topics.iter().any(|topic| topic.replicas < 2) {
         warnings.push(
             "replication is 1: an acknowledged event is lost with its broker's disk, and no event \
              can be appended while that broker is down"
                 .into(),
         );
     }
-    for (topic, found) in topics {
-        let in_sync: usize = value(found, "min.insync.replicas").parse().unwrap_or(1);
+    for topic in topics {
+        let (name, replicas, in_sync) = (topic.name, topic.replicas, topic.in_sync());
+        if in_sync > replicas {
+            warnings.push(format!(
+                "topic {name} has min.insync.replicas={in_sync} and {replicas} copies: nothing can \
+                 be appended to it"
+            ));
+            continue;
+        }
         if replicas > 1 && in_sync < 2 {
             warnings.push(format!(
-                "topic {topic} has min.insync.replicas={in_sync}: an event may be acknowledged by \
+                "topic {name} has min.insync.replicas={in_sync}: an event may be acknowledged by \
                  one broker alone, and is lost with its disk"
             ));
         }
-        if in_sync >= replicas && replicas > 1 {
+        if in_sync == replicas && replicas > 1 {
             warnings.push(format!(
-                "topic {topic} has min.insync.replicas={in_sync} of {replicas} copies: nothing can \
+                "topic {name} has min.insync.replicas={in_sync} of {replicas} copies: nothing can \
                  be appended while one broker is down"
             ));
         }
-        if value(found, "unclean.leader.election.enable") == "true" {
+        if topic.value("unclean.leader.election.enable") == "true" {
             warnings.push(format!(
-                "topic {topic} has unclean.leader.election.enable=true: acknowledged events may be \
+                "topic {name} has unclean.leader.election.enable=true: acknowledged events may be \
                  lost when a broker that lagged behind becomes leader"
             ));
         }

@@ -2,8 +2,8 @@
 //!
 //! The order makes a half-done creation safe to repeat. The topics come first, each made or found.
 //! The identity comes last, since a log with an identity is complete and may be opened. Of two
-//! processes that create at once, the one whose identity record is first in the topic of control
-//! wins, and both report that one. While any records exist in steps or letters, a missing identity
+//! processes that create at once, the one whose candidate is first in the topic of control wins, and
+//! both report that one. While any records exist in steps or letters, a missing identity
 //! is not made anew: it would give finished calls new idempotency keys.
 
 use super::{

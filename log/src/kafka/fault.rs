@@ -30,6 +30,12 @@ pub(crate) fn of_code(what: &str, code: RDKafkaErrorCode) -> Error {
     }
 }
 
+/// A leader as metadata names it: negative while there is none.
+pub(crate) fn known_leader(what: &str, leader: Option<i32>) -> crate::Result<i32> {
+    let known = leader.filter(|leader| *leader >= 0);
+    known.ok_or_else(|| Error::Unavailable(format!("{what}: there is none now")))
+}
+
 /// Whether the place does not exist.
 pub(crate) fn is_missing(code: RDKafkaErrorCode) -> bool {
     matches!(
@@ -39,6 +45,16 @@ pub(crate) fn is_missing(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::UnknownPartition
             | RDKafkaErrorCode::InvalidTopic
     )
+}
+
+/// Whether a record that was given to the producer and failed so is surely not in the log.
+///
+/// The client sends a request again whose answer was lost. So a topic that has gone, or a right that
+/// was taken away in between, is what the second try is told, while the first one was appended. The
+/// client would know, but its Rust binding does not say. Only a record's size, which is the same with
+/// each try, is certain.
+pub(crate) fn is_certain(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
 /// Whether the brokers forbid it to this user.

@@ -1,9 +1,9 @@
 //! What a consumer's thread has for one reader: records in order, bounded, handed over in batches.
 
-use super::lock;
+use super::{gap::Gap, lock};
 use crate::{Error, ReadLimit, Record, limits};
 use std::{collections::VecDeque, sync::Mutex};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 /// Between a consumer's thread and one reader.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ struct State {
     is_aside: bool,
     /// Whether the end of the partition was reached since the last record.
     is_at_end: bool,
+    /// Offsets that may hold no record, and when that was seen first.
+    gap: Option<(Gap, Instant)>,
 }
 
 /// What a consumer's thread should do about a partition.
@@ -49,6 +51,7 @@ impl Inbox {
             ended: None,
             is_aside: false,
             is_at_end: false,
+            gap: None,
         };
         Self { state: Mutex::new(state), bell: Notify::new() }
     }
@@ -76,11 +79,32 @@ impl Inbox {
     }
 
     /// Where the next record is expected, if the end was reached and nothing lies here to be taken.
-    /// Asking takes the mark away.
+    /// Asking takes the mark away. A gap that was seen there is let rest for a while.
     pub(crate) fn quiet_from(&self) -> Option<u64> {
         let mut state = lock(&self.state);
+        if let Some((gap, seen)) = state.gap
+            && gap.from == state.next
+            && seen.elapsed() < limits::KAFKA_GAP_AGAIN
+        {
+            return None;
+        }
         let is_quiet = state.records.is_empty() && state.ended.is_none() && !state.is_aside;
         (is_quiet && std::mem::take(&mut state.is_at_end)).then_some(state.next)
+    }
+
+    /// The gap that was seen at an offset before.
+    pub(crate) fn gap(&self, from: u64) -> Option<Gap> {
+        lock(&self.state).gap.map(|(gap, _)| gap).filter(|gap| gap.from == from)
+    }
+
+    /// Notes a gap, to be looked at again.
+    pub(crate) fn note_gap(&self, gap: Gap) {
+        lock(&self.state).gap = Some((gap, Instant::now()));
+    }
+
+    /// Nothing is known of a gap any more.
+    pub(crate) fn forget_gap(&self) {
+        lock(&self.state).gap = None;
     }
 
     /// Offsets in `from..to` hold no record.

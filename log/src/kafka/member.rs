@@ -8,8 +8,7 @@
 use super::{
     KafkaLog, KafkaReader,
     client::{self, Lines, Quiet},
-    fault, lock, metrics,
-    off_thread::OffThread,
+    fault, lock, metrics, off_thread,
     options::{Membership, Options},
 };
 use crate::{Change, Error, EventLog, GroupMember, Release, Result, TopicPartition, limits};
@@ -110,7 +109,8 @@ impl GroupMember for KafkaMember {
                 None => std::future::pending().await,
             },
             Changes::Group(changes) => changes.recv().await.unwrap_or_else(|| {
-                Err(Error::Unavailable("this process has left the group".into()))
+                // The thread has ended, so nothing more will ever be told.
+                Err(Error::Refused("this process has left its group; start it again".into()))
             }),
         }
     }
@@ -177,7 +177,8 @@ impl ConsumerContext for Callbacks {
             _ => self.revoked(consumer, list),
         };
         if let Err(error) = outcome {
-            self.tell(Err(Error::Unavailable(format!("a rebalance failed: {error}"))));
+            // The group goes by another assignment than the owners here: they must all end.
+            self.tell(Err(for_good(&format!("a rebalance failed: {error}"))));
         }
     }
 
@@ -266,6 +267,12 @@ impl Callbacks {
     }
 }
 
+/// The group serves this member no more. A member that went on would own nothing and say nothing,
+/// so its process must end: another one joins anew.
+fn for_good(why: &str) -> Error {
+    Error::Refused(format!("this member of the group failed for good: {why}; start it again"))
+}
+
 fn numbers(list: &TopicPartitionList) -> Vec<u32> {
     let elements = list.elements();
     elements.iter().filter_map(|element| u32::try_from(element.partition()).ok()).collect()
@@ -315,12 +322,23 @@ fn enter(
         .set("auto.offset.reset", "latest")
         .create_with_context(context)
         .map_err(|error| client::not_made(&error))?;
-    let consumer = OffThread::new(consumer);
-    consumer.subscribe(&[topic]).map_err(|error| fault::of_query(topic, &error))?;
+    if let Err(error) = consumer.subscribe(&[topic]) {
+        off_thread::discard(consumer);
+        return Err(fault::of_query(topic, &error));
+    }
     let thread = std::thread::Builder::new().name("kafka-group".into());
-    thread
-        .spawn(move || run(&consumer))
-        .map_err(|error| Error::Unavailable(format!("no thread for the group: {error}")))
+    let work = move || {
+        run(&consumer);
+        if consumer.client().fatal_error().is_some() {
+            // The group counts it no more, and the client never ends closing such a consumer.
+            off_thread::discard(consumer);
+        } else {
+            // Here, so that who waits for this thread waits until the group has been left.
+            drop(consumer);
+        }
+    };
+    let spawned = thread.spawn(work);
+    spawned.map_err(|error| Error::Unavailable(format!("no thread for the group: {error}")))
 }
 
 /// A member's thread: polls, commits now and then, and leaves when it is told to.
@@ -330,15 +348,10 @@ fn run(consumer: &BaseConsumer<Callbacks>) {
     let mut committed = Instant::now();
     while !callbacks.shared.stop.load(Ordering::Acquire) {
         if let Some(Err(error)) = consumer.poll(Duration::from_millis(100)) {
-            match fault::of_query("the group", &error) {
-                Error::Unavailable(_)
-                    if !matches!(error, KafkaError::MessageConsumptionFatal(_)) =>
-                {
-                    if quiet.may_speak() {
-                        tracing::warn!(%error, "consumer group");
-                    }
-                }
-                error => return callbacks.tell(Err(error)),
+            match trouble(consumer, &error) {
+                Some(error) => return callbacks.tell(Err(error)),
+                None if quiet.may_speak() => tracing::warn!(%error, "consumer group"),
+                None => {}
             }
         }
         if committed.elapsed() >= limits::KAFKA_COMMIT_EVERY {
@@ -346,5 +359,43 @@ fn run(consumer: &BaseConsumer<Callbacks>) {
             let noted: Vec<u32> = lock(&callbacks.shared.noted).keys().copied().collect();
             callbacks.commit(consumer, &noted, CommitMode::Async);
         }
+    }
+}
+
+/// What an error of the group's consumer ends with, if it does not pass by itself.
+fn trouble(consumer: &BaseConsumer<Callbacks>, error: &KafkaError) -> Option<Error> {
+    if let Some((code, reason)) = consumer.client().fatal_error() {
+        return Some(for_good(&format!("{code}: {reason}")));
+    }
+    if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+        return Some(for_good(&error.to_string()));
+    }
+    match fault::of_query("the group", error) {
+        Error::Unavailable(_) => None,
+        lasting => Some(lasting),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::{mocking::MockCluster, types::RDKafkaApiKey};
+
+    /// A member whose consumer is dead must not look alive: its process would be ready, and own
+    /// nothing for ever.
+    #[test]
+    fn a_member_that_failed_for_good_ends_its_process() {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic("t", 1, 1).unwrap();
+        let fenced = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID; 8];
+        mock.request_errors(RDKafkaApiKey::JoinGroup, &fenced);
+        let options = Options::new(mock.bootstrap_servers());
+        let (sender, mut told) = mpsc::channel(16);
+        let shared = Arc::new(Shared::default());
+        let thread = enter(&options, &Arc::from("t"), "g", &shared, sender).unwrap();
+        let change = told.blocking_recv().expect("it is told");
+        let error = change.expect_err("nothing was gained");
+        assert!(!error.is_retryable() && error.to_string().contains("for good"), "{error}");
+        thread.join().unwrap();
     }
 }

@@ -16,6 +16,7 @@ mod client;
 mod consumer;
 mod create;
 mod fault;
+mod gap;
 mod identity;
 mod inbox;
 mod member;
@@ -27,6 +28,7 @@ mod query;
 mod reader;
 mod record;
 mod scan;
+mod suspect;
 mod writer;
 
 pub use book::BookEntry;
@@ -50,6 +52,7 @@ use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread::JoinHandle,
+    time::Duration,
 };
 use writer::{Writer, content_bytes};
 
@@ -219,12 +222,25 @@ impl Inner {
                 stop.stop();
             }
         }
-        for (thread, _) in members {
-            if thread.join().is_err() {
-                tracing::error!("a Kafka group thread panicked");
-            }
-        }
+        leave(members.into_iter().map(|(thread, _)| thread));
         self.pool.close();
+    }
+}
+
+/// Waits until members have left their groups, within a bound: brokers that are away cannot be told.
+fn leave(threads: impl Iterator<Item = JoinHandle<()>>) {
+    let begun = tokio::time::Instant::now();
+    for thread in threads {
+        while !thread.is_finished() {
+            if begun.elapsed() >= limits::KAFKA_CLOSE {
+                tracing::warn!("a group could not be left in time; it finds out by itself");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if thread.join().is_err() {
+            tracing::error!("a Kafka group thread panicked");
+        }
     }
 }
 

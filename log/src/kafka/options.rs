@@ -66,6 +66,11 @@ impl Topics {
             audit: name("audit"),
         }
     }
+
+    /// All five.
+    pub(crate) fn all(&self) -> [&Arc<str>; 5] {
+        [&self.steps, &self.letters, &self.schemas, &self.control, &self.audit]
+    }
 }
 
 impl Options {
@@ -125,7 +130,11 @@ fn owned_by(setting: &str) -> Option<&'static str> {
         "message.max.bytes"
         | "queue.buffering.max.messages"
         | "queue.buffering.max.kbytes"
-        | "batch.num.messages" => "the limits of records and batches rest on it",
+        | "batch.num.messages"
+        | "batch.size" => "the limits of records and batches rest on it",
+        "delivery.report.only.error" => "an append is answered by its records' reports",
+        "queuing.strategy" | "msg_order_cmp" => "the records of a batch keep their order",
+        "check.crcs" => "a record that was damaged on its way is never read",
         "delivery.timeout.ms" | "message.timeout.ms" => {
             "it bounds how long an append may be of unknown outcome"
         }
@@ -157,7 +166,16 @@ mod tests {
 
     #[test]
     fn settings_that_promises_rest_on_are_refused_by_name() {
-        for name in ["acks", "enable.idempotence", "partitioner", "group.protocol"] {
+        for name in [
+            "acks",
+            "enable.idempotence",
+            "partitioner",
+            "group.protocol",
+            "batch.size",
+            "delivery.report.only.error",
+            "queuing.strategy",
+            "check.crcs",
+        ] {
             let mut options = Options::new("localhost:9092");
             options.settings.insert(name.into(), "x".into());
             let refusal = options.check().unwrap_err().to_string();

@@ -5,16 +5,16 @@
 
 use super::{
     consumer::{Notice, Reading},
+    gap::{self, Brokers},
     inbox::Inbox,
     lock, metrics,
     options::Options,
     query::Queries,
-    scan,
+    suspect::{self, end_all},
 };
 use crate::{Error, Result, TopicPartition, limits};
-use rdkafka::{Message, Offset, types::RDKafkaErrorCode};
+use rdkafka::types::RDKafkaErrorCode;
 use std::{
-    ops::ControlFlow,
     sync::{
         Arc, Mutex, Weak,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -154,74 +154,21 @@ fn pass_on(reading: &Arc<Reading>, tasks: &SyncSender<Task>, notice: Notice) {
     }
 }
 
-fn end_all(reading: &Reading, why: &str) {
-    for (of, inbox) in reading.inboxes() {
-        inbox.end(Error::Unavailable(format!("partition {of}: {why}")));
-    }
-}
-
 fn help(options: &Options, queries: &Queries, tasks: &Receiver<Task>) {
     while let Ok(task) = tasks.recv() {
         match task {
             Task::Suspect(reading, code) => {
                 if let Some(reading) = reading.upgrade() {
-                    find_culprits(&reading, code, queries);
+                    suspect::find_culprits(&reading, code, queries);
                 }
             }
             Task::Quiet(of, inbox, from) => {
-                if let Err(error) = pass_gap(options, queries, &of, &inbox, from) {
+                let partition = Brokers { options, queries, of: &of };
+                if let Err(error) = gap::look(&partition, &inbox, from) {
                     tracing::debug!(partition = %of, %error, "the end was not looked at");
                     inbox.reached_end();
                 }
             }
         }
     }
-}
-
-/// Ends the readers whose topic or offset is gone. The client's error does not say which they are.
-fn find_culprits(reading: &Reading, code: RDKafkaErrorCode, queries: &Queries) {
-    let mut found = false;
-    for (of, inbox) in reading.inboxes() {
-        let outcome = queries.check_topic(&of.topic).and_then(|()| {
-            let (bounds, next) = (queries.bounds(&of)?, inbox.next_offset());
-            if (bounds.first..=bounds.end).contains(&next) {
-                return Ok(());
-            }
-            Err(Error::Missing(format!("offset {next} of {of}")))
-        });
-        if let Err(error) = outcome {
-            found = true;
-            inbox.end(error);
-        }
-    }
-    // The client has stopped fetching some partition for good; its reader must not wait for ever.
-    if !found
-        && matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
-    {
-        end_all(reading, "an offset was out of range for a moment; open the reader again");
-    }
-}
-
-/// Moves a reader past offsets at the end of its partition that hold no record, such as the marks
-/// of transactions. A fetch that began after the end was known and meets no record up to it proves
-/// it.
-fn pass_gap(
-    options: &Options,
-    queries: &Queries,
-    of: &TopicPartition,
-    inbox: &Inbox,
-    from: u64,
-) -> Result<()> {
-    let end = queries.bounds(of)?.end;
-    if end <= from {
-        return Ok(());
-    }
-    let start = i64::try_from(from).map_err(|_| Error::Missing(format!("offset {from}")))?;
-    let mut empty_to = end;
-    scan::to_end(options, of, Offset::Offset(start), |message| {
-        empty_to = u64::try_from(message.offset()).map_or(from, |found| found.min(end));
-        Ok(ControlFlow::Break(()))
-    })?;
-    inbox.pass(from, empty_to);
-    Ok(())
 }

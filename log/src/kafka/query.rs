@@ -2,7 +2,7 @@
 
 use super::{
     client::{self, Plain, patiently},
-    lock,
+    fault, lock,
     off_thread::OffThread,
     options::Options,
     scan,
@@ -74,12 +74,22 @@ impl Queries {
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let found = found.ok_or_else(missing)?;
         if let Some(code) = found.error() {
-            return Err(super::fault::of_code(&what, RDKafkaErrorCode::from(code)));
+            return Err(fault::of_code(&what, RDKafkaErrorCode::from(code)));
         }
         if found.partitions().is_empty() {
             return Err(missing());
         }
         Ok(pick(found))
+    }
+
+    /// The number of the broker that leads a partition.
+    pub(crate) fn leader(&self, of: &TopicPartition) -> Result<i32> {
+        let number = scan::partition_number(of)?;
+        let leader = self.topic(&of.topic, |found| {
+            let partition = found.partitions().iter().find(|partition| partition.id() == number);
+            partition.map(rdkafka::metadata::MetadataPartition::leader)
+        })?;
+        fault::known_leader(&format!("the leader of {of}"), leader)
     }
 
     /// The fewest replicas that a partition of the topic has.

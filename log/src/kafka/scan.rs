@@ -19,7 +19,7 @@ pub(crate) fn to_end(
     from: Offset,
     mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let consumer: BaseConsumer<client::Plain> = client::fetching(options)
+    let consumer: BaseConsumer<client::Plain> = client::scanning(options)
         .create_with_context(client::Plain::default())
         .map_err(|error| client::not_made(&error))?;
     let outcome = run(&consumer, of, from, &mut each);
@@ -27,7 +27,8 @@ pub(crate) fn to_end(
     outcome
 }
 
-fn run(
+/// The same with a consumer that is there.
+pub(crate) fn run(
     consumer: &BaseConsumer<client::Plain>,
     of: &TopicPartition,
     from: Offset,

@@ -368,4 +368,23 @@ mod tests {
         }
         assert!(failures.contains(&Error::Busy), "it failed: {failures:?}");
     }
+
+    /// The broker says no to a second try as well, of which the first was appended and not heard of.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_refusal_that_may_answer_a_second_try_leaves_the_outcome_open() {
+        for (code, certain) in [
+            (RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, false),
+            (RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD, false),
+            (RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, true),
+        ] {
+            let mock = MockCluster::new(1).unwrap();
+            mock.create_topic("t", 1, 1).unwrap();
+            let writer = Writer::new(&Options::new(mock.bootstrap_servers())).unwrap();
+            let record = NewRecord { key: None, headers: Vec::new(), value: Some("x".into()) };
+            let to = TopicPartition::new("t", 0);
+            mock.request_errors(RDKafkaApiKey::Produce, &[code; 4]);
+            let error = writer.append(&to, vec![record], Urgency::Normal).await.unwrap_err();
+            assert_eq!(!error.is_ambiguous(), certain, "{code:?}: {error:?}");
+        }
+    }
 }

@@ -1,13 +1,15 @@
 //! Creating a log: once, again, half, twice at once, and over what others left.
 
 use crate::support::{
-    broker, delete_topic, entry, fresh_log, fresh_options, make_topic, numbered, run, wanted,
+    broker, delete_topic, entry, foreign_producer, fresh_log, fresh_options, make_topic, numbered,
+    read_to, run, wanted,
 };
+use rdkafka::producer::{BaseRecord, Producer};
 use spine_log::{
     Error, EventLog, TopicPartition, Urgency,
     kafka::{CreateTopics, KafkaLog, create},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 #[test]
 fn creating_again_changes_nothing() {
@@ -67,6 +69,56 @@ fn two_that_create_at_once_agree() {
         assert_eq!(one.made.len() + other.made.len(), 5, "each topic was made once");
         assert!(!(one.is_new && other.is_new), "one of them won");
         assert_eq!(*KafkaLog::open(&options).await.unwrap().identity(), one.identity);
+    });
+}
+
+/// Compaction keeps the newest record of a key. If a creator that lost the race is killed at the worst
+/// moment, that record must not be its own.
+#[test]
+fn nothing_but_the_winner_ever_lies_under_the_identitys_key() {
+    let Some(broker) = broker() else { return };
+    run(async {
+        let options = fresh_options(&broker);
+        let wanted = [wanted(1), wanted(1), wanted(1)];
+        let [a, b, c] = &wanted;
+        let made = tokio::join!(create(&options, a), create(&options, b), create(&options, c));
+        let winner = made.0.unwrap().identity;
+        assert_eq!((&made.1.unwrap().identity, &made.2.unwrap().identity), (&winner, &winner));
+        let log = KafkaLog::open(&options).await.unwrap();
+        let of = TopicPartition::new(Arc::clone(&log.topics().control), 0);
+        let end = log.bounds(&of).await.unwrap().end;
+        let records = read_to(&mut log.reader(&of, 0).await.unwrap(), end).await;
+        let under_key = records
+            .iter()
+            .filter(|record| record.key.as_deref() == Some(&b"default/installation/log"[..]));
+        let ids: Vec<String> = under_key
+            .map(|record| String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap())
+            .collect();
+        assert!(!ids.is_empty());
+        assert!(ids.iter().all(|json| json.contains(&winner.log_id)), "{winner:?}: {ids:?}");
+    });
+}
+
+/// A creator that was killed after it had become a candidate has won, if it was the first.
+#[test]
+fn a_creation_that_was_cut_short_is_finished_by_the_next() {
+    let Some(broker) = broker() else { return };
+    run(async {
+        let options = fresh_options(&broker);
+        let control = options.topics().control;
+        make_topic(&options, &control, 1, &[("cleanup.policy", "compact")]).await;
+        let producer = foreign_producer(&options, &[]);
+        for (id, partitions) in [("other", 9), ("dead", 1)] {
+            let value = format!(
+                r#"{{"log_id":"{id}","installation_id":"i-{id}","partitions":{partitions}}}"#
+            );
+            let key = format!("default/installation/candidate/{id}");
+            producer.send(BaseRecord::to(&control).key(&key).payload(&value)).unwrap();
+        }
+        producer.flush(Duration::from_secs(10)).unwrap();
+        let done = create(&options, &wanted(1)).await.unwrap();
+        assert_eq!((&*done.identity.log_id, done.is_new), ("dead", false));
+        assert_eq!(*KafkaLog::open(&options).await.unwrap().identity(), done.identity);
     });
 }
 

@@ -122,6 +122,47 @@ fn what_an_owner_noted_is_committed_before_it_leaves() {
     });
 }
 
+/// A process exits when its log is closed. Were its member still in the group then, its partitions
+/// would lie idle until the session ends.
+#[test]
+fn closing_waits_until_the_group_was_left() {
+    let Some(broker) = broker() else { return };
+    run(async {
+        let (options, log) = fresh_log(&broker, 1).await.unwrap();
+        let group = log.topics().steps.to_string();
+        let mut member = log.join(&log.topics().steps, &group).await.unwrap();
+        assert!(matches!(soon(member.next()).await, Ok(Change::Gained(0))));
+        let members = members_of(&options, &group);
+        assert_eq!(members(), 1);
+        let owner = tokio::spawn(async move {
+            let Ok(Change::Lost { release, .. }) = member.next().await else { panic!("not lost") };
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(release);
+            member.next().await.map(|change| format!("{change:?}"))
+        });
+        log.close().await;
+        assert_eq!(members(), 0, "it has left before closing returned");
+        let told = soon(owner).await.unwrap();
+        assert!(told.is_err_and(|error| !error.is_retryable()), "nothing more is ever told");
+    });
+}
+
+/// Counts the members of a group, with a client that is connected already.
+fn members_of(options: &Options, group: &str) -> impl Fn() -> usize {
+    use rdkafka::{
+        ClientConfig,
+        consumer::{BaseConsumer, Consumer},
+    };
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &options.brokers);
+    let client: BaseConsumer = config.create().unwrap();
+    let group = group.to_owned();
+    move || {
+        let found = client.fetch_group_list(Some(&group), Duration::from_secs(10)).unwrap();
+        found.groups().iter().map(|group| group.members().len()).sum()
+    }
+}
+
 #[test]
 fn a_lone_worker_has_all_partitions_without_a_group() {
     let Some(broker) = broker() else { return };

@@ -56,6 +56,8 @@ fn a_reader_reaches_an_end_behind_marks_of_transactions() {
             |records: &[spine_log::Record]| records.iter().filter_map(number).collect::<Vec<_>>();
         assert_eq!(values(&read_to(&mut waiting, 3).await), [0, 1]);
         println!("a mark at the end was passed after {:?}", begun.elapsed());
+        let least = spine_log::limits::KAFKA_GAP_AGAIN;
+        assert!(begun.elapsed() >= least, "a gap is believed with a second look only");
         transact(&producer, &of.topic, 2..3, false);
         end_at(&log, &of, 5).await;
         assert_eq!(values(&read_to(&mut waiting, 5).await), [0; 0]);

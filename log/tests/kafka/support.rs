@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier,
+        TopicReplication,
+    },
     client::DefaultClientContext,
     producer::BaseProducer,
 };
@@ -100,6 +103,33 @@ pub(crate) async fn make_topic(
 pub(crate) async fn delete_topic(options: &Options, name: &str) {
     let gone = admin(options).delete_topics(&[name], &AdminOptions::new()).await.unwrap();
     assert_eq!(gone, [Ok(name.to_owned())]);
+}
+
+/// Changes one setting of a topic and keeps the others.
+pub(crate) async fn alter_topic(options: &Options, name: &str, setting: &str, value: &str) {
+    let topic = ResourceSpecifier::Topic(name);
+    let settings = AdminOptions::new();
+    let admin = admin(options);
+    let found = admin.describe_configs([&topic], &settings).await.unwrap().remove(0).unwrap();
+    let own = found
+        .entries
+        .iter()
+        .filter(|entry| entry.name != setting && entry.source == ConfigSource::DynamicTopic);
+    let own = own.filter_map(|entry| Some((entry.name.as_str(), entry.value.as_deref()?)));
+    let change = own.fold(AlterConfig::new(topic), |all, (name, value)| all.set(name, value));
+    let changed = admin.alter_configs([&change.set(setting, value)], &settings).await.unwrap();
+    assert!(changed.iter().all(std::result::Result::is_ok), "{changed:?}");
+    soon(async {
+        loop {
+            let found = admin.describe_configs([&topic], &settings).await.unwrap().remove(0);
+            let found = found.unwrap();
+            if found.get(setting).and_then(|entry| entry.value.as_deref()) == Some(value) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
 
 /// A producer as someone else has one.

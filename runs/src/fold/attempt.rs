@@ -6,7 +6,7 @@ use super::{
     outcome::Which,
 };
 use crate::{
-    Answer, AttemptEnd, AttemptState, Holder, Live, Reason, RunState, StepState, StepStatus,
+    Answer, AttemptEnd, AttemptState, Holder, Live, Reason, RunState, StepState, StepStatus, kept,
     unresolved,
 };
 use spine_schemas::{
@@ -64,7 +64,11 @@ pub(super) fn scheduled(
     if state.steps.len() >= limits::RUN_STEPS {
         return author.reject(Reason::LimitReached);
     }
-    state.steps.insert(key.clone(), Arc::new(fresh(key, spec, place)));
+    // What was reported has happened, so it is kept; what an owner decides it has found room for.
+    let reported = state.driver() == Driver::Record;
+    let has_room = !reported || kept::has_room(state, spec.input.data.len());
+    let spec = kept::spec(spec, has_room);
+    state.steps.insert(key.clone(), Arc::new(fresh(key, &spec, place)));
     Verdict::Applied(Answer::Ok)
 }
 

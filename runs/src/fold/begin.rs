@@ -1,7 +1,7 @@
 //! `begin`: an agent asks to run a step, and the state answers.
 
 use super::{Place, Verdict, attempt};
-use crate::{Answer, Holder, Reason, RunState, StepState, StepStatus, WaitKind, unresolved};
+use crate::{Answer, Holder, Reason, RunState, StepState, StepStatus, WaitKind, kept, unresolved};
 use spine_schemas::{Driver, Event, StepKey, StepSpec, StepStarted, limits, spec};
 use std::sync::Arc;
 
@@ -32,7 +32,8 @@ pub(super) fn begin(
         return denied(Reason::RunEnded);
     }
     if !state.steps.contains_key(key) {
-        if state.steps.len() >= limits::RUN_STEPS {
+        let has_room = kept::has_room(state, spec.input.data.len());
+        if state.steps.len() >= limits::RUN_STEPS || !has_room {
             return denied(Reason::LimitReached);
         }
         state.steps.insert(key.clone(), Arc::new(attempt::fresh(key, spec, place)));

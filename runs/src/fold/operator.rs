@@ -2,7 +2,9 @@
 //! how a letter comes about.
 
 use super::{Place, Verdict, gate::Author};
-use crate::{Answer, AttemptEnd, LetterRef, Reason, RunState, StepState, StepStatus, unresolved};
+use crate::{
+    Answer, AttemptEnd, LetterRef, Reason, RunState, StepState, StepStatus, kept, unresolved,
+};
 use spine_schemas::{
     Digest, Driver, Effect, InputEdit, Output, Payload, Resolution, StepError, StepKey, StepSpec,
     Then, keys, time::Micros,
@@ -20,6 +22,8 @@ pub(super) fn resolved(
     place: Place,
 ) -> Verdict {
     let driver = state.driver();
+    let found = resolution.output.clone().unwrap_or_else(|| Output::of(Payload::null()));
+    let has_room = kept::has_room(state, found.payload.data.len());
     let Some(step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
@@ -34,8 +38,8 @@ pub(super) fn resolved(
     step.late_success = false;
     step.lost_in_row = 0;
     if resolution.happened {
-        let output = resolution.output.clone().unwrap_or_else(|| Output::of(Payload::null()));
-        step.output = Some(Output { source: Some("resolved".into()), ..output });
+        let found = kept::output(&found, has_room);
+        step.output = Some(Output { source: Some("resolved".into()), ..found });
         step.status = StepStatus::Completed;
         step.ended_at = Some(place.at);
     } else {
@@ -102,6 +106,7 @@ pub(super) fn redriven(
 ) -> Verdict {
     let driver = state.driver();
     let open = state.is_open();
+    let has_room = edit.is_none_or(|edit| kept::has_room(state, edit.after.data.len()));
     let Some(step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
@@ -124,6 +129,9 @@ pub(super) fn redriven(
         if edit.before != step.spec.input.digest {
             let (stored, given) = (step.spec.input.digest, edit.before);
             return Verdict::Refused(Reason::StepConflict, Answer::Conflict { stored, given });
+        }
+        if !has_room {
+            return refuse(Reason::LimitReached);
         }
     }
     let step = Arc::make_mut(step);

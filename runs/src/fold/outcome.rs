@@ -6,7 +6,8 @@ use super::{
     gate::{Author, late},
 };
 use crate::{
-    Answer, AttemptEnd, AttemptState, Reason, RunState, StepState, StepStatus, retry, unresolved,
+    Answer, AttemptEnd, AttemptState, Reason, RunState, StepState, StepStatus, kept, retry,
+    unresolved,
 };
 use spine_schemas::{
     Driver, ErrorClass, Output, StepError, StepKey, Usage,
@@ -77,6 +78,7 @@ pub(super) fn completed(
     author: Author,
 ) -> Verdict {
     let driver = state.driver();
+    let has_room = kept::has_room(state, output.payload.data.len());
     let Some(step) = state.steps.get_mut(which.key) else {
         return mismatch(author, Reason::StepAbsent);
     };
@@ -98,6 +100,7 @@ pub(super) fn completed(
     }
     match timing {
         Timing::Live | Timing::Newest => {
+            let output = kept::output(output, has_room);
             complete(Arc::make_mut(step), which, output, usage, place);
         }
         Timing::Superseded if step.late_success => return late(Reason::Late),
@@ -115,14 +118,14 @@ pub(super) fn completed(
 fn complete(
     step: &mut StepState,
     which: Which<'_>,
-    output: &Output,
+    output: Output,
     usage: Option<&Usage>,
     place: Place,
 ) {
     end_attempt(step, AttemptEnd::Completed, false, place);
     note_cost(step, which.attempt, usage);
     step.status = StepStatus::Completed;
-    step.output = Some(output.clone());
+    step.output = Some(output);
     step.letter = None;
     step.due_at = None;
     step.lost_in_row = 0;

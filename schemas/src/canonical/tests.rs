@@ -45,7 +45,7 @@ fn nesting_beyond_the_limit_is_refused_before_any_recursion() {
     assert!(digest("input", nested(limits::JSON_DEPTH).as_bytes()).is_ok());
     assert!(digest("input", nested(limits::JSON_DEPTH + 1).as_bytes()).is_err());
     assert!(digest("input", nested(200_000).as_bytes()).is_err());
-    assert!(substitute(nested(200_000).as_bytes(), &mut |_| Ok(Vec::new())).is_err());
+    assert!(substitute(nested(200_000).as_bytes(), usize::MAX, &mut |_| Ok(b"")).is_err());
     let in_strings = format!("\"{}\\\"{}\"", "[".repeat(500), "{".repeat(500));
     assert!(digest("input", in_strings.as_bytes()).is_ok());
     let wide = format!("[{}]", vec!["[]"; 5000].join(","));
@@ -66,9 +66,40 @@ fn references_are_found_and_replaced() {
             (Some(StepKey::new("a", "lookup", 2).unwrap()), "/x/0"),
         ]
     );
-    let replaced =
-        substitute(input, &mut |reference| Ok(format!("\"{}\"", reference.pointer).into_bytes()));
-    assert_eq!(replaced.unwrap(), br#"{"a":["/o",""],"b":"/x/0","n":1.0}"#);
+    let replaced = substitute(input, 100, &mut |reference| {
+        Ok(match reference.pointer.as_str() {
+            "/o" => b"[1,2]",
+            "" => b"\"\"",
+            _ => b"{}",
+        })
+    });
+    assert_eq!(replaced.unwrap(), br#"{"a":[[1,2],""],"b":{},"n":1.0}"#);
+}
+
+#[test]
+fn what_is_put_in_stops_at_the_limit() {
+    let input = format!("[{}]", vec![r##"{"$ref":"run#"}"##; 16_000].join(","));
+    let source = format!("\"{}\"", "x".repeat(998));
+    let mut asked = 0;
+    let filled = substitute(input.as_bytes(), 10_000, &mut |_| {
+        asked += 1;
+        Ok(source.as_bytes())
+    });
+    assert_eq!(filled, Err(Error::too_large("input", 10_010, 10_000)));
+    assert_eq!(asked, 10, "nothing is looked up behind the limit");
+    let fits = |limit| substitute(br##"[{"$ref":"run#"},1]"##, limit, &mut |_| Ok(b"22"));
+    assert_eq!((fits(6).unwrap(), fits(5).is_err()), (b"[22,1]".to_vec(), true));
+}
+
+#[test]
+fn a_pointer_costs_what_it_reads() {
+    let text = br#"{"a":[10,{"b":1.0}]}"#;
+    let cost = |path: &str| {
+        let mut read_bytes = 0;
+        pointer_at_cost(text, path, &mut read_bytes).unwrap();
+        read_bytes
+    };
+    assert_eq!((cost(""), cost("/a"), cost("/a/1/b")), (20, 40, 40 + 14 + 9));
 }
 
 #[test]
@@ -102,7 +133,7 @@ proptest! {
     #[test]
     fn digests_survive_sorting_and_respacing(text in arbitrary::json_text()) {
         // A substitution without references writes the keys sorted and without space.
-        let sorted = substitute(text.as_bytes(), &mut |_| unreachable!()).unwrap();
+        let sorted = substitute(text.as_bytes(), usize::MAX, &mut |_| unreachable!()).unwrap();
         prop_assert_eq!(digest("x", text.as_bytes()).unwrap(), digest("x", &sorted).unwrap());
     }
 

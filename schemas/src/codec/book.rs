@@ -82,6 +82,8 @@ impl SchemaBook {
             return Err(Error::too_large("schemas", writers.len() + 1, limits::SCHEMAS));
         }
         compat::can_read(&parsed, ours)?;
+        // A schema that no reader can be made for would be leaked each time that it is met.
+        readers(&parsed, ours)?;
         // Readers borrow their schema. A book lives as long as the process, and its size is bounded.
         let writer = Writer::new(Box::leak(Box::new(parsed)), ours, canonical)?;
         writers.insert(id, Box::leak(Box::new(writer)));
@@ -142,18 +144,24 @@ impl SchemaBook {
 
 impl Writer {
     fn new(schema: &'static Schema, target: &'static Schema, canonical: String) -> Result<Self> {
-        let refused = |error: apache_avro::Error| Error::Incompatible(brief(&error));
-        let resolving = GenericDatumReader::builder(schema).reader_schema(target).build();
-        let plain = GenericDatumReader::builder(schema).build();
+        let (resolving, plain) = readers(schema, target)?;
         let ours = GenericDatumWriter::builder(target).validate(false).build();
-        Ok(Self {
-            canonical,
-            resolving: resolving.map_err(refused)?,
-            plain: plain.map_err(refused)?,
-            ours: ours.map_err(refused)?,
-            target,
-        })
+        Ok(Self { canonical, resolving, plain, ours: ours.map_err(refused)?, target })
     }
+}
+
+/// The readers of a foreign schema: into our own one, and as written.
+fn readers<'s>(
+    schema: &'s Schema,
+    target: &'s Schema,
+) -> Result<(GenericDatumReader<'s>, GenericDatumReader<'s>)> {
+    let resolving = GenericDatumReader::builder(schema).reader_schema(target).build();
+    let plain = GenericDatumReader::builder(schema).build();
+    Ok((resolving.map_err(refused)?, plain.map_err(refused)?))
+}
+
+fn refused(error: apache_avro::Error) -> Error {
+    Error::Incompatible(brief(&error))
 }
 
 /// Our schema for the record that a foreign one describes.

@@ -4,12 +4,12 @@
 use crate::{Error, Result, limits};
 use apache_avro::{
     Schema,
-    schema::{Name, ResolvedSchema},
+    schema::{FixedSchema, InnerDecimalSchema, Name, ResolvedSchema},
 };
 use std::collections::HashMap;
 
-/// Refuses recursive schemas, lists of items that take no bytes, and schemas that unfold to more than
-/// [`limits::SCHEMA_NODES`].
+/// Refuses recursive schemas, lists of items that take no bytes, values of a fixed size that no event
+/// can hold, and schemas that unfold to more than [`limits::SCHEMA_NODES`].
 ///
 /// # Errors
 /// [`Error::Incompatible`] or [`Error::TooLarge`].
@@ -35,7 +35,11 @@ impl<'s> Walk<'s> {
         }
         match schema {
             Schema::Null => Ok(0),
-            Schema::Fixed(fixed) | Schema::Duration(fixed) => Ok(fixed.size),
+            Schema::Fixed(fixed) | Schema::Duration(fixed) => fixed_bytes(fixed),
+            Schema::Decimal(decimal) => match &decimal.inner {
+                InnerDecimalSchema::Fixed(fixed) => fixed_bytes(fixed),
+                InnerDecimalSchema::Bytes => Ok(1),
+            },
             Schema::Array(array) => self.items(&array.items),
             Schema::Map(map) => self.items(&map.types),
             Schema::Union(union) => {
@@ -70,4 +74,12 @@ impl<'s> Walk<'s> {
             _ => Ok(1),
         }
     }
+}
+
+/// The library allocates the size that the schema states before it reads a byte.
+fn fixed_bytes(fixed: &FixedSchema) -> Result<usize> {
+    if fixed.size > limits::EVENT_BYTES {
+        return Err(Error::too_large("size", fixed.size, limits::EVENT_BYTES));
+    }
+    Ok(fixed.size)
 }

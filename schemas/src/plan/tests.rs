@@ -138,6 +138,17 @@ fn the_limits_of_a_plan_hold() {
 }
 
 #[test]
+fn a_new_step_has_few_references_and_one_in_the_log_is_read() {
+    let with = |count| {
+        let references = vec![r##"{"$ref":"run#/a"}"##; count].join(",");
+        plan(&format!(r#"[{{"name":"a","tool":"t","input":[{references}]}}]"#)).unwrap()
+    };
+    assert_eq!(with(limits::STEP_REFERENCES).check_new(), Ok(()));
+    let too_many = with(limits::STEP_REFERENCES + 1).check_new().unwrap_err();
+    assert_eq!(too_many, Error::too_large("steps[0].input.$ref", 257, limits::STEP_REFERENCES));
+}
+
+#[test]
 fn faults_are_found_by_step_and_attempt() {
     let plan = Plan::parse(
         r#"{"steps":[{"name":"a","tool":"t"}],"faults":[{"step":"a","attempt":2,"fault":"transient"}]}"#,

@@ -105,30 +105,40 @@ impl Link {
         Ok(self.rows(what, statement, values, read).await?.pop())
     }
 
-    /// Repeats what may pass, with growing pauses, a bounded number of times.
+    /// The same for a request that takes its place among those in flight with each try.
     async fn patiently<T, F>(&self, what: &str, attempt: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = std::result::Result<T, ExecutionError>> + Send,
     {
-        let mut pause = Duration::from_millis(limits::CQL_PAUSE_MS);
-        for tries_left in (0..limits::CQL_TRIES).rev() {
+        patiently(what, || async {
             let permit = self.in_flight.acquire().await;
-            let permit = permit.map_err(|_| Error::Unavailable("the store is closed".into()))?;
-            let outcome = attempt().await;
-            drop(permit);
-            match outcome {
-                Ok(done) => return Ok(done),
-                Err(error) if tries_left > 0 && fault::passes(&error) => {
-                    tracing::debug!(%error, what, "a request is tried again");
-                }
-                Err(error) => return Err(fault::of_request(what, &error)),
-            }
-            metrics::count_retry();
-            tokio::time::sleep(pause).await;
-            pause *= 2;
-        }
-        unreachable!("the last try gives its error")
+            let _permit = permit.map_err(|_| Error::Unavailable("the store is closed".into()))?;
+            Ok(attempt().await)
+        })
+        .await
     }
+}
+
+/// Repeats what may pass, with growing pauses, a bounded number of times. An error of our own ends
+/// it at once.
+pub(super) async fn patiently<T, F>(what: &str, attempt: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<std::result::Result<T, ExecutionError>>>,
+{
+    let mut pause = Duration::from_millis(limits::CQL_PAUSE_MS);
+    for tries_left in (0..limits::CQL_TRIES).rev() {
+        match attempt().await? {
+            Ok(done) => return Ok(done),
+            Err(error) if tries_left > 0 && fault::passes(&error) => {
+                tracing::debug!(%error, what, "a request is tried again");
+            }
+            Err(error) => return Err(fault::of_request(what, &error)),
+        }
+        metrics::count_retry();
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    unreachable!("the last try gives its error")
 }
 
 fn each_row(
@@ -144,4 +154,29 @@ fn each_row(
         }
     }
     Ok(MORE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// A lightweight transaction that met another one times out, and so may several in a row.
+    #[test]
+    fn a_time_out_is_tried_again_and_a_refusal_is_not() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let timed_out = || ExecutionError::RequestTimeout(Duration::from_millis(1));
+        let tries = Cell::new(0);
+        let outcome = runtime.block_on(patiently("open", || {
+            tries.set(tries.get() + 1);
+            std::future::ready(Ok(if tries.get() < 3 { Err(timed_out()) } else { Ok("done") }))
+        }));
+        assert_eq!((outcome, tries.get()), (Ok("done"), 3));
+        let refused = Error::Refused("no".into());
+        let outcome: Result<()> = runtime.block_on(patiently("open", || {
+            tries.set(tries.get() + 1);
+            std::future::ready(Err(refused.clone()))
+        }));
+        assert_eq!((outcome, tries.get()), (Err(refused), 4));
+    }
 }

@@ -11,6 +11,7 @@
 mod cells;
 mod compare;
 mod crew;
+mod data_centre;
 mod fault;
 mod history;
 mod letters;

@@ -1,12 +1,15 @@
 //! Opening a keyspace: making its tables, or proving that it is ours and of this version.
 
-use super::{Options, fault, link::Link, options::check_name};
+use super::{
+    Options, data_centre, fault,
+    link::{self, Link},
+    options::check_name,
+};
 use crate::{Error, Result, limits};
 use scylla::{
     client::{
         execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder,
     },
-    errors::ExecutionError,
     policies::{load_balancing::DefaultPolicy, retry::FallthroughRetryPolicy},
     response::query_result::QueryRowsResult,
     serialize::row::SerializeRow,
@@ -14,30 +17,52 @@ use scylla::{
 };
 use spine_runs::FOLD_VERSION;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 const SCHEMA: &str = include_str!("schema.cql");
 /// The form of tables and columns. Raise it with any change of `schema.cql` or of `form`.
 const FORM: i32 = 1;
+/// The table that is made first.
+const META: &str = "meta";
 /// The table of the pointer.
 const LIVE: &str = "live";
 
-/// A session of the nodes, for this keyspace only.
-async fn connect(options: &Options, keyspace: &str) -> Result<Session> {
+/// A session, and the data centre whose nodes it asks.
+struct Connected {
+    session: Session,
+    data_centre: String,
+}
+
+/// A session of the nodes of one data centre, for this keyspace only.
+async fn connect(options: &Options, keyspace: &str) -> Result<Connected> {
+    let session = contact(options, keyspace).await?;
+    let asked = options.local_dc.as_deref();
+    let data_centre = data_centre::choose(&session, &options.nodes, asked).await?;
+    let mut profile = session.get_default_execution_profile_handle().clone();
+    profile.map_to_another_profile(profile_of(Some(&data_centre)));
+    Ok(Connected { session, data_centre })
+}
+
+fn profile_of(data_centre: Option<&str>) -> ExecutionProfile {
     let mut balancing = DefaultPolicy::builder();
-    if let Some(dc) = &options.local_dc {
-        balancing = balancing.prefer_datacenter(dc.clone());
+    if let Some(name) = data_centre {
+        balancing = balancing.prefer_datacenter(name.to_owned());
     }
-    let profile = ExecutionProfile::builder()
+    ExecutionProfile::builder()
         .consistency(Consistency::LocalQuorum)
         .serial_consistency(Some(SerialConsistency::LocalSerial))
         .request_timeout(Some(Duration::from_millis(limits::CQL_REQUEST_MS)))
         .load_balancing_policy(balancing.build())
         // Repeating is `Link`'s business.
         .retry_policy(Arc::new(FallthroughRetryPolicy))
-        .build();
+        .build()
+}
+
+/// A session that asks whichever node there is.
+async fn contact(options: &Options, keyspace: &str) -> Result<Session> {
     let mut builder = SessionBuilder::new()
         .known_nodes(&options.nodes)
-        .default_execution_profile_handle(profile.into_handle())
+        .default_execution_profile_handle(profile_of(None).into_handle())
         .keyspaces_to_fetch([keyspace])
         .fetch_full_schema_metadata(false)
         // One wait for all tables is enough.
@@ -61,23 +86,25 @@ pub(super) struct Opened {
 /// keyspace that holds it may have been folded by the rules of an earlier version.
 pub(super) async fn open(options: &Options) -> Result<Opened> {
     options.check()?;
-    let session = connect(options, &options.keyspace).await?;
+    let connected = connect(options, &options.keyspace).await?;
+    let session = &connected.session;
     if options.follow_live
-        && tables(&session, &options.keyspace).await?.contains(LIVE)
-        && let Some(live) = live(&session, &options.keyspace).await?
+        && tables(session, &options.keyspace).await?.contains(LIVE)
+        && let Some(live) = live(session, &options.keyspace).await?
         && live.keyspace != options.keyspace
     {
-        let session = connect(options, &live.keyspace).await?;
-        let existing = Options { create: false, ..options.clone() };
-        return open_one(&existing, session, &live.keyspace).await;
+        let local_dc = Some(connected.data_centre);
+        let existing = Options { create: false, local_dc, ..options.clone() };
+        let connected = connect(&existing, &live.keyspace).await?;
+        return open_one(&existing, connected, &live.keyspace).await;
     }
-    open_one(options, session, &options.keyspace).await
+    open_one(options, connected, &options.keyspace).await
 }
 
 /// A session of a keyspace that holds a pointer, of whatever version its rows are.
 pub(super) async fn pointing(options: &Options) -> Result<Session> {
     options.check()?;
-    let session = connect(options, &options.keyspace).await?;
+    let Connected { session, .. } = connect(options, &options.keyspace).await?;
     if !tables(&session, &options.keyspace).await?.contains(LIVE) {
         let keyspace = &options.keyspace;
         return Err(Error::Refused(format!("open keyspace {keyspace}: there is no store")));
@@ -105,28 +132,50 @@ pub(super) async fn positions(
     .collect()
 }
 
-async fn open_one(options: &Options, session: Session, keyspace: &str) -> Result<Opened> {
+async fn open_one(options: &Options, connected: Connected, keyspace: &str) -> Result<Opened> {
     check_name(keyspace)?;
-    let found = tables(&session, keyspace).await?;
-    if !statements().iter().all(|statement| found.contains(table_of(statement))) {
-        if !found.is_empty() && !found.contains("meta") {
-            return Err(Error::Refused(format!(
-                "open keyspace {keyspace}: it is not a Spine store; choose another name"
-            )));
-        }
-        if !options.create {
-            return Err(Error::Refused(format!(
-                "open keyspace {keyspace}: there is no store; let the owner make it first"
-            )));
-        }
-        create(options, &session, keyspace).await?;
+    let Connected { session, data_centre } = connected;
+    if !is_whole(options, &session, keyspace).await? {
+        create(options, &session, keyspace, &data_centre).await?;
     }
+    data_centre::check_copies(&session, keyspace, &data_centre).await?;
+    data_centre::remember(&session, keyspace, &data_centre, !options.read_only).await?;
     let store_id = identity(options, &session, keyspace).await?;
     Ok(Opened {
         link: Link::new(session, options.in_flight),
         keyspace: keyspace.to_owned(),
         store_id,
     })
+}
+
+/// Whether all tables are there. A keyspace with some of them may be in the making by another
+/// process, and this node may have heard of a later table before an earlier one: it is waited for.
+async fn is_whole(options: &Options, session: &Session, keyspace: &str) -> Result<bool> {
+    let statements = statements();
+    let ours: BTreeSet<&str> = statements.iter().map(|statement| table_of(statement)).collect();
+    let begun = Instant::now();
+    loop {
+        let found = tables(session, keyspace).await?;
+        if ours.iter().all(|table| found.contains(*table)) {
+            return Ok(true);
+        }
+        let is_started = found.contains(META);
+        if options.create && (is_started || found.is_empty()) {
+            return Ok(false);
+        }
+        let is_foreign = !is_started && found.iter().any(|table| !ours.contains(table.as_str()));
+        let is_making = !is_foreign && !found.is_empty();
+        if is_making && begun.elapsed() < Duration::from_millis(limits::CQL_MAKING_MS) {
+            tokio::time::sleep(Duration::from_millis(limits::CQL_MAKING_PAUSE_MS)).await;
+            continue;
+        }
+        let why = if !found.is_empty() && !is_started {
+            "it is not a Spine store; choose another name"
+        } else {
+            "there is no store; let the owner make it first"
+        };
+        return Err(Error::Refused(format!("open keyspace {keyspace}: {why}")));
+    }
 }
 
 /// The names of the keyspace's tables.
@@ -156,14 +205,10 @@ fn table_of(statement: &str) -> &str {
 }
 
 /// Makes keyspace and tables where they are not there yet. Others may do the same at once.
-async fn create(options: &Options, session: &Session, keyspace: &str) -> Result<()> {
+async fn create(options: &Options, session: &Session, keyspace: &str, dc: &str) -> Result<()> {
     if options.replication_factor == 1 {
         tracing::warn!(keyspace, "made with one copy of each row: a lost node loses the store");
     }
-    let dc = match &options.local_dc {
-        Some(dc) => dc.clone(),
-        None => data_centre(session).await?,
-    };
     if dc.contains('\'') {
         return Err(Error::Refused(format!("open keyspace {keyspace}: data centre {dc}?")));
     }
@@ -188,28 +233,15 @@ async fn create(options: &Options, session: &Session, keyspace: &str) -> Result<
     refreshed.map_err(|error| Error::Unavailable(format!("read the cluster's state: {error}")))
 }
 
-async fn data_centre(session: &Session) -> Result<String> {
-    let found = ask(session, "SELECT data_center FROM system.local", ()).await?;
-    let row = found.first_row::<(String,)>();
-    row.map(|(dc,)| dc).map_err(|error| fault::of_rows("find the data centre", error))
-}
-
 /// A change of the schema, which another process may make at the same time.
 async fn change(session: &Session, text: &str) -> Result<()> {
-    let mut pause = Duration::from_millis(limits::CQL_PAUSE_MS);
-    for tries_left in (0..limits::CQL_TRIES).rev() {
-        match session.query_unpaged(text, ()).await {
-            Ok(_) => return Ok(()),
-            Err(error) if fault::exists_already(&error) => return Ok(()),
-            Err(error) if tries_left > 0 && fault::passes(&error) => {
-                tracing::debug!(%error, "a change of the schema is tried again");
-            }
-            Err(error) => return Err(fault::of_request("make the store", &error)),
-        }
-        tokio::time::sleep(pause).await;
-        pause *= 2;
-    }
-    Ok(())
+    let made = || async {
+        Ok(match session.query_unpaged(text, ()).await {
+            Err(error) if fault::exists_already(&error) => Ok(()),
+            outcome => outcome.map(drop),
+        })
+    };
+    link::patiently("make the store", made).await
 }
 
 async fn agree(session: &Session) -> Result<()> {
@@ -226,19 +258,21 @@ async fn identity(options: &Options, session: &Session, keyspace: &str) -> Resul
              VALUES ('store', ?, ?, ?) IF NOT EXISTS"
         );
         let fold_version = i32::try_from(FOLD_VERSION).expect("fold versions are small");
-        decide(session, &insert, (random_id(session).await?, FORM, fold_version)).await?;
+        // May be repeated after a time-out: what counts is read afterwards.
+        ask(session, insert.as_str(), (random_id(session).await?, FORM, fold_version)).await?;
     }
-    let select =
-        format!("SELECT store_id, form, fold_version FROM {keyspace}.meta WHERE name = 'store'");
-    let mut select = Statement::new(select);
-    select.set_consistency(Consistency::LocalSerial);
-    let found = ask(session, select, ()).await?;
-    let row = found.maybe_first_row::<(String, i32, i32)>();
-    let row = row.map_err(|error| fault::of_rows("read meta", error))?;
-    let Some((store_id, form, fold_version)) = row else {
-        return Err(Error::Refused(format!(
-            "open keyspace {keyspace}: its making was not finished; let the owner open it first"
-        )));
+    let begun = Instant::now();
+    let (store_id, form, fold_version) = loop {
+        if let Some(meta) = meta(session, keyspace).await? {
+            break meta;
+        }
+        // Tables are made first, and the process that makes them may be at this line.
+        if begun.elapsed() >= Duration::from_millis(limits::CQL_MAKING_MS) {
+            return Err(Error::Refused(format!(
+                "open keyspace {keyspace}: its making was not finished; let the owner open it first"
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(limits::CQL_MAKING_PAUSE_MS)).await;
     };
     if form != FORM || i64::from(fold_version) != i64::from(FOLD_VERSION) {
         return Err(Error::Refused(format!(
@@ -248,6 +282,17 @@ async fn identity(options: &Options, session: &Session, keyspace: &str) -> Resul
         )));
     }
     Ok(store_id)
+}
+
+/// Store id, form and fold version, once the keyspace has them.
+async fn meta(session: &Session, keyspace: &str) -> Result<Option<(String, i32, i32)>> {
+    let select =
+        format!("SELECT store_id, form, fold_version FROM {keyspace}.meta WHERE name = 'store'");
+    let mut select = Statement::new(select);
+    select.set_consistency(Consistency::LocalSerial);
+    let found = ask(session, select, ()).await?;
+    let row = found.maybe_first_row::<(String, i32, i32)>();
+    row.map_err(|error| fault::of_rows("read meta", error))
 }
 
 /// 128 random bits from the server, as hexadecimal digits.
@@ -303,7 +348,10 @@ pub(super) async fn point(
 
 /// A conditional write; gives whether it was applied. Not repeated: the answer would be lost.
 async fn decide(session: &Session, text: &str, values: impl SerializeRow) -> Result<bool> {
-    let found = ask(session, text, values).await?;
+    let found = session.query_unpaged(text, values).await;
+    let found = found.map_err(|error| fault::of_request("open the store", &error))?;
+    let found =
+        found.into_rows_result().map_err(|error| fault::of_rows("open the store", error))?;
     let at = found.column_specs().get_by_name("[applied]").map(|(at, _)| at);
     let row = found.first_row::<scylla::value::Row>();
     let row = row.map_err(|error| fault::of_rows("read the outcome", error))?;
@@ -311,14 +359,15 @@ async fn decide(session: &Session, text: &str, values: impl SerializeRow) -> Res
     Ok(applied.and_then(|value| value.as_boolean()) == Some(true))
 }
 
-async fn ask(
+/// A question, or a write that may be repeated.
+pub(super) async fn ask(
     session: &Session,
     statement: impl Into<Statement>,
-    values: impl SerializeRow,
+    values: impl SerializeRow + Sync,
 ) -> Result<QueryRowsResult> {
-    let found = session.query_unpaged(statement, values).await;
-    let found =
-        found.map_err(|error: ExecutionError| fault::of_request("open the store", &error))?;
+    let (statement, values) = (statement.into(), &values);
+    let asked = || async { Ok(session.query_unpaged(statement.clone(), values).await) };
+    let found = link::patiently("open the store", asked).await?;
     found.into_rows_result().map_err(|error| fault::of_rows("open the store", error))
 }
 

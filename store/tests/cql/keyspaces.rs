@@ -4,11 +4,13 @@ use crate::{
     history::{History, Luck},
     server::live,
 };
+use scylla::client::session::Session;
 use spine_store::{
     Error, RunStore,
     contract::samples::{self, Tape},
-    cql::{CqlStore, compare},
+    cql::{CqlStore, Options, compare},
 };
+use std::time::Duration;
 
 /// Several processes that make one keyspace at once end with one store.
 #[test]
@@ -47,6 +49,74 @@ fn the_wrong_keyspace_is_refused_by_name() {
             assert!(matches!(refused, Err(Error::Refused(_))), "{bad}: {refused:?}");
         }
     });
+}
+
+/// Quorums of two data centres need not overlap, so a store is used through one, always the same.
+#[test]
+fn another_data_centre_than_the_stores_is_refused() {
+    live(async |server| {
+        let name = server.name();
+        let elsewhere = Options { local_dc: Some("elsewhere".into()), ..server.options(&name) };
+        let refused = CqlStore::open(&elsewhere).await;
+        let Err(Error::Refused(message)) = refused else { panic!("{refused:?}") };
+        assert!(message.contains("'elsewhere'") && message.contains("?datacenter="), "{message}");
+        drop(server.open(&name).await);
+        drop(server.open(&name).await);
+        let update =
+            format!("UPDATE {name}.meta SET store_id = 'west' WHERE name = 'datacenter' IF EXISTS");
+        server.session().await.query_unpaged(update, ()).await.unwrap();
+        for options in [server.options(&name), server.options(&name).looked_at()] {
+            let refused = CqlStore::open(&options).await;
+            let Err(Error::Refused(message)) = refused else { panic!("{refused:?}") };
+            assert!(message.contains("set ?datacenter=west, or replay"), "{message}");
+        }
+    });
+}
+
+/// Where there is one data centre only, copies may be placed without one.
+#[test]
+fn a_keyspace_of_simple_replication_is_taken_in_one_data_centre() {
+    live(async |server| {
+        let name = server.name();
+        let session = server.session().await;
+        make(&session, &name).await;
+        let store = server.open(&name).await;
+        store.apply(Tape::new(0).next(1)).await.unwrap();
+        assert!(server.open(&name).await.progress(0).await.unwrap().is_some());
+    });
+}
+
+/// A node may hear of a later table before an earlier one while another process makes them.
+#[test]
+fn a_store_in_the_making_is_waited_for() {
+    live(async |server| {
+        let name = server.name();
+        let session = server.session().await;
+        make(&session, &name).await;
+        let tables = [
+            "live (name text PRIMARY KEY, keyspace_name text, version bigint, reason text)",
+            "meta (name text PRIMARY KEY, store_id text, form int, fold_version int)",
+        ];
+        let make = async |table: &str| {
+            session.query_unpaged(format!("CREATE TABLE {name}.{table}"), ()).await.unwrap();
+        };
+        make(tables[0]).await;
+        let options = server.options(&name);
+        let opening = CqlStore::open(&options);
+        let (opened, ()) = tokio::join!(opening, async {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            make(tables[1]).await;
+        });
+        assert_eq!(opened.unwrap().store_id().len(), 32);
+    });
+}
+
+async fn make(session: &Session, keyspace: &str) {
+    let text = format!(
+        "CREATE KEYSPACE {keyspace} WITH replication = \
+         {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
+    );
+    session.query_unpaged(text, ()).await.unwrap();
 }
 
 /// A difference is named by table, row and column.

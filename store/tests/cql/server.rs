@@ -1,6 +1,6 @@
 //! A keyspace of its own for every store of a test, dropped at its end.
 
-use scylla::client::session_builder::SessionBuilder;
+use scylla::client::{session::Session, session_builder::SessionBuilder};
 use spine_store::cql::{CqlStore, Options};
 use std::sync::{
     Mutex,
@@ -56,10 +56,15 @@ impl Server {
         self.open(&self.name()).await
     }
 
+    /// A session as a person at a prompt has one.
+    pub(crate) async fn session(&self) -> Session {
+        SessionBuilder::new().known_node(&self.node).build().await.unwrap()
+    }
+
     /// Drops all that the test made.
     pub(crate) async fn clean(&self) {
         let made = std::mem::take(&mut *self.made.lock().unwrap());
-        let session = SessionBuilder::new().known_node(&self.node).build().await.unwrap();
+        let session = self.session().await;
         for keyspace in made {
             let drop = format!("DROP KEYSPACE IF EXISTS {keyspace}");
             session.query_unpaged(drop, ()).await.unwrap();

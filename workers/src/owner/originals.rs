@@ -10,7 +10,7 @@ use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use std::collections::VecDeque;
 
 /// Reads records of one partition, mostly in ascending order.
-pub(super) struct Originals<L: EventLog> {
+pub(crate) struct Originals<L: EventLog> {
     log: L,
     tp: TopicPartition,
     orders: Orders,
@@ -22,12 +22,12 @@ pub(super) struct Originals<L: EventLog> {
 
 impl<L: EventLog> Originals<L> {
     /// A reader of originals that gives up when another order comes than the one that is followed.
-    pub(super) fn new(log: L, tp: TopicPartition, orders: Orders, followed: Order) -> Self {
+    pub(crate) fn new(log: L, tp: TopicPartition, orders: Orders, followed: Order) -> Self {
         Self { log, tp, orders, followed, reader: None, ahead: VecDeque::new() }
     }
 
     /// The record at an offset that is surely there.
-    pub(super) async fn get(&mut self, offset: u64) -> Result<Record> {
+    pub(crate) async fn get(&mut self, offset: u64) -> Result<Record> {
         let is_near = self.reader.as_ref().is_some_and(|reader| {
             let from = self.ahead.front().map_or(reader.position(), |record| record.offset);
             (from..=from + limits::READ_RECORDS as u64).contains(&offset)

@@ -268,11 +268,7 @@ pub(crate) async fn check_same_log<L: EventLog>(
 }
 
 /// Reads the record at an offset that is surely there.
-pub(crate) async fn read_one<L: EventLog>(
-    log: &L,
-    tp: &TopicPartition,
-    offset: u64,
-) -> Result<Record> {
+async fn read_one<L: EventLog>(log: &L, tp: &TopicPartition, offset: u64) -> Result<Record> {
     let mut reader = log.reader(tp, offset).await?;
     let records = reader.next(ReadLimit { records: 1, bytes: 1 }).await?;
     records

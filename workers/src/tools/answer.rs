@@ -32,7 +32,7 @@ pub(super) enum Received {
     Omitted {
         /// Of the bytes that were read.
         digest: Digest,
-        /// What was read, or announced if that is more.
+        /// What was read, or announced if that is more. No more than an event can state.
         size_bytes: u64,
     },
 }
@@ -63,7 +63,7 @@ impl Sink {
             None => Received::Kept(self.kept.into()),
             Some(hash) => Received::Omitted {
                 digest: Digest(hash.finalize().into()),
-                size_bytes: self.read_bytes.max(announced_bytes),
+                size_bytes: self.read_bytes.max(announced_bytes).min(i64::MAX.unsigned_abs()),
             },
         }
     }
@@ -191,4 +191,19 @@ pub(super) fn usage(headers: &HeaderMap) -> Option<Usage> {
         cost_micros: usage.cost_micros,
         price_version: usage.price_version,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absurd_announcement_does_not_cost_the_outcome() {
+        let mut sink = Sink { kept: Vec::new(), hash: None, read_bytes: 0 };
+        sink.take(&vec![b'x'; limits::PAYLOAD_BYTES + 1]);
+        let payload = payload(&HeaderMap::new(), sink.finish(u64::MAX));
+        assert!(payload.omitted);
+        let size = i64::try_from(payload.size_bytes);
+        assert_eq!(size, Ok(i64::MAX), "an event states sizes as signed numbers");
+    }
 }

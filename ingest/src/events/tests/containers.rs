@@ -3,6 +3,7 @@
 use super::{Author, Form, Parsed, author, parse};
 use crate::{
     Problem,
+    limits::HEADER_ENTRIES,
     tests::world::{ndjson, six_events},
 };
 use proptest::prelude::*;
@@ -291,6 +292,21 @@ fn a_file_may_not_grow_without_end() {
     let mut full = |_bytes| Err(Problem::new(crate::Code::Busy, "full"));
     let busy = super::super::lines::parse(Form::Container, &one, &author, 1, &mut full);
     assert_eq!(busy.err().unwrap().code(), crate::Code::Busy);
+}
+
+#[test]
+fn a_header_of_very_many_entries_is_refused() {
+    let with = |count: usize| {
+        let entries = vec![[sized(b""), sized(b"")].concat(); count - 2].concat();
+        let known = header(SMALL, "null");
+        let known = &known[5..known.len() - MARKER.len() - 1];
+        let size = number(count as i64);
+        [b"Obj\x01".to_vec(), size, entries, known.to_vec(), number(0), MARKER.to_vec()].concat()
+    };
+    let rest = block(1, &small("r", "{}"));
+    assert_eq!(events(&[with(HEADER_ENTRIES), rest.clone()].concat()).len(), 1);
+    let detail = refused(&[with(HEADER_ENTRIES + 1), rest].concat());
+    assert_eq!(detail["detail"], "its header has more than 1000 entries");
 }
 
 #[test]

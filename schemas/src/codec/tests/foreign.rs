@@ -230,3 +230,27 @@ proptest! {
         let _ = decode(&bytes, &book);
     }
 }
+
+#[test]
+fn a_fixed_size_that_no_event_has_is_refused_before_anything_is_allocated() {
+    let with = |more: &str| {
+        let of_kind =
+            r#"{"name":"kind","type":{"type":"enum","name":"Kind","symbols":["run_created"]}}"#;
+        let field = format!(r#"{{"name":"more","type":{more}}}"#);
+        format!(r#"{{"type":"record","name":"spine.v1.StepEvent","fields":[{of_kind},{field}]}}"#)
+    };
+    let fixed = |size: usize| format!(r#"{{"type":"fixed","name":"F","size":{size}}}"#);
+    let decimal = |size: usize| {
+        format!(
+            r#"{{"type":"fixed","name":"F","size":{size},"logicalType":"decimal","precision":4,"scale":0}}"#
+        )
+    };
+    for large in [fixed(1 << 40), decimal(1 << 40), fixed(limits::EVENT_BYTES + 1)] {
+        let refused = SchemaBook::default().add(&with(&large));
+        assert!(matches!(refused, Err(crate::Error::TooLarge { .. })), "{large}: {refused:?}");
+    }
+    for small in [fixed(16), decimal(16)] {
+        let added = SchemaBook::default().add(&with(&small));
+        assert!(!matches!(added, Err(crate::Error::TooLarge { .. })), "{small}: {added:?}");
+    }
+}

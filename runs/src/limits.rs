@@ -1,0 +1,15 @@
+//! Limits of deciding and of what a run's state keeps. Those of events are in `spine_schemas::limits`.
+
+use spine_schemas::limits;
+
+/// Bytes of events after which a run's batch ends. What else follows is decided when the batch has
+/// been read back.
+pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes that references are looked up in, for one step and for one round of decisions.
+pub const LOOK_UP_BYTES: usize = 128 * 1024 * 1024;
+/// Bytes of inputs and outputs of steps that a run's state keeps. A rule of the fold: another number
+/// needs another [`crate::FOLD_VERSION`].
+pub const RUN_BYTES: usize = 64 * 1024 * 1024;
+
+const _: () = assert!(BATCH_BYTES >= limits::EVENT_BYTES, "every event fits");
+const _: () = assert!(RUN_BYTES >= 2 * limits::PAYLOAD_BYTES, "every run has room for a step");
