@@ -308,9 +308,16 @@ pub(crate) async fn switch_store(
 /// Removes a keyspace, the very one that is named.
 ///
 /// # Errors
-/// When the cluster is out of reach, or it is no store.
+/// When the cluster is out of reach, it is no store, or it says that another keyspace is the live one.
 pub(crate) async fn remove_store(cluster: &Cluster, client: &SettingsFile) -> Result<(), Failure> {
-    let mut options = cql_options(cluster, client)?;
+    let mut options = cql_options(cluster, client)?.looked_at();
+    let live = CqlStore::open(&options).await?;
+    if live.keyspace() != cluster.name {
+        let (named, live) = (&cluster.name, live.keyspace());
+        let message = format!("servers that name keyspace {named} use {live}, and would forget it");
+        return Err(Failure::new(Exit::Refused, message)
+            .remedy(format!("first switch back: spine stores switch --to {named}")));
+    }
     (options.create, options.follow_live) = (false, false);
     Ok(CqlStore::open(&options).await?.drop_keyspace().await?)
 }

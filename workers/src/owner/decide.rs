@@ -152,7 +152,8 @@ where
         self.sweep.is_some() && held.is_some_and(|held| self.stored >= Some(held.offset))
     }
 
-    /// Loads the states of runs that are not in memory.
+    /// Loads the states of runs that are not in memory. A state from beyond what this owner has
+    /// folded says that another one stores, too: then it begins anew from where that one is.
     pub(super) async fn load(&mut self, keys: impl Iterator<Item = &RunKey>) -> Result<()> {
         let mut missing: Vec<RunKey> = keys.filter(|key| !self.cache.knows(key)).cloned().collect();
         if missing.is_empty() {
@@ -163,7 +164,13 @@ where
         let partition = self.tp.partition;
         let store = self.node.store.clone();
         let states = Self::patiently(&self.orders, || store.load_runs(partition, &missing)).await?;
+        let next = self.fold.next_offset();
         for (key, state) in missing.into_iter().zip(states) {
+            if let Some(ahead) = state.as_ref().filter(|run| run.last_offset >= next) {
+                // Nothing of it may be folded again, nor decided upon.
+                let (expected, found) = (self.stored, Some(ahead.last_offset));
+                return Err(spine_store::Error::Lost { partition, expected, found }.into());
+            }
             self.cache.insert(key, state);
         }
         Ok(())
