@@ -18,8 +18,8 @@ use std::{
 };
 
 /// Rules by which this version folds. Carried in every claim. From 2 on a run's state keeps at most
-/// [`crate::limits::RUN_BYTES`] of payloads.
-pub const FOLD_VERSION: u32 = 2;
+/// [`crate::limits::RUN_BYTES`] of payloads; from 3 on the release of an attempt that never was is stale.
+pub const FOLD_VERSION: u32 = 3;
 
 /// What is known about a partition as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -239,14 +239,20 @@ pub(super) fn released(
     author: Author,
 ) -> Verdict {
     let driver = state.driver();
+    // Whoever never sent an attempt cannot know whether its start was accepted. If it was not, there
+    // is nothing to give back, and nobody is at fault.
+    let reject = |reason| match error {
+        None if driver != Driver::Record => late(reason),
+        None | Some(_) => mismatch(author, reason),
+    };
     let Some(step) = state.steps.get_mut(which.key) else {
-        return mismatch(author, Reason::StepAbsent);
+        return reject(Reason::StepAbsent);
     };
     match timing(step, which, driver) {
         Ok(Timing::Live) => {}
         Ok(Timing::Newest) if is_open_question(step, driver) => {}
         Ok(Timing::Newest | Timing::Superseded) => return late(Reason::Late),
-        Err(reason) => return mismatch(author, reason),
+        Err(reason) => return reject(reason),
     }
     let step = Arc::make_mut(step);
     end_attempt(step, AttemptEnd::Released(error.cloned()), false, place);

@@ -190,6 +190,26 @@ fn c6_a_zombies_outcomes_count_only_where_nobody_started_anew() {
 }
 
 #[test]
+fn a_release_of_a_start_that_was_not_accepted_is_nobodys_fault() {
+    let given = Given::running(Effect::Idempotent, "");
+    let lease = given.lease();
+    for (body, reason) in [
+        (released("a", 1, lease + 1, None), Reason::WrongLease),
+        (released("a", 2, lease, None), Reason::WrongAttempt),
+        (released("b", 1, lease, None), Reason::StepAbsent),
+    ] {
+        let mut given = given.clone();
+        let late = Verdict::Stale(Reason::Late, Some(super::bodies::denied(reason)));
+        assert_eq!(given.append(body), late);
+        assert_eq!(given.step("a").live.as_ref().map(|live| live.lease), Some(lease));
+    }
+    // With an error it says what happened to an attempt, and there is none.
+    let mut given = given;
+    let failed = released("a", 1, lease + 1, Some(ErrorClass::Transient));
+    assert_eq!(given.append(failed), Verdict::Illegal(Reason::WrongLease));
+}
+
+#[test]
 fn a_success_after_the_end_is_evidence() {
     for then in [Then::Fail, Then::Skip] {
         let (mut given, lease) = parked(Effect::AtMostOnce, StepStatus::DeadLettered);
