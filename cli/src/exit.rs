@@ -115,6 +115,14 @@ impl Failure {
         Self::new(Exit::Ok, "")
     }
 
+    /// The message and what to do about it, in one line.
+    pub(crate) fn sentence(&self) -> String {
+        match &self.remedy {
+            None => self.message.clone(),
+            Some(remedy) => format!("{}; {remedy}", self.message),
+        }
+    }
+
     /// What a script is told.
     #[cfg(test)]
     pub(crate) fn exit(&self) -> Exit {

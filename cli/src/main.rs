@@ -1,6 +1,7 @@
 //! The binary `spine`: a noun, then a verb. Each noun has its file; what a server does is not here.
 
 mod adapters;
+mod bench;
 mod client;
 mod dead_letters;
 mod demo;
@@ -64,6 +65,8 @@ enum Noun {
     /// Changes which keyspace is the live one, removes keyspaces
     #[command(subcommand)]
     Stores(stores::Verb),
+    /// Measures this binary on this machine, beside what the machine gives
+    Bench(bench::Args),
     /// Lists the exit codes
     #[command(long_about = exit::table())]
     ExitCodes,
@@ -89,6 +92,10 @@ fn run(noun: Noun) -> Result<(), Failure> {
         Noun::Replay(args) => on_one_thread(replay::run(&args)),
         Noun::Topics(verb) => on_one_thread(topics::run(&verb)),
         Noun::Stores(verb) => on_one_thread(stores::run(&verb)),
+        Noun::Bench(args) => match bench::floor(&args) {
+            Some(served) => served,
+            None => on_one_thread(bench::run(&args)),
+        },
         Noun::ExitCodes => output::print(&exit::table()),
     }
 }

@@ -1,0 +1,127 @@
+//! The jobs: each is one question about speed, and gives the rows that answer it.
+
+mod append_http;
+mod append_log;
+mod fold;
+mod healthy;
+mod idle;
+mod lag;
+mod plan;
+mod recovery;
+mod scale;
+mod steps;
+mod store;
+
+use crate::{bench::Bench, error::Result, place::Opener, row::Row, settings::Settings};
+
+/// A question about speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// How fast does the log take events?
+    Append,
+    /// How fast does the HTTP surface take events?
+    Http,
+    /// How fast are events decoded and folded?
+    Fold,
+    /// How fast does the store follow, and how fast is a replay?
+    Store,
+    /// How long until an event can be queried?
+    Lag,
+    /// What does a durable step of an agent cost?
+    Steps,
+    /// What does a step cost that the server runs?
+    Plan,
+    /// What do healthy runs feel of runs that fail for ever?
+    Poison,
+    /// What do healthy runs feel of a redrive?
+    Redrive,
+    /// How long after a kill does the first step run?
+    Recovery,
+    /// What does a server cost that has nothing to do?
+    Idle,
+    /// What grows with the work?
+    Scale,
+}
+
+impl Job {
+    /// All of them, in the order in which they are measured.
+    pub const ALL: [Self; 12] = [
+        Self::Append,
+        Self::Http,
+        Self::Fold,
+        Self::Store,
+        Self::Lag,
+        Self::Steps,
+        Self::Plan,
+        Self::Poison,
+        Self::Redrive,
+        Self::Recovery,
+        Self::Idle,
+        Self::Scale,
+    ];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Http => "http",
+            Self::Fold => "fold",
+            Self::Store => "store",
+            Self::Lag => "lag",
+            Self::Steps => "steps",
+            Self::Plan => "plan",
+            Self::Poison => "poison",
+            Self::Redrive => "redrive",
+            Self::Recovery => "recovery",
+            Self::Idle => "idle",
+            Self::Scale => "scale",
+        }
+    }
+
+    /// What it answers.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Append => "appends to the log, against a raw file and a raw producer",
+            Self::Http => "appends over HTTP, against a bare HTTP server that syncs",
+            Self::Fold => "decoding and folding, in memory",
+            Self::Store => "the store that follows the log, and replay",
+            Self::Lag => "from the acknowledgement of an event to the store",
+            Self::Steps => "durable steps through the journal, against floor and peers",
+            Self::Plan => "steps of plans over HTTP tools, against one synced write",
+            Self::Poison => "healthy runs beside runs that fail for ever",
+            Self::Redrive => "healthy runs while dead letters are put back to work",
+            Self::Recovery => "from kill -9 to the first step, with a million runs stored",
+            Self::Idle => "processor time of a server without work",
+            Self::Scale => "long runs, many runs, large payloads",
+        }
+    }
+}
+
+/// Runs a job; `found` is told each row as soon as it is there.
+///
+/// # Errors
+/// When something did not do its work. Slow is not an error.
+pub async fn run<O: Opener>(
+    settings: &Settings,
+    opener: &O,
+    job: Job,
+    mut found: impl FnMut(Row),
+) -> Result<()> {
+    let bench = Bench { settings: settings.clone(), opener: opener.clone() };
+    let rows = match job {
+        Job::Append => append_log::rows(&bench).await?,
+        Job::Http => append_http::rows(&bench).await?,
+        Job::Fold => fold::rows(&bench).await?,
+        Job::Store => store::rows(&bench).await?,
+        Job::Lag => lag::rows(&bench).await?,
+        Job::Steps => steps::rows(&bench).await?,
+        Job::Plan => plan::rows(&bench).await?,
+        Job::Poison => healthy::poison(&bench).await?,
+        Job::Redrive => healthy::redrive(&bench).await?,
+        Job::Recovery => recovery::rows(&bench).await?,
+        Job::Idle => idle::rows(&bench).await?,
+        Job::Scale => scale::rows(&bench).await?,
+    };
+    rows.into_iter().for_each(&mut found);
+    Ok(())
+}

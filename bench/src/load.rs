@@ -1,0 +1,85 @@
+//! Load on an HTTP server: closed loops of agents, each with a connection of its own.
+
+mod connection;
+
+pub(crate) use connection::{Connection, Request};
+
+use crate::{
+    cpu::{Usage, Watch, Watched},
+    error::{Error, Result},
+    measure::Recorder,
+};
+use std::{future::Future, time::Duration};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+/// How long, and by how many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// Loops at once.
+    pub(crate) agents: usize,
+    /// Runs before anything is recorded.
+    pub(crate) warm_up: Duration,
+    /// Time in which operations are recorded.
+    pub(crate) measured: Duration,
+}
+
+/// What a load found.
+pub(crate) struct Load {
+    /// Times of the operations that ended while it was measured.
+    pub(crate) times: Recorder,
+    pub(crate) seconds: f64,
+    pub(crate) usage: Option<Usage>,
+}
+
+impl Load {
+    /// Operations per second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.times.count() as f64 / self.seconds
+    }
+}
+
+/// Something that an agent does over and over.
+pub(crate) trait Agent: Send + 'static {
+    /// Does it once.
+    fn turn(&mut self) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// Lets agents take turns for a time, each as soon as its last one ended.
+pub(crate) async fn run<A: Agent>(
+    shape: Shape,
+    agents: Vec<A>,
+    processes: &[Watched],
+) -> Result<Load> {
+    assert_eq!(agents.len(), shape.agents, "one loop for each agent");
+    let begin = Instant::now() + shape.warm_up;
+    let end = begin + shape.measured;
+    let mut loops = JoinSet::new();
+    for mut agent in agents {
+        loops.spawn(async move {
+            let mut times = Recorder::new();
+            loop {
+                let began = Instant::now();
+                if began >= end {
+                    return Ok::<_, Error>(times);
+                }
+                agent.turn().await?;
+                let ended = Instant::now();
+                if (begin..end).contains(&ended) {
+                    times.note(ended - began);
+                }
+            }
+        });
+    }
+    sleep_until(begin).await;
+    let watch = Watch::begin(processes);
+    sleep_until(end).await;
+    let usage = watch.end();
+    let mut times = Recorder::new();
+    while let Some(ended) = loops.join_next().await {
+        times.add(&ended.map_err(|error| Error::Server(error.to_string()))??);
+    }
+    Ok(Load { times, seconds: shape.measured.as_secs_f64(), usage })
+}
