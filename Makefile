@@ -2,7 +2,7 @@
 CARGO ?= cargo
 PROFILE := ci
 
-.PHONY: help demo test unit sim soak check fmt accept clean servers-up servers-up3 servers-down servers-down3 servers-logs
+.PHONY: help demo test unit sim soak bench check fmt accept clean servers-up servers-up3 servers-down servers-down3 servers-logs
 
 help: ## Say what there is to make.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -32,6 +32,11 @@ sim: ## Run the simulation; SEED=n repeats one seed, WORLD=embedded|cluster choo
 
 soak: ## Run the long form of every test; one JSON line per row.
 	tests/soak.sh
+
+# On the servers of servers-up if they are up, and beside the peers if PEERS names their folder.
+bench: ## Measure how fast it is, beside what this machine gives; PEERS=bench/peers also beside peers, ARGS are those of `spine bench`.
+	$(CARGO) build --quiet --locked --release --bin spine
+	@bench/run ./target/release/spine $(if $(PEERS),--peers $(PEERS)) $(ARGS)
 
 check: ## Check format and lints.
 	$(CARGO) fmt --all --check

@@ -60,9 +60,16 @@ pub struct Settings {
     pub cluster: Option<Cluster>,
     /// The folder with a program for each peer, if peers are wanted.
     pub peers: Option<PathBuf>,
+    /// Beginnings of the names of the rows that are wanted; none is all of them.
+    pub only: Vec<String>,
 }
 
 impl Settings {
+    /// Whether a row is wanted.
+    pub(crate) fn wants(&self, row: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| row.starts_with(only.as_str()))
+    }
+
     /// One of two values, by the size.
     pub(crate) fn of_size<T>(&self, smoke: T, full: T) -> T {
         match self.size {

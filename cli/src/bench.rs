@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// What is measured; without a name, everything
     #[arg(value_name = "JOB", value_parser = job)]
     jobs: Vec<Job>,
+    /// Measures only rows whose name begins so, such as steps.journal.1 (repeatable)
+    #[arg(long, value_name = "ROW")]
+    only: Vec<String>,
     /// Also measures on this Kafka: kafka://HOST:PORT; topics are made and removed
     #[arg(long, value_name = "URL", env = "SPINE_BENCH_LOG", requires = "store")]
     log: Option<String>,
@@ -128,6 +131,7 @@ impl Args {
                 servers: self.servers_dir.clone(),
             }),
             peers: self.peers.clone(),
+            only: self.only.clone(),
         })
     }
 }

@@ -89,7 +89,7 @@ fn run(noun: Noun) -> Result<(), Failure> {
         Noun::Runs(verb) => on_one_thread(runs::run(&verb)),
         Noun::Steps(verb) => on_one_thread(steps::run(&verb)),
         Noun::DeadLetters(verb) => on_one_thread(dead_letters::run(&verb)),
-        Noun::Replay(args) => on_one_thread(replay::run(&args)),
+        Noun::Replay(args) => on_all_cores(replay::run(&args)),
         Noun::Topics(verb) => on_one_thread(topics::run(&verb)),
         Noun::Stores(verb) => on_one_thread(stores::run(&verb)),
         Noun::Bench(args) => match bench::floor(&args) {
@@ -102,7 +102,19 @@ fn run(noun: Noun) -> Result<(), Failure> {
 
 /// Runs a client's work: it waits more than it computes.
 fn on_one_thread(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    run_on(tokio::runtime::Builder::new_current_thread(), work)
+}
+
+/// Runs work that keeps several threads busy.
+fn on_all_cores(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    run_on(tokio::runtime::Builder::new_multi_thread(), work)
+}
+
+fn run_on(
+    mut builder: tokio::runtime::Builder,
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let runtime = builder.enable_all().build();
     let runtime = runtime.map_err(|error| {
         Failure::new(Exit::Failed, format!("could not start a runtime: {error}"))
     })?;

@@ -256,7 +256,8 @@ fn one_file_names_the_adapters() {
     }
     let mut wrong = Vec::new();
     for (file, text) in files("rs") {
-        let above = ["bench/", "cli/", "ingest/", "workers/"].iter().any(|folder| file.starts_with(folder));
+        let above =
+            ["bench/", "cli/", "ingest/", "workers/"].iter().any(|folder| file.starts_with(folder));
         let is_test = file.contains("/tests/") || file.ends_with("/tests.rs");
         let names = ["EmbeddedLog", "KafkaLog", "SqliteStore", "CqlStore", "rusqlite"]
             .iter()

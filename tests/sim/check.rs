@@ -127,7 +127,7 @@ impl Reading {
         }
         assert_eq!(rows.runs.len(), self.runs.len(), "the store has runs that the log has not");
         let fresh = SimStore::new("replayed", Random::new(1));
-        let book = SchemaBook::default();
+        let book = Arc::new(SchemaBook::default());
         for partition in 0..partitions {
             let at = TopicPartition::new(TOPIC, partition);
             let end = log.bounds(&at).await.unwrap().end;

@@ -59,6 +59,24 @@ pub fn is_without_files(why: &str) -> bool {
     is_without
 }
 
+/// The arguments with which a benchmark measures on the chosen servers; `None` where it has nothing of
+/// its own to measure.
+#[must_use]
+pub fn bench_arguments() -> Option<Vec<String>> {
+    match chosen() {
+        On::Embedded => Some(Vec::new()),
+        On::KafkaSqlite => None,
+        On::KafkaCql => {
+            let servers = Servers::named()?;
+            let dir = servers.dir.display().to_string();
+            let (log, store) =
+                (format!("kafka://{}", servers.kafka), format!("cql://{}", servers.cql));
+            let pairs = [("--log", log), ("--store", store), ("--servers-dir", dir)];
+            Some(pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect())
+        }
+    }
+}
+
 /// The servers under which tests may make topics and keyspaces.
 #[derive(Clone, Debug)]
 pub struct Servers {

@@ -92,7 +92,12 @@ impl RunCache {
             if entry.used != used {
                 continue;
             }
-            if entry.touched > stored || pinned(&key) {
+            if entry.touched > stored {
+                // Whatever was used later is not stored either, but for runs that were only looked at.
+                self.uses.push_front((used, key));
+                break;
+            }
+            if pinned(&key) {
                 self.uses.push_back((used, key));
                 continue;
             }

@@ -44,6 +44,11 @@ pub(crate) fn share(owned: usize) -> Share {
     }
 }
 
+/// The store is given a batch at most this often, unless somebody waits for it: a run that changes ten
+/// times meanwhile is written once.
+pub(crate) const STORE_EVERY: Duration = Duration::from_millis(10);
+/// As many events do not wait for more of them.
+pub(crate) const STORE_EVENTS: usize = 1024;
 /// Timers kept in memory; later ones are read from the store when their time comes near.
 pub(crate) const TIMERS: usize = 100_000;
 /// Records in one append of the owner.

@@ -138,6 +138,8 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     storing: JoinSet<std::result::Result<(), spine_store::Error>>,
     stored: Option<u64>,
     storing_offset: Option<u64>,
+    /// When the newest batch was handed to the store.
+    storing_since: Option<Instant>,
     batches: u64,
     #[cfg(feature = "mutants")]
     early: mutants::Early,
@@ -238,6 +240,7 @@ where
         let wake = self.next_wake();
         let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
         let (partition, flooded) = (self.tp.partition, self.holding.is_flooded());
+        let gathers = self.store_due_in().is_some();
         tokio::select! {
             biased;
             order = self.orders.other_than(self.order) => Input::Order(order),
@@ -252,6 +255,7 @@ where
                 Input::Refreshed(ended.unwrap_or_else(broken))
             }
             resumed = self.node.hub.resumed(partition), if flooded => Input::Resumed(resumed),
+            () = self.node.hub.store_wanted(partition), if gathers => Input::Tick,
             () = sleep_until(wake) => Input::Tick,
         }
     }

@@ -1,4 +1,8 @@
 //! Replay: reads a range of the log again into a fresh store. It calls no tool and appends nothing.
+//!
+//! Three things go on at once: decoding what comes next, folding, and storing what was folded.
+
+mod decoding;
 
 use crate::{
     Error, Result,
@@ -6,13 +10,17 @@ use crate::{
     limits,
     materialize::{LetterDue, Materializer},
     order::{Order, Orders},
-    owner::{Originals, Read, Scan, read_event},
+    owner::{Originals, Read, Scan},
 };
+use decoding::Decoding;
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use spine_schemas::{RunKey, codec::SchemaBook};
 use spine_store::RunStore;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+};
 
 /// What a replay did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +32,7 @@ pub struct Replayed {
 }
 
 /// Replays one partition up to, not including, `end`, into a store that may hold an earlier part of
-/// the same replay. `progress` is called after each stored batch with the records read so far.
+/// the same replay. `progress` is called as batches are stored, with the records read so far.
 ///
 /// # Errors
 /// [`Error`] of the log or of the store.
@@ -33,37 +41,43 @@ pub async fn replay<L: EventLog, S: RunStore>(
     store: &S,
     tp: &TopicPartition,
     end: u64,
-    book: &SchemaBook,
+    book: &Arc<SchemaBook>,
     mut progress: impl FnMut(Replayed),
 ) -> Result<Replayed> {
     let from = store.progress(tp.partition).await?;
     let partitions = log.partitions(&tp.topic).await?;
     let mut scan = Scan::new(tp.partition, from.as_ref());
     scan_control(log, tp, end, book, &mut scan).await?;
-    let mut fold = Materializer::new(tp.partition, tp.topic.clone(), log.log_id(), from);
-    let mut cache = RunCache::default();
-    let mut done = Replayed::default();
+    let fold = Materializer::new(tp.partition, tp.topic.clone(), log.log_id(), from);
     if fold.next_offset() >= end {
-        return Ok(done);
+        return Ok(Replayed::default());
     }
-    let mut reader = log.reader(tp, fold.next_offset()).await?;
-    let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
+    let reader = log.reader(tp, fold.next_offset()).await?;
+    let mut decoding = Decoding::start(reader, tp, partitions, book, scan, end);
     // Nobody orders a replay about; it ends with its process.
     let orders = watch::Sender::new(Order::Own);
     let originals = Originals::new(log.clone(), tp.clone(), Orders::of(&orders), Order::Own);
-    let mut range = Range { tp, book, partitions, scan: &scan, originals };
-    while reader.position() < end {
-        let mut records = reader.next(limit).await?;
-        records.retain(|record| record.offset < end);
-        range.fold(store, &mut fold, &mut cache, records, &mut done).await?;
-        let stored = done.last_offset;
-        if let Some(batch) = fold.take_batch(&cache) {
-            store.apply(batch).await?;
-        }
-        cache.evict(limits::WHOLE, stored, |_| false);
-        progress(done);
+    let mut range = Range {
+        tp,
+        book,
+        end,
+        originals,
+        store,
+        fold,
+        cache: RunCache::default(),
+        done: Replayed::default(),
+        storing: JoinSet::new(),
+        under_way: None,
+        stored: None,
+    };
+    while let Some(read) = decoding.next().await? {
+        range.fold(read).await?;
+        range.store_some().await?;
+        progress(range.done);
     }
-    Ok(done)
+    range.store_rest().await?;
+    progress(range.done);
+    Ok(range.done)
 }
 
 async fn scan_control<L: EventLog>(
@@ -89,51 +103,40 @@ async fn scan_control<L: EventLog>(
     Ok(())
 }
 
-struct Range<'a, L: EventLog> {
+struct Range<'a, L: EventLog, S> {
     tp: &'a TopicPartition,
     book: &'a SchemaBook,
-    partitions: u32,
-    scan: &'a Scan,
+    end: u64,
     originals: Originals<L>,
+    store: &'a S,
+    fold: Materializer,
+    cache: RunCache,
+    done: Replayed,
+    storing: JoinSet<spine_store::Result<()>>,
+    /// The last offset of the batch that is being stored.
+    under_way: Option<u64>,
+    stored: Option<u64>,
 }
 
-impl<L: EventLog> Range<'_, L> {
-    async fn fold<S: RunStore>(
-        &mut self,
-        store: &S,
-        fold: &mut Materializer,
-        cache: &mut RunCache,
-        records: Vec<Record>,
-        done: &mut Replayed,
-    ) -> Result<()> {
-        let mut read = Vec::with_capacity(records.len());
-        for record in records {
-            let event = if self.scan.is_set_aside(record.offset) {
-                Read::Aside
-            } else {
-                read_event(&record, self.tp.partition, self.partitions, self.book)?
-            };
-            read.push((record, event));
-        }
-        self.load(store, cache, &read).await?;
+impl<L: EventLog, S: RunStore> Range<'_, L, S> {
+    async fn fold(&mut self, read: Vec<(Record, Read)>) -> Result<()> {
+        self.load(&read).await?;
         for (record, event) in read {
-            done.records += 1;
-            done.last_offset = Some(record.offset);
+            self.done.records += 1;
+            self.done.last_offset = Some(record.offset);
             match event {
                 Read::Event(event) => {
-                    if let Some(due) = fold.fold(cache, &record, &event).letter {
-                        self.open_letter(fold, &due).await?;
+                    if let Some(due) = self.fold.fold(&mut self.cache, &record, &event).letter {
+                        self.open_letter(&due).await?;
                     }
                 }
-                Read::Aside => fold.pass_over(&record),
+                Read::Aside => self.fold.pass_over(&record),
                 Read::Bad(class, message) => {
                     let message = format!(
                         "{} offset {} is bad ({class}: {message}) and no decision of an owner to \
                          set it aside lies before offset {}, where this replay ends: replay further, \
                          or bring what it lacks",
-                        self.tp,
-                        record.offset,
-                        self.scan.next_offset()
+                        self.tp, record.offset, self.end
                     );
                     return Err(Error::Log(spine_log::Error::Damaged(message)));
                 }
@@ -142,31 +145,68 @@ impl<L: EventLog> Range<'_, L> {
         Ok(())
     }
 
-    async fn load<S: RunStore>(
-        &self,
-        store: &S,
-        cache: &mut RunCache,
-        read: &[(Record, Read)],
-    ) -> Result<()> {
+    async fn load(&mut self, read: &[(Record, Read)]) -> Result<()> {
         let mut missing: Vec<RunKey> = read
             .iter()
             .filter_map(|(_, read)| read.event().and_then(|event| event.run_key()))
-            .filter(|key| !cache.knows(key))
+            .filter(|key| !self.cache.knows(key))
             .collect();
         missing.sort_unstable();
         missing.dedup();
         if missing.is_empty() {
             return Ok(());
         }
-        let states = store.load_runs(self.tp.partition, &missing).await?;
+        let states = self.store.load_runs(self.tp.partition, &missing).await?;
         for (key, state) in missing.into_iter().zip(states) {
-            cache.insert(key, state);
+            self.cache.insert(key, state);
         }
         Ok(())
     }
 
+    /// Hands what was folded to the store if it is idle; waits for it when too much has gathered.
+    async fn store_some(&mut self) -> Result<()> {
+        let (events, bytes) = self.fold.pending_size();
+        let is_full = events >= limits::WHOLE.window_events || bytes >= limits::WHOLE.window_bytes;
+        if is_full {
+            self.join().await?;
+        } else if let Some(ended) = self.storing.try_join_next() {
+            self.ended(ended)?;
+        }
+        if self.storing.is_empty()
+            && let Some(batch) = self.fold.take_batch(&self.cache)
+        {
+            self.under_way = Some(batch.progress.offset);
+            let store = self.store.clone();
+            self.storing.spawn(async move { store.apply(batch).await });
+        }
+        self.cache.evict(limits::WHOLE, self.stored, |_| false);
+        Ok(())
+    }
+
+    async fn store_rest(&mut self) -> Result<()> {
+        self.join().await?;
+        self.store_some().await?;
+        self.join().await
+    }
+
+    async fn join(&mut self) -> Result<()> {
+        while let Some(ended) = self.storing.join_next().await {
+            self.ended(ended)?;
+        }
+        Ok(())
+    }
+
+    fn ended(
+        &mut self,
+        ended: std::result::Result<spine_store::Result<()>, JoinError>,
+    ) -> Result<()> {
+        ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        self.stored = self.under_way.take();
+        Ok(())
+    }
+
     /// The row of a record letter that another event decided.
-    async fn open_letter(&mut self, fold: &mut Materializer, due: &LetterDue) -> Result<()> {
+    async fn open_letter(&mut self, due: &LetterDue) -> Result<()> {
         let LetterDue::Record { offset, decided, .. } = due else {
             return Ok(());
         };
@@ -175,7 +215,7 @@ impl<L: EventLog> Range<'_, L> {
         }
         let original = self.originals.get(*offset).await?;
         let event = due.event_in(&original, self.book);
-        fold.open_record_letter(due, &original, event.as_ref());
+        self.fold.open_record_letter(due, &original, event.as_ref());
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Why a verdict cannot be told.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -68,6 +68,10 @@ struct Partition {
     resumed: watch::Sender<Option<Resumed>>,
     claim: Mutex<Option<(u64, String)>>,
     recent: Mutex<Recent>,
+    /// How many wait for the store.
+    wanting: AtomicUsize,
+    /// Told when one more does.
+    wanted: Notify,
 }
 
 impl VerdictHub {
@@ -87,6 +91,8 @@ impl VerdictHub {
             resumed: watch::Sender::new(None),
             claim: Mutex::default(),
             recent: Mutex::default(),
+            wanting: AtomicUsize::new(0),
+            wanted: Notify::new(),
         };
         let partitions = (0..partitions).map(one).collect();
         Self { partitions, changes: Arc::default(), owned: Arc::default() }
@@ -127,6 +133,10 @@ impl VerdictHub {
         at_most: Duration,
     ) -> Result<(), VerdictError> {
         let partition = self.partition(partition)?;
+        if partition.standing.borrow().stored >= Some(offset) {
+            return Ok(());
+        }
+        let _waits = Waits::for_store(partition);
         partition.reach(at_most, |standing| standing.stored >= Some(offset)).await
     }
 
@@ -266,6 +276,19 @@ impl VerdictHub {
         }
     }
 
+    /// Whether somebody waits for the store.
+    pub(crate) fn is_store_wanted(&self, partition: u32) -> bool {
+        self.partition(partition).is_ok_and(|one| one.wanting.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Waits until somebody waits for the store. May also return when nobody does any more.
+    pub(crate) async fn store_wanted(&self, partition: u32) {
+        match self.partition(partition) {
+            Ok(one) => one.wanted.notified().await,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Waits until somebody lets a stopped partition go on.
     pub(crate) async fn resumed(&self, partition: u32) -> Resumed {
         let Ok(partition) = self.partition(partition) else {
@@ -280,6 +303,23 @@ impl VerdictHub {
             }
             Ok(None) | Err(_) => std::future::pending().await,
         }
+    }
+}
+
+/// Somebody who waits for the store, until it is dropped.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn for_store(partition: &'a Partition) -> Self {
+        partition.wanting.fetch_add(1, Ordering::Relaxed);
+        partition.wanted.notify_one();
+        Self(&partition.wanting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

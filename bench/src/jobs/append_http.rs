@@ -35,12 +35,19 @@ pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
         let server = Server::start(&bench.settings, &place, &[]).await?;
         let floor = Floor::start(&bench.settings).await?;
         for clients in CLIENTS {
+            let name = if clients == 1 { "one".to_owned() } else { clients.to_string() };
+            if !bench.settings.wants(&format!("append.http.{name}")) {
+                continue;
+            }
             rows.extend(one_by_one(bench, parts, &server, &floor, clients).await?);
         }
         floor.stop().await?;
         server.stop().await?;
         place.remove(&bench.settings).await?;
         for form in [Form::Avro, Form::Lines] {
+            if !bench.settings.wants(&format!("append.http.{}", form.name())) {
+                continue;
+            }
             let measured = bench.rounds(async || batches(bench, parts, form).await).await?;
             let job = match parts {
                 Parts::Embedded => format!("append.http.{}", form.name()),

@@ -43,6 +43,9 @@ async fn embedded<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let mut restate = Peer::start(&bench.settings, "restate", &[]).await?;
     let mut rows = Vec::new();
     for agents in AGENTS {
+        if !bench.settings.wants(&format!("steps.journal.{agents}")) {
+            continue;
+        }
         let (mut ours, mut floors, mut peers) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..bench.settings.rounds {
             floors.push(floor_load(bench, &floor, agents).await?);

@@ -87,7 +87,7 @@ pub(super) fn parse(
     partitions: u32,
     hold: Hold<'_>,
 ) -> Result<Parsed, Problem> {
-    let mut batch = Batch::new(author, partitions);
+    let mut batch = Batch::new(author, partitions, text.len());
     match form {
         Form::Lines => {
             for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
@@ -175,7 +175,8 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(author: &'a Author, partitions: u32) -> Self {
+    /// A batch from a body of so many bytes.
+    fn new(author: &'a Author, partitions: u32, body_bytes: usize) -> Self {
         Self {
             author,
             partitions,
@@ -183,7 +184,7 @@ impl<'a> Batch<'a> {
             places: Vec::new(),
             invented: Cell::new(false),
             bad: BadLines::default(),
-            buffer: Buffer::default(),
+            buffer: Buffer { expected: body_bytes, ..Buffer::default() },
             newest: None,
         }
     }
@@ -267,6 +268,8 @@ impl<'a> Batch<'a> {
 /// Encoded events that share one allocation.
 #[derive(Default)]
 struct Buffer {
+    /// Bytes that are probably still to come: events are about as large as the text that they come from.
+    expected: usize,
     bytes: Vec<u8>,
     ends: Vec<usize>,
     /// Partition and index of the record that each value belongs to.
@@ -276,7 +279,7 @@ struct Buffer {
 impl Buffer {
     fn encode(&mut self, event: &Event) -> Result<(), Refused> {
         if self.bytes.capacity() == 0 {
-            self.bytes.reserve(BUFFER_BYTES / 4);
+            self.bytes.reserve(self.expected.min(BUFFER_BYTES));
         }
         codec::encode_into(event, &mut self.bytes)?;
         self.ends.push(self.bytes.len());
@@ -287,6 +290,7 @@ impl Buffer {
     fn hand_out(&mut self, to: &mut BTreeMap<u32, Vec<NewRecord>>) {
         assert!(self.ends.len() == self.places.len(), "every value has its record");
         let bytes = Bytes::from(std::mem::take(&mut self.bytes));
+        self.expected = self.expected.saturating_sub(bytes.len());
         let mut start = 0;
         for (end, (partition, index)) in self.ends.drain(..).zip(self.places.drain(..)) {
             let record = to.get_mut(&partition).and_then(|records| records.get_mut(index));

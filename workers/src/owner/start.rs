@@ -164,6 +164,7 @@ where
             storing: JoinSet::new(),
             stored,
             storing_offset: None,
+            storing_since: None,
             batches: 0,
             #[cfg(feature = "mutants")]
             early: Default::default(),

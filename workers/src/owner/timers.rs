@@ -116,7 +116,9 @@ where
         let sweep = self.sweep_is_due().then_some(Duration::ZERO);
         let claim = if self.drain_until.is_some() { None } else { until(self.claim.due_at()) };
         let hold = until(self.holding.wakes_at());
-        [timer, paused, sweep, claim, hold, until(self.drain_until)].into_iter().flatten().min()
+        let store = self.store_due_in();
+        let all = [timer, paused, sweep, claim, hold, store, until(self.drain_until)];
+        all.into_iter().flatten().min()
     }
 }
 

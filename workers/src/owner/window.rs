@@ -4,7 +4,8 @@ use super::Owner;
 use crate::{Clock, Result, limits, metrics, tools::Tools};
 use spine_log::EventLog;
 use spine_store::RunStore;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 impl<L, S, T, C> Owner<L, S, T, C>
 where
@@ -21,14 +22,33 @@ where
         !self.holding.is_held() && events < share.window_events && bytes < share.window_bytes
     }
 
-    /// Hands everything that was folded to the store, if it is idle.
+    /// Hands everything that was folded to the store, if it is idle and enough has gathered.
     pub(super) fn store_some(&mut self) {
-        if !self.storing.is_empty() {
-            return;
+        if self.storing.is_empty() && self.store_due_in().is_some_and(|wait| wait.is_zero()) {
+            self.store_all();
         }
+    }
+
+    /// How long what was folded may still gather; `None` where there is nothing, or the store is busy.
+    pub(super) fn store_due_in(&self) -> Option<Duration> {
+        if !self.fold.is_behind() || !self.storing.is_empty() {
+            return None;
+        }
+        let (events, _) = self.fold.pending_size();
+        let is_wanted = self.node.hub.is_store_wanted(self.tp.partition);
+        if events >= limits::STORE_EVENTS || is_wanted || self.sweep.is_some() {
+            return Some(Duration::ZERO);
+        }
+        let since = self.storing_since.map_or(limits::STORE_EVERY, |since| since.elapsed());
+        Some(limits::STORE_EVERY.saturating_sub(since))
+    }
+
+    /// Hands everything that was folded to the store.
+    fn store_all(&mut self) {
         let Some(batch) = self.fold.take_batch(&self.cache) else {
             return;
         };
+        self.storing_since = Some(Instant::now());
         self.storing_offset = Some(batch.progress.offset);
         let kept = Arc::new(batch);
         let store = self.node.store.clone();
@@ -63,7 +83,9 @@ where
     /// Before the owner goes: what was folded is stored.
     pub(super) async fn store_rest(&mut self) -> Result<()> {
         while self.fold.is_behind() || !self.storing.is_empty() {
-            self.store_some();
+            if self.storing.is_empty() {
+                self.store_all();
+            }
             match self.storing.join_next().await {
                 Some(Ok(result)) => self.stored(result)?,
                 Some(Err(_)) | None => return Ok(()),
