@@ -17,6 +17,7 @@ mod originals;
 mod outcomes;
 mod read;
 mod start;
+mod starved;
 mod timers;
 mod window;
 
@@ -45,6 +46,7 @@ use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use spine_runs::Stamp;
 use spine_schemas::{RunKey, codec::SchemaBook};
 use spine_store::RunStore;
+use starved::Starved;
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
@@ -127,8 +129,8 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     timers: Timers,
     /// Runs to decide for: something happened to them, or their time came.
     ready: BTreeSet<RunKey>,
-    /// Runs that found no slot for a start, in the order in which they asked.
-    starved: VecDeque<RunKey>,
+    /// Runs that found no slot for a start.
+    starved: Starved,
     /// Attempts that ended since the starved were last looked at.
     freed: usize,
     /// Where the look at every open run goes on; `None` when it is done.

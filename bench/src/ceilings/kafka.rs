@@ -6,7 +6,6 @@ use rdkafka::{
     ClientConfig, ClientContext,
     admin::{AdminClient, AdminOptions},
     client::DefaultClientContext,
-    config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
     message::DeliveryResult,
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
@@ -77,7 +76,7 @@ impl Raw {
             .set("compression.type", "lz4")
             .set("linger.ms", linger_ms)
             .set("queue.buffering.max.messages", QUEUE_RECORDS)
-            .set_log_level(RDKafkaLogLevel::Error)
+            .set("log_level", "3")
             .create_with_context(count)
             .map_err(of_kafka)?;
         Ok(Self { producer, delivered, failed, topic: topic.to_owned() })
@@ -161,7 +160,7 @@ impl Drop for Raw {
 pub async fn delete_topics(url: &str, prefix: &str) -> Result<()> {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", hosts(url))
-        .set_log_level(RDKafkaLogLevel::Error)
+        .set("log_level", "3")
         .create()
         .map_err(of_kafka)?;
     let listed = admin.inner().fetch_metadata(None, ANSWER).map_err(of_kafka)?;

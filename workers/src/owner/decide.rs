@@ -29,10 +29,22 @@ where
             return self.outcomes_only();
         };
         let mut ready: Vec<RunKey> = std::mem::take(&mut self.ready).into_iter().collect();
-        self.wake_starved(&mut ready);
-        if ready.is_empty() {
-            return Ok(());
+        // Everybody who waits is asked at most once.
+        for _ in 0..=self.starved.len() {
+            ready.extend(self.wake_starved());
+            if ready.is_empty() {
+                break;
+            }
+            self.decide_for(std::mem::take(&mut ready), held).await?;
+            // Where nothing runs, no end of an attempt will wake those who still wait.
+            if self.open_starts() > 0 || self.drain_until.is_some() {
+                break;
+            }
         }
+        Ok(())
+    }
+
+    async fn decide_for(&mut self, ready: Vec<RunKey>, held: Held) -> Result<()> {
         self.load(ready.iter()).await?;
         let mut slots = self.slots();
         let mut outbox = Outbox::default();
@@ -65,7 +77,7 @@ where
         let owner = self.owner_view(held, stamp.now);
         let batch = ahead(self.fold.state(), &run, outcomes, &owner, slots, &stamp);
         if batch.starved {
-            self.starved.push_back(key.clone());
+            self.starved.push(key);
         }
         if batch.events.is_empty() {
             self.arm(&run, held, stamp.now);
@@ -74,13 +86,16 @@ where
         self.post(outbox, key, batch)
     }
 
-    /// As many starved runs as slots became free, those first that asked first. A run may be
-    /// listed twice; deciding for it again does no harm.
-    fn wake_starved(&mut self, ready: &mut Vec<RunKey>) {
-        let open = self.attempts.len() + self.appends.starts();
-        let idle = if open == 0 { self.node.config.attempts } else { 0 };
-        let count = std::mem::take(&mut self.freed).max(idle).min(self.starved.len());
-        ready.extend(self.starved.drain(..count));
+    /// As many starved runs as slots became free, those first that asked first.
+    fn wake_starved(&mut self) -> Vec<RunKey> {
+        let idle = if self.open_starts() == 0 { self.node.config.attempts } else { 0 };
+        let count = std::mem::take(&mut self.freed).max(idle);
+        self.starved.take(count)
+    }
+
+    /// Attempts that run, or whose start is on its way.
+    pub(super) fn open_starts(&self) -> usize {
+        self.attempts.len() + self.appends.starts()
     }
 
     pub(super) fn owner_view(&self, held: Held, now: Micros) -> spine_runs::Owner<'_> {
@@ -105,9 +120,10 @@ where
 
     fn slots(&self) -> Slots {
         let config = &self.node.config;
-        let open = self.attempts.len() + self.appends.starts();
-        let free =
-            if self.drain_until.is_some() { 0 } else { config.attempts.saturating_sub(open) };
+        let free = match self.drain_until {
+            Some(_) => 0,
+            None => config.attempts.saturating_sub(self.open_starts()),
+        };
         let tools = self.attempts.tools().clone();
         Slots::new(free, config.attempts_per_run, config.attempts_per_tool, tools)
     }

@@ -37,7 +37,10 @@ where
         for run in self.cache.runs() {
             let key = &run.key;
             let under_way = self.appends.is_latched(key) || self.ready.contains(key);
-            if under_way || self.attempts.has_outcomes(key) || self.starved.contains(key) {
+            // Who waits for a slot is woken by the end of an attempt, if there is one that may end.
+            let will_end = self.open_starts() > 0 || self.appends.is_paused();
+            let waits = self.starved.contains(key) && will_end;
+            if under_way || self.attempts.has_outcomes(key) || waits {
                 continue;
             }
             let decided = decide(run, &view, &mut Slots::unlimited());

@@ -156,7 +156,7 @@ where
             appends: Appends::default(),
             timers: Timers::default(),
             ready: BTreeSet::new(),
-            starved: std::collections::VecDeque::new(),
+            starved: super::Starved::default(),
             freed: 0,
             sweep: None,
             calls: JoinSet::new(),

@@ -1,0 +1,54 @@
+//! Runs that found no slot for a start. Each is listed once: a run that asked often must not hide the others.
+
+use spine_schemas::RunKey;
+use std::collections::{BTreeSet, VecDeque};
+
+/// In the order in which they asked first.
+#[derive(Debug, Default)]
+pub(super) struct Starved {
+    queue: VecDeque<RunKey>,
+    listed: BTreeSet<RunKey>,
+}
+
+impl Starved {
+    pub(super) fn push(&mut self, key: &RunKey) {
+        if self.listed.insert(key.clone()) {
+            self.queue.push_back(key.clone());
+        }
+    }
+
+    /// The first so many.
+    pub(super) fn take(&mut self, count: usize) -> Vec<RunKey> {
+        let count = count.min(self.queue.len());
+        let taken: Vec<RunKey> = self.queue.drain(..count).collect();
+        taken.iter().for_each(|key| _ = self.listed.remove(key));
+        taken
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    #[cfg(feature = "mutants")]
+    pub(super) fn contains(&self, key: &RunKey) -> bool {
+        self.listed.contains(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_often_is_listed_once_and_may_ask_again() {
+        let [one, two] = ["one", "two"].map(|id| RunKey::new("default", id));
+        let mut starved = Starved::default();
+        for key in [&one, &one, &two, &one] {
+            starved.push(key);
+        }
+        assert_eq!(starved.take(1), [one.clone()]);
+        starved.push(&one);
+        assert_eq!(starved.take(9), [two, one]);
+        assert_eq!(starved.len(), 0);
+    }
+}
