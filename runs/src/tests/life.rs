@@ -206,7 +206,7 @@ fn outcomes_must_name_an_attempt_that_was_started_and_its_lease() {
         (completed("b", 1, lease), Reason::StepAbsent),
         (failed("a", 2, lease, ErrorClass::Timeout), Reason::WrongAttempt),
         (failed("a", 1, 0, ErrorClass::Timeout), Reason::WrongLease),
-        (released("a", 9, lease, None), Reason::WrongAttempt),
+        (released("a", 9, lease, Some(ErrorClass::Transient)), Reason::WrongAttempt),
     ] {
         assert_eq!(given.append(body.clone()), Verdict::Illegal(reason), "{}", kind_of(&body));
     }

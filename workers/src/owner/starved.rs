@@ -46,7 +46,7 @@ mod tests {
         for key in [&one, &one, &two, &one] {
             starved.push(key);
         }
-        assert_eq!(starved.take(1), [one.clone()]);
+        assert_eq!(starved.take(1), std::slice::from_ref(&one));
         starved.push(&one);
         assert_eq!(starved.take(9), [two, one]);
         assert_eq!(starved.len(), 0);
