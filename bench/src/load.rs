@@ -59,16 +59,18 @@ pub(crate) async fn run<A: Agent>(
     let mut loops = JoinSet::new();
     for mut agent in agents {
         loops.spawn(async move {
-            let mut times = Recorder::new();
+            let (mut times, mut late) = (Recorder::new(), Recorder::new());
             loop {
                 let began = Instant::now();
                 if began >= end {
-                    return Ok::<_, Error>(times);
+                    return Ok::<_, Error>((times, late));
                 }
                 agent.turn().await?;
                 let ended = Instant::now();
                 if (begin..end).contains(&ended) {
                     times.note(ended - began);
+                } else if ended >= end {
+                    late.note(ended - began);
                 }
             }
         });
@@ -77,9 +79,16 @@ pub(crate) async fn run<A: Agent>(
     let watch = Watch::begin(processes);
     sleep_until(end).await;
     let usage = watch.end();
-    let mut times = Recorder::new();
+    let (mut times, mut late) = (Recorder::new(), Recorder::new());
     while let Some(ended) = loops.join_next().await {
-        times.add(&ended.map_err(|error| Error::Server(error.to_string()))??);
+        let (of_agent, late_of_agent) =
+            ended.map_err(|error| Error::Server(error.to_string()))??;
+        times.add(&of_agent);
+        late.add(&late_of_agent);
     }
-    Ok(Load { times, seconds: shape.measured.as_secs_f64(), usage })
+    if times.count() > 0 {
+        return Ok(Load { times, seconds: shape.measured.as_secs_f64(), usage });
+    }
+    // Each operation took longer than was measured: what ended afterwards is the measurement.
+    Ok(Load { times: late, seconds: begin.elapsed().as_secs_f64(), usage })
 }

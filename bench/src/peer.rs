@@ -20,6 +20,8 @@ use tokio::{
 const READY: Duration = Duration::from_secs(600);
 /// How long it may take for an answer.
 const ANSWER: Duration = Duration::from_secs(300);
+/// The exit code of a peer that says on standard error what this machine lacks.
+const MISSING: i32 = 3;
 /// How long it may take to stop.
 const STOPPED: Duration = Duration::from_secs(60);
 
@@ -57,7 +59,7 @@ struct Answer {
 }
 
 impl Peer {
-    /// Starts a peer; `None` where none are wanted.
+    /// Starts a peer; `None` where none are wanted, or this machine lacks what it needs: it has said what.
     pub(crate) async fn start(
         settings: &Settings,
         name: &str,
@@ -75,9 +77,18 @@ impl Peer {
             return Err(Error::Peer(format!("{name} cannot be spoken to")));
         };
         let mut answers = BufReader::new(out).lines();
-        let Ready { version, durability } = heard(name, &mut answers, READY).await?;
+        let ready = heard(name, &mut answers, READY).await;
+        if ready.is_err() && is_missing(&mut process).await {
+            return Ok(None);
+        }
+        let Ready { version, durability } = ready?;
         let name = name.to_owned();
         Ok(Some(Self { name, durability, version, process, commands, answers }))
+    }
+
+    /// Its folder's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Gives the peer a command and waits for what it measured.
@@ -111,6 +122,12 @@ impl Peer {
             Err(_) => Err(Error::Peer(format!("{name} did not stop"))),
         }
     }
+}
+
+/// Whether a peer ended because something that it needs is not on this machine.
+async fn is_missing(process: &mut Child) -> bool {
+    let ended = timeout(STOPPED, process.wait()).await;
+    ended.is_ok_and(|ended| ended.is_ok_and(|status| status.code() == Some(MISSING)))
 }
 
 /// The units that peers measure in.

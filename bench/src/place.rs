@@ -109,6 +109,11 @@ impl Place {
         }
     }
 
+    /// A keyspace that is removed with the store's.
+    pub(crate) fn beside_keyspace(&self, name: &str) -> String {
+        format!("{}_{name}", self.keyspace())
+    }
+
     /// How a log of this place is made.
     pub(crate) fn partitions(&self) -> u32 {
         self.partitions

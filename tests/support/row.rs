@@ -6,7 +6,7 @@ use std::{process::Command, time::Instant};
 
 /// Whether the long form is asked for.
 pub fn is_soak() -> bool {
-    std::env::var_os("SPINE_SOAK").is_some()
+    std::env::var_os("SPINE_SOAK").is_some_and(|value| !value.is_empty())
 }
 
 /// A size: short in CI, long in a soak.

@@ -10,7 +10,7 @@ use crate::{
     floor::Floor,
     journal::{Journal, OUTPUT_BYTES},
     load::{self, Agent, Connection, Load, Request},
-    measure::Measure,
+    measure::{Measure, round},
     peer::Peer,
     place::{Opener, Place},
     row::Row,
@@ -18,10 +18,15 @@ use crate::{
     settings::Parts,
 };
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const JSON: &str = "application/json";
 /// Steps of a run.
 const STEPS: u64 = 10;
+/// Whose durable steps are measured beside ours.
+const PEERS: [&str; 2] = ["restate", "dbos"];
+/// Peers are measured no shorter: some of their runs must end.
+const PEERS_LEAST: Duration = Duration::from_secs(3);
 /// Agents at once.
 const AGENTS: [usize; 4] = [1, 16, 64, 256];
 
@@ -40,24 +45,29 @@ async fn embedded<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let place = Place::make(&bench.settings, Parts::Embedded).await?;
     let server = Server::start(&bench.settings, &place, &[]).await?;
     let floor = Floor::start(&bench.settings).await?;
-    let mut restate = Peer::start(&bench.settings, "restate", &[]).await?;
+    let mut peers = Vec::new();
+    for name in PEERS {
+        peers.extend(Peer::start(&bench.settings, name, &[]).await?);
+    }
+    let names: Vec<String> = peers.iter().map(|peer| peer.name().to_owned()).collect();
     let mut rows = Vec::new();
     for agents in AGENTS {
         if !bench.settings.wants(&format!("steps.journal.{agents}")) {
             continue;
         }
-        let (mut ours, mut floors, mut peers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ours, mut floors) = (Vec::new(), Vec::new());
+        let mut theirs = vec![Vec::new(); peers.len()];
         for round in 0..bench.settings.rounds {
             floors.push(floor_load(bench, &floor, agents).await?);
             ours.push(journal_load(bench, &server, agents, round).await?);
-            if let Some(restate) = &mut restate {
-                peers.push(restate.ask(&command(bench, agents)).await?);
+            for (peer, theirs) in peers.iter_mut().zip(&mut theirs) {
+                theirs.push(peer.ask(&command(bench, agents)).await?);
             }
         }
-        rows.extend(rows_of(agents, &ours, &floors, peers));
+        rows.extend(rows_of(agents, &ours, &floors, names.iter().zip(theirs)));
     }
-    if let Some(restate) = restate {
-        restate.stop().await?;
+    for peer in peers {
+        peer.stop().await?;
     }
     floor.stop().await?;
     server.stop().await?;
@@ -68,12 +78,17 @@ async fn embedded<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
 fn command<O: Opener>(bench: &Bench<O>, agents: usize) -> Value {
     json!({
         "agents": agents, "steps": STEPS, "bytes": OUTPUT_BYTES,
-        "seconds": bench.settings.measured().as_secs_f64(),
+        "seconds": bench.settings.measured().max(PEERS_LEAST).as_secs_f64(),
         "warmup_seconds": bench.settings.warm_up().as_secs_f64(),
     })
 }
 
-fn rows_of(agents: usize, ours: &[Load], floors: &[Load], peers: Vec<Measure>) -> Vec<Row> {
+fn rows_of<'a>(
+    agents: usize,
+    ours: &[Load],
+    floors: &[Load],
+    peers: impl Iterator<Item = (&'a String, Vec<Measure>)>,
+) -> Vec<Row> {
     let job = format!("steps.journal.{agents}");
     let head = || Head {
         of: "journal step",
@@ -108,16 +123,13 @@ fn rows_of(agents: usize, ours: &[Load], floors: &[Load], peers: Vec<Measure>) -
     let measured: Vec<Measure> = ours.iter().map(of_run).collect();
     let against = floors.iter().map(of_floor).collect();
     let mut rows = vec![Row::of(job.clone(), Parts::Embedded, measured.clone(), against)];
-    if !peers.is_empty() {
-        let peers = peers.into_iter().map(|peer| match agents {
-            1 => Measure {
-                value: crate::measure::round(1e3 / peer.value),
-                unit: "ms a step",
-                ..peer
-            },
+    for (name, theirs) in peers {
+        let theirs = theirs.into_iter().map(|peer| match agents {
+            1 => Measure { value: round(1e3 / peer.value), unit: "ms a step", ..peer },
             _ => peer,
         });
-        rows.push(Row::of(format!("{job}.restate"), Parts::Embedded, measured, peers.collect()));
+        let job = format!("{job}.{name}");
+        rows.push(Row::of(job, Parts::Embedded, measured.clone(), theirs.collect()));
     }
     rows
 }
@@ -200,6 +212,6 @@ async fn one_append<O: Opener>(bench: &Bench<O>) -> Result<Measure> {
         durability: durable::KAFKA,
         parameters: parameters([("linger_ms", json!(0)), ("bytes", json!(OUTPUT_BYTES))]),
     };
-    let mean = took.iter().sum::<std::time::Duration>().as_secs_f64() * 1e3 / took.len() as f64;
+    let mean = took.iter().sum::<Duration>().as_secs_f64() * 1e3 / took.len() as f64;
     Ok(Measure { times, ..head.value(mean, "ms", took.len() as u64, None) })
 }

@@ -3,11 +3,12 @@
 
 use crate::{
     bench::{Bench, Head, durable, parameters, watched},
-    ceilings,
+    ceilings::{self, kafka::hosts},
     cpu::{Watch, Watched},
     error::{Error, Result},
     filled::{self, Order},
     measure::Measure,
+    peer::Peer,
     place::{Opener, Place},
     row::Row,
     server::Server,
@@ -60,21 +61,52 @@ async fn on_sqlite<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
 
 async fn on_cql<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let total = bench.settings.of_size(800, 300_000);
-    let (mut live, mut replays, mut inserts) = (Vec::new(), Vec::new(), Vec::new());
-    let mut interleaved = Vec::new();
     let order = bench.settings.of_size(Order::Interleaved(50), INTERLEAVED);
+    let mut sink = start_sink(bench).await?;
+    let (mut live, mut replays, mut inserts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut interleaved, mut plain) = (Vec::new(), Vec::new());
     for _ in 0..bench.settings.rounds {
         inserts.push(raw_inserts(bench).await?);
-        let (followed, replayed) = both(bench, Parts::Cluster, total, Order::Whole).await?;
-        live.push(followed);
-        replays.push(replayed);
+        let place = filled::place(bench, Parts::Cluster, total, Order::Whole).await?;
+        if let Some(sink) = &mut sink {
+            plain.push(plain_rows(sink, &place, total).await?);
+        }
+        live.push(follow(bench, &place, total, Order::Whole).await?);
+        replays.push(replay(bench, &place, total, Order::Whole).await?);
+        place.remove(&bench.settings).await?;
         interleaved.push(both(bench, Parts::Cluster, total, order).await?.0);
     }
-    Ok(vec![
-        Row::of("store.cql.whole", Parts::Cluster, live.clone(), inserts.clone()),
-        Row::of("store.cql.interleaved", Parts::Cluster, interleaved, inserts),
-        Row::of("replay.cql", Parts::Cluster, replays, live),
-    ])
+    if let Some(sink) = sink {
+        sink.stop().await?;
+    }
+    let row = |job: &str, ours: &[Measure], against: Vec<Measure>| {
+        Row::of(job, Parts::Cluster, ours.to_vec(), against)
+    };
+    let mut rows = vec![
+        row("store.cql.whole", &live, inserts.clone()),
+        row("store.cql.interleaved", &interleaved, inserts),
+        row("replay.cql", &replays, live.clone()),
+    ];
+    if !plain.is_empty() {
+        rows.push(row("store.cql.java", &live, plain));
+    }
+    Ok(rows)
+}
+
+/// The hand-written sink, if peers are wanted.
+async fn start_sink<O: Opener>(bench: &Bench<O>) -> Result<Option<Peer>> {
+    let Some(cluster) = &bench.settings.cluster else { return Ok(None) };
+    let (kafka, cql) = (hosts(&cluster.log), hosts(&cluster.store));
+    Peer::start(&bench.settings, "java-sink", &["--kafka", kafka, "--cql", cql]).await
+}
+
+/// The sink writes the same log, one plain row an event. Once unmeasured, since its JVM starts cold.
+async fn plain_rows(sink: &mut Peer, place: &Place, total: u64) -> Result<Measure> {
+    let command = json!({
+        "topic": place.steps_topic(), "keyspace": place.beside_keyspace("plain"), "events": total,
+    });
+    sink.ask(&command).await?;
+    sink.ask(&command).await
 }
 
 /// A server follows a full log; then, without the server, the same log is replayed.
