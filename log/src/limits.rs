@@ -58,6 +58,9 @@ pub const KAFKA_OUTLIVE: Duration = Duration::from_secs(3);
 pub const KAFKA_IDENTITY_WAIT: Duration = Duration::from_secs(10);
 /// How long closing waits for appends in flight and for leaving the group.
 pub const KAFKA_CLOSE: Duration = Duration::from_secs(35);
+/// A producer from which every append came back unanswered for so long is replaced: a client can lose its
+/// broker for good, and only says that time is over.
+pub const KAFKA_DEAF: Duration = Duration::from_secs(60);
 /// Records that one reader holds before its partition is put aside until they are taken.
 pub const KAFKA_READER_RECORDS: usize = 16 * 1024;
 /// Bytes that one reader holds before its partition is put aside until they are taken.

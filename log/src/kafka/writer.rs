@@ -111,6 +111,10 @@ pub(crate) struct Writer {
     lanes: Mutex<BTreeMap<TopicPartition, Arc<Mutex<()>>>>,
     credits: Arc<Semaphore>,
     waiting_bytes: AtomicUsize,
+    /// Since when no append was answered, if the newest was not.
+    unanswered: Mutex<Option<Instant>>,
+    /// How long that may go on.
+    patience: Duration,
     is_closed: Arc<AtomicBool>,
 }
 
@@ -122,6 +126,8 @@ impl Writer {
             lanes: Mutex::default(),
             credits: Arc::new(Semaphore::new(KAFKA_CREDIT_BYTES)),
             waiting_bytes: AtomicUsize::new(0),
+            unanswered: Mutex::default(),
+            patience: limits::KAFKA_DEAF,
             is_closed: Arc::default(),
         })
     }
@@ -140,7 +146,27 @@ impl Writer {
             Ok(_) => metrics::observe_append(to, batch.len(), content, begun.elapsed()),
             Err(error) => metrics::observe_refused_total(to, error),
         }
+        self.note_answer(begun, &outcome);
         outcome
+    }
+
+    fn note_answer(&self, begun: Instant, outcome: &Result<Appended>) {
+        let mut unanswered = lock(&self.unanswered);
+        match outcome {
+            Err(Error::Unavailable(_)) => _ = unanswered.get_or_insert(begun),
+            Err(Error::Busy) => {}
+            Ok(_) | Err(_) => *unanswered = None,
+        }
+    }
+
+    /// Why the present producer is of no more use, if that is so.
+    fn fault_of(&self, producer: &ThreadedProducer<Reports>) -> Option<String> {
+        if let Some((code, reason)) = producer.client().fatal_error() {
+            return Some(format!("it failed for good: {code}: {reason}"));
+        }
+        let since = (*lock(&self.unanswered))?;
+        let deaf = since.elapsed() >= self.patience;
+        deaf.then(|| format!("no append was answered for {:?}", since.elapsed()))
     }
 
     async fn send(
@@ -198,7 +224,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The present producer. While one that failed for good is being replaced, nothing is taken.
+    /// The present producer. While one that is of no more use is being replaced, nothing is taken.
     fn session(&self) -> Result<Arc<Session>> {
         if self.is_closed.load(Ordering::Acquire) {
             return Err(closed());
@@ -206,10 +232,11 @@ impl Writer {
         let mut slot = lock(&self.session);
         let present = slot.as_ref().ok_or(Error::Busy)?;
         let Some(producer) = &present.producer else { return Err(closed()) };
-        let Some((code, reason)) = producer.client().fatal_error() else {
+        let Some(fault) = self.fault_of(producer) else {
             return Ok(Arc::clone(present));
         };
-        tracing::error!(%code, reason, "the Kafka producer failed for good and is replaced");
+        tracing::error!(fault, "the Kafka producer is replaced");
+        *lock(&self.unanswered) = None;
         metrics::observe_producers_replaced_total();
         if let Some(failed) = slot.take() {
             self.replace(failed);
@@ -367,6 +394,39 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert!(failures.contains(&Error::Busy), "it failed: {failures:?}");
+    }
+
+    /// A client that has lost its broker for good does not say so: its appends time out, one after another.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_producer_that_is_never_answered_is_replaced() {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic("t", 1, 1).unwrap();
+        let mut writer = Writer::new(&Options::new(mock.bootstrap_servers())).unwrap();
+        writer.patience = Duration::from_millis(300);
+        let record = NewRecord { key: None, headers: Vec::new(), value: Some("x".into()) };
+        let to = TopicPartition::new("t", 0);
+        let first = Arc::as_ptr(&writer.session().unwrap());
+        let unanswered = Err(Error::Unavailable("time is over".into()));
+        writer.note_answer(Instant::now(), &unanswered);
+        assert!(writer.session().is_ok(), "one may come late");
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        writer.note_answer(Instant::now(), &unanswered);
+        let refused = writer.append(&to, vec![record.clone()], Urgency::Normal).await;
+        assert_eq!(refused, Err(Error::Busy), "nothing is taken meanwhile");
+        let appended = loop {
+            match writer.append(&to, vec![record.clone()], Urgency::Normal).await {
+                Err(Error::Busy) => tokio::time::sleep(Duration::from_millis(10)).await,
+                answered => break answered,
+            }
+        };
+        assert!(appended.is_ok(), "{appended:?}");
+        assert_ne!(Arc::as_ptr(&writer.session().unwrap()), first);
+        // An answer ends the counting.
+        let second = Arc::as_ptr(&writer.session().unwrap());
+        writer.note_answer(Instant::now(), &unanswered);
+        writer.append(&to, vec![record], Urgency::Normal).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(Arc::as_ptr(&writer.session().unwrap()), second);
     }
 
     /// The broker says no to a second try as well, of which the first was appended and not heard of.
