@@ -97,31 +97,24 @@ impl Job {
     }
 }
 
-/// Runs a job; `found` is told each row as soon as it is there.
+/// Runs a job and gives its rows.
 ///
 /// # Errors
 /// When something did not do its work. Slow is not an error.
-pub async fn run<O: Opener>(
-    settings: &Settings,
-    opener: &O,
-    job: Job,
-    mut found: impl FnMut(Row),
-) -> Result<()> {
+pub async fn run<O: Opener>(settings: &Settings, opener: &O, job: Job) -> Result<Vec<Row>> {
     let bench = Bench { settings: settings.clone(), opener: opener.clone() };
-    let rows = match job {
-        Job::Append => append_log::rows(&bench).await?,
-        Job::Http => append_http::rows(&bench).await?,
-        Job::Fold => fold::rows(&bench).await?,
-        Job::Store => store::rows(&bench).await?,
-        Job::Lag => lag::rows(&bench).await?,
-        Job::Steps => steps::rows(&bench).await?,
-        Job::Plan => plan::rows(&bench).await?,
-        Job::Poison => healthy::poison(&bench).await?,
-        Job::Redrive => healthy::redrive(&bench).await?,
-        Job::Recovery => recovery::rows(&bench).await?,
-        Job::Idle => idle::rows(&bench).await?,
-        Job::Scale => scale::rows(&bench).await?,
-    };
-    rows.into_iter().for_each(&mut found);
-    Ok(())
+    match job {
+        Job::Append => append_log::rows(&bench).await,
+        Job::Http => append_http::rows(&bench).await,
+        Job::Fold => fold::rows(&bench).await,
+        Job::Store => store::rows(&bench).await,
+        Job::Lag => lag::rows(&bench).await,
+        Job::Steps => steps::rows(&bench).await,
+        Job::Plan => plan::rows(&bench).await,
+        Job::Poison => healthy::poison(&bench).await,
+        Job::Redrive => healthy::redrive(&bench).await,
+        Job::Recovery => recovery::rows(&bench).await,
+        Job::Idle => idle::rows(&bench).await,
+        Job::Scale => scale::rows(&bench).await,
+    }
 }

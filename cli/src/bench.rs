@@ -5,7 +5,7 @@ use crate::{
     exit::{Exit, Failure},
     output,
 };
-use spine_bench::{Cluster, Error, Opener, Row, Settings, Size, jobs, jobs::Job};
+use spine_bench::{Cluster, Error, Opener, Settings, Size, jobs, jobs::Job};
 use spine_schemas::codec::SchemaBook;
 use std::{path::PathBuf, sync::Arc};
 
@@ -64,7 +64,7 @@ fn job(name: &str) -> Result<Job, String> {
     })
 }
 
-/// Measures, and prints each row as it is found and a table at the end.
+/// Measures, and prints the rows of each job when it is done, and a table at the end.
 ///
 /// # Errors
 /// When something could not be measured. Slow is not an error.
@@ -72,19 +72,14 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     let settings = args.settings()?;
     let all = Job::ALL.to_vec();
     let jobs = if args.jobs.is_empty() { &all } else { &args.jobs };
-    let (mut rows, mut unheard) = (Vec::new(), None);
+    let mut rows = Vec::new();
     for job in jobs {
-        let found = |row: Row| {
-            let text = match args.json {
+        for row in jobs::run(&settings, &Adapters, *job).await.map_err(failure)? {
+            output::print(&match args.json {
                 true => serde_json::to_string(&row).map(|line| line + "\n").unwrap_or_default(),
                 false => spine_bench::block(&row),
-            };
-            unheard = unheard.take().or(output::print(&text).err());
+            })?;
             rows.push(row);
-        };
-        jobs::run(&settings, &Adapters, *job, found).await.map_err(failure)?;
-        if let Some(failure) = unheard.take() {
-            return Err(failure);
         }
     }
     match args.json {
