@@ -3,6 +3,7 @@
 mod append_http;
 mod append_log;
 mod fold;
+mod growth;
 mod healthy;
 mod idle;
 mod lag;
@@ -92,7 +93,7 @@ impl Job {
             Self::Redrive => "healthy runs while dead letters are put back to work",
             Self::Recovery => "from kill -9 to the first step, with a million runs stored",
             Self::Idle => "processor time of a server without work",
-            Self::Scale => "long runs, many runs, large payloads",
+            Self::Scale => "long runs, large payloads; more runs, partitions and tenants",
         }
     }
 }

@@ -18,6 +18,7 @@ const OUTPUTS: u64 = 10;
 /// the beginning of the next are one request.
 pub(crate) struct Journal {
     connection: Connection,
+    tenant: String,
     mark: String,
     steps: u64,
     run: u64,
@@ -48,15 +49,21 @@ impl Journal {
     pub(crate) fn new(connection: Connection, mark: String, steps: u64) -> Self {
         let request = Request::post(connection.port, "/", JSON, b"");
         let outputs = (0..OUTPUTS).map(|seed| events::text(seed, OUTPUT_BYTES)).collect();
-        Self { connection, mark, steps, run: 0, request, body: String::new(), outputs }
+        let (tenant, body) = (events::TENANT.to_owned(), String::new());
+        Self { connection, tenant, mark, steps, run: 0, request, body, outputs }
+    }
+
+    /// The same agent in another tenant.
+    pub(crate) fn of_tenant(self, tenant: String) -> Self {
+        Self { tenant, ..self }
     }
 
     /// Takes a whole run, from its creation to its end.
     pub(crate) async fn run(&mut self) -> Result<()> {
-        let run_id = events::run_id(&self.mark, self.run);
+        let (run_id, tenant) = (events::run_id(&self.mark, self.run), &self.tenant);
         self.run += 1;
         let create = format!(
-            r#"{{"run_id":"{run_id}","workflow":"bench","driver":"journal","input":{{"n":{}}}}}"#,
+            r#"{{"tenant":"{tenant}","run_id":"{run_id}","workflow":"bench","driver":"journal","input":{{"n":{}}}}}"#,
             self.run
         );
         self.request.set(self.connection.port, "/v1/runs", JSON, create.as_bytes());
@@ -65,11 +72,11 @@ impl Journal {
         let (mut op_id, mut lease) = (0, None);
         for step in 0..=self.steps {
             self.body.clear();
-            self.body.push_str(r#"{"session":"S1","ops":["#);
+            // Writing into memory cannot fail.
+            let _ = write!(self.body, r#"{{"tenant":"{tenant}","session":"S1","ops":["#);
             if let Some((attempt, lease)) = lease.take() {
                 op_id += 1;
                 let output = &self.outputs[(step as usize - 1) % self.outputs.len()];
-                // Writing into memory cannot fail.
                 let _ = write!(
                     self.body,
                     r#"{{"op":"complete","op_id":{op_id},"step":{{"name":"s{}"}},"attempt":{attempt},"lease":"{lease}","output":{output}}},"#,

@@ -96,7 +96,7 @@ pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
     let failing = failing_step(run, owner.now);
     let may_start = failing.is_none() && run.driver() == Driver::Plan;
     let mut open = running_steps(run);
-    for step in run.steps.values() {
+    for step in run.steps.unsettled() {
         if decided.bytes >= BATCH_BYTES {
             decided.more = true;
             break;
@@ -130,7 +130,7 @@ impl Decided {
 }
 
 fn running_steps(run: &RunState) -> usize {
-    run.steps.values().filter(|step| step.status == StepStatus::Running).count()
+    run.steps.count(StepStatus::Running) as usize
 }
 
 /// The decision that a step's own state asks for, if any.
@@ -254,7 +254,7 @@ fn fails_run(policy: OnExhausted, error: &StepError) -> bool {
 
 /// The step with which the run is bound to fail, if there is one, and why.
 fn failing_step(run: &RunState, now: Micros) -> Option<(StepKey, StepError)> {
-    run.steps.values().find_map(|step| {
+    run.steps.unsettled().find_map(|step| {
         let error = if step.status == StepStatus::Failed && step.given_up {
             step.error.clone()
         } else {

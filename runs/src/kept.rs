@@ -1,25 +1,14 @@
 //! How many bytes of payloads a run's state keeps. A run is loaded and held as a whole, so that the
 //! number of its steps alone is no bound.
-//!
-//! The sum is not stored: it follows from the steps, and runs of few steps need not even be asked.
 
-use crate::{RunState, StepState, limits::RUN_BYTES};
+use crate::{RunState, limits::RUN_BYTES};
 use bytes::Bytes;
-use spine_schemas::{Output, Payload, StepSpec, limits::PAYLOAD_BYTES};
+use spine_schemas::{Output, Payload, StepSpec};
 use std::sync::Arc;
 
 /// Whether the state has room for a payload of so many bytes more.
 pub(crate) fn has_room(run: &RunState, more_bytes: usize) -> bool {
-    let most = run.steps.len() * 2 * PAYLOAD_BYTES;
-    most + more_bytes <= RUN_BYTES || step_bytes(run) + more_bytes <= RUN_BYTES
-}
-
-fn step_bytes(run: &RunState) -> usize {
-    let bytes = |step: &Arc<StepState>| {
-        let output = step.output.as_ref().map_or(0, |output| output.payload.data.len());
-        step.spec.input.data.len() + output
-    };
-    run.steps.values().map(bytes).sum()
+    run.steps.payload_bytes() + more_bytes <= RUN_BYTES
 }
 
 /// An output as the state keeps it. An outcome is never refused: without room its digest and size

@@ -14,6 +14,7 @@ mod kept;
 pub mod limits;
 pub mod retry;
 mod state;
+mod steps;
 mod unresolved;
 mod waits;
 mod wake;
@@ -29,6 +30,7 @@ pub use state::{
     OpAnswer, PartitionState, RunState, RunStatus, Session, StepState, StepStatus, Totals, Wait,
     WaitKind,
 };
+pub use steps::{StepMut, Steps};
 pub use waits::StepCounts;
 pub use wake::wake_at;
 pub use why::{Why, why};

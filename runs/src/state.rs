@@ -5,7 +5,7 @@
 
 mod claim_form;
 
-use crate::Answer;
+use crate::{Answer, Steps};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spine_schemas::{
@@ -79,7 +79,7 @@ pub struct RunState {
     /// The step that it failed with.
     pub failed_step: Option<StepKey>,
     /// Its steps. A plan step is here from its scheduling on.
-    pub steps: BTreeMap<StepKey, Arc<StepState>>,
+    pub steps: Steps,
     /// Recent batches, newest last, at most [`spine_schemas::limits::RUN_BATCHES`].
     pub batches: VecDeque<BatchProgress>,
     /// Sessions of a journal run, at most [`spine_schemas::limits::RUN_SESSIONS`].
@@ -407,6 +407,9 @@ impl StepState {
 }
 
 impl StepStatus {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::Cancelled as usize + 1;
+
     /// Whether the step cannot move any more.
     pub fn is_terminal(self) -> bool {
         match self {

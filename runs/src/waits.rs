@@ -26,7 +26,7 @@ impl RunState {
     }
 
     fn needs_a_person(&self) -> bool {
-        let mut waits = self.steps.values().filter_map(|step| self.step_wait(step)).peekable();
+        let mut waits = self.steps.unsettled().filter_map(|step| self.step_wait(step)).peekable();
         waits.peek().is_some()
             && waits.all(|wait| match wait.wait_for {
                 WaitKind::Resolution | WaitKind::DeadLetter => true,
@@ -46,7 +46,7 @@ impl RunState {
             return Vec::new();
         }
         let waits: Vec<Wait> =
-            self.steps.values().filter_map(|step| self.step_wait(step)).collect();
+            self.steps.unsettled().filter_map(|step| self.step_wait(step)).collect();
         if waits.is_empty() {
             return vec![Wait { wait_for: self.idle_wait(), step: None, until: None }];
         }
@@ -87,29 +87,19 @@ impl RunState {
         if !self.is_open() || self.driver() == Driver::Record {
             return None;
         }
-        self.steps.values().filter_map(|step| step.next_due()).min()
+        self.steps.unsettled().filter_map(|step| step.next_due()).min()
     }
 
     /// Steps by what became of them.
     pub fn step_counts(&self) -> StepCounts {
         let planned = self.created.plan.as_ref().map_or(0, |plan| plan.steps.len());
         let total = u32::try_from(planned.max(self.steps.len())).unwrap_or(u32::MAX);
-        let mut counts = StepCounts { total, ..StepCounts::default() };
-        for step in self.steps.values() {
-            match step.status {
-                StepStatus::Completed => counts.completed += 1,
-                StepStatus::Failed => counts.failed += 1,
-                StepStatus::DeadLettered => counts.dead_lettered += 1,
-                StepStatus::Scheduled
-                | StepStatus::Running
-                | StepStatus::RetryWaiting
-                | StepStatus::Deferred
-                | StepStatus::Unknown
-                | StepStatus::Skipped
-                | StepStatus::Cancelled => {}
-            }
+        StepCounts {
+            total,
+            completed: self.steps.count(StepStatus::Completed),
+            failed: self.steps.count(StepStatus::Failed),
+            dead_lettered: self.steps.count(StepStatus::DeadLettered),
         }
-        counts
     }
 }
 

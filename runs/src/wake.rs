@@ -11,7 +11,7 @@ pub fn wake_at(run: &RunState, owner: &Owner<'_>) -> Option<Micros> {
     if !run.is_open() || run.driver() == Driver::Record {
         return None;
     }
-    run.steps.values().filter_map(|step| step_wakes_at(step, owner)).min()
+    run.steps.unsettled().filter_map(|step| step_wakes_at(step, owner)).min()
 }
 
 fn step_wakes_at(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {

@@ -20,12 +20,12 @@ pub struct Why {
 pub fn why(run: &RunState) -> Why {
     if let Some(sentence) = ended(run) {
         // A letter outlives its run: an operator may still close it.
-        let open_letter = run.steps.values().any(|step| step.letter.is_some());
+        let open_letter = run.steps.unsettled().any(|step| step.letter.is_some());
         let next = if open_letter { vec!["step_discarded"] } else { Vec::new() };
         return Why { sentence, next };
     }
     let mut reasons: Vec<(u8, &StepState)> =
-        run.steps.values().filter_map(|step| Some((nearness(step)?, step.as_ref()))).collect();
+        run.steps.unsettled().filter_map(|step| Some((nearness(step)?, step.as_ref()))).collect();
     reasons.sort_by_key(|(nearness, _)| *nearness);
     let mut next: Vec<&'static str> = run_level_next(run).to_vec();
     for (_, step) in &reasons {

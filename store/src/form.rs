@@ -33,9 +33,9 @@ pub use step::StepForm;
 
 use crate::{Error, Result};
 use serde::{Serialize, de::DeserializeOwned};
-use spine_runs::RunState;
+use spine_runs::{RunState, Steps};
 use spine_schemas::{Digest, RunKey};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// Rebuilds a run from its rows; equal to the state that was stored.
 ///
@@ -55,10 +55,9 @@ pub fn rebuild(
         | Error::BadQuery(_)) => other,
     };
     let created = spec.read().map_err(named)?;
-    let mut read = BTreeMap::new();
+    let mut read = Steps::default();
     for form in steps {
-        let step = form.into_state().map_err(named)?;
-        read.insert(step.key.clone(), Arc::new(step));
+        read.insert(Arc::new(form.into_state().map_err(named)?));
     }
     head.into_state(key.clone(), created, read).map_err(named)
 }

@@ -1,5 +1,6 @@
 //! What grows with the work, and must not: the cost of a step in a long run, and the server's memory.
 
+use super::growth;
 use crate::{
     bench::{Bench, Head, durable, parameters, watched},
     cpu::Watched,
@@ -26,8 +27,15 @@ const EVENTS: u64 = 2_000;
 const SHORT: u64 = 10;
 
 pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
-    let mut rows = vec![steps(bench).await?, memory_rows(bench).await?];
+    let mut rows = Vec::new();
+    if bench.settings.wants("scale.steps") {
+        rows.push(steps(bench).await?);
+    }
+    if bench.settings.wants("scale.memory") {
+        rows.push(memory_rows(bench).await?);
+    }
     rows.extend(payloads(bench).await?);
+    rows.extend(growth::rows(bench).await?);
     Ok(rows)
 }
 
@@ -103,6 +111,10 @@ async fn payloads<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let server = Server::start(&bench.settings, &place, &[]).await?;
     let mut rows = Vec::new();
     for bytes in PAYLOADS {
+        let job = format!("scale.payload.{bytes}");
+        if !bench.settings.wants(&job) {
+            continue;
+        }
         let mut round = 0;
         let rounds = bench
             .rounds(async || {
@@ -110,7 +122,7 @@ async fn payloads<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
                 of_size(bench, &server, bytes, round).await
             })
             .await?;
-        rows.push(Row::of(format!("scale.payload.{bytes}"), Parts::Embedded, rounds, Vec::new()));
+        rows.push(Row::of(job, Parts::Embedded, rounds, Vec::new()));
     }
     server.stop().await?;
     place.remove(&bench.settings).await?;

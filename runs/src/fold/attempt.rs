@@ -68,7 +68,7 @@ pub(super) fn scheduled(
     let reported = state.driver() == Driver::Record;
     let has_room = !reported || kept::has_room(state, spec.input.data.len());
     let spec = kept::spec(spec, has_room);
-    state.steps.insert(key.clone(), Arc::new(fresh(key, &spec, place)));
+    state.steps.insert(Arc::new(fresh(key, &spec, place)));
     Verdict::Applied(Answer::Ok)
 }
 
@@ -97,7 +97,7 @@ fn started_by_owner(
     place: Place,
     author: Author,
 ) -> Verdict {
-    let Some(step) = state.steps.get_mut(key) else {
+    let Some(mut step) = state.steps.get_mut(key) else {
         return author.reject(Reason::StepAbsent);
     };
     let may_start = matches!(
@@ -108,7 +108,7 @@ fn started_by_owner(
         return author.reject(Reason::LostRace);
     }
     let holder = Holder::Owner(claim.unwrap_or_default());
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     let lease_ms = step.spec.timeout_ms;
     start_attempt(step, number, holder, lease_ms, place);
     state.totals.attempts += 1;
@@ -135,7 +135,7 @@ fn started_outside(
             return verdict;
         }
     }
-    let step = state.steps.get_mut(key).expect("the step is there: checked or made above");
+    let mut step = state.steps.get_mut(key).expect("the step is there: checked or made above");
     let given = start.spec.as_ref().map(|spec| spec.input.digest);
     if given.is_some_and(|given| given != step.spec.input.digest) {
         return author.reject(Reason::StepConflict);
@@ -146,7 +146,7 @@ fn started_outside(
     if step.status.is_terminal() {
         return author.reject(Reason::StepState);
     }
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     if step.live.is_some() {
         end_attempt(step, AttemptEnd::Lost("a newer attempt was reported".into()), false, place);
     }
@@ -232,19 +232,19 @@ pub(super) fn heartbeat(
     author: Author,
 ) -> Verdict {
     let needs_lease = state.driver() != Driver::Record;
-    let Some(step) = state.steps.get_mut(key) else {
+    let Some(mut step) = state.steps.get_mut(key) else {
         return author.reject(Reason::StepAbsent);
     };
     let Some(live) = step.live.as_ref() else {
-        return reject_past(author, step, attempt, Reason::StepState);
+        return reject_past(author, &step, attempt, Reason::StepState);
     };
     if live.attempt != attempt {
-        return reject_past(author, step, attempt, Reason::WrongAttempt);
+        return reject_past(author, &step, attempt, Reason::WrongAttempt);
     }
     if needs_lease && lease != Some(live.lease) {
         return author.reject(Reason::WrongLease);
     }
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     if let Some(live) = step.live.as_mut() {
         live.heartbeat = place.offset;
         live.heartbeat_at = place.at;
@@ -271,7 +271,7 @@ pub(super) fn lost(
     place: Place,
     author: Author,
 ) -> Verdict {
-    let Some(step) = state.steps.get_mut(which.key) else {
+    let Some(mut step) = state.steps.get_mut(which.key) else {
         return author.reject(Reason::StepAbsent);
     };
     let current = step.live.as_ref().is_some_and(|live| {
@@ -282,7 +282,7 @@ pub(super) fn lost(
     if !current {
         return author.reject(Reason::LostRace);
     }
-    lose(Arc::make_mut(step), reason, place);
+    lose(&mut step, reason, place);
     Verdict::Applied(Answer::Ok)
 }
 
@@ -309,14 +309,14 @@ pub(super) fn waits(
     status: StepStatus,
     place: Place,
 ) -> Verdict {
-    let Some(step) = state.steps.get_mut(key) else {
+    let Some(mut step) = state.steps.get_mut(key) else {
         return Author::Owner.reject(Reason::StepAbsent);
     };
     let is_spent = step.charged >= step.spec.retry.max_attempts;
     if step.status != StepStatus::Failed || step.given_up || step.attempt != attempt || is_spent {
         return Author::Owner.reject(Reason::LostRace);
     }
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     step.status = status;
     step.due_at = Some(due_at);
     step.last_offset = place.offset;
@@ -333,19 +333,19 @@ pub(super) fn unknown(
     place: Place,
     author: Author,
 ) -> Verdict {
-    let Some(step) = state.steps.get_mut(key) else {
+    let Some(mut step) = state.steps.get_mut(key) else {
         return author.reject(Reason::StepAbsent);
     };
     if attempt != step.attempt {
-        return reject_past(author, step, attempt, Reason::WrongAttempt);
+        return reject_past(author, &step, attempt, Reason::WrongAttempt);
     }
     if step.status == StepStatus::Unknown {
         return author.duplicate();
     }
     if step.status.is_terminal() || step.status == StepStatus::DeadLettered || step.given_up {
-        return reject_past(author, step, attempt, Reason::StepState);
+        return reject_past(author, &step, attempt, Reason::StepState);
     }
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     if step.live.is_some() {
         end_attempt(step, AttemptEnd::Lost(reason.to_owned()), false, place);
     }
@@ -363,7 +363,7 @@ pub(super) fn fault_injected(
     fault: Fault,
     place: Place,
 ) -> Verdict {
-    let Some(step) = state.steps.get_mut(key) else {
+    let Some(mut step) = state.steps.get_mut(key) else {
         return Author::Owner.reject(Reason::StepAbsent);
     };
     if step.live.as_ref().is_none_or(|live| live.attempt != attempt) {
@@ -372,7 +372,7 @@ pub(super) fn fault_injected(
     if (step.attempts.last()).is_some_and(|last| last.injected.is_some()) {
         return Author::Owner.duplicate();
     }
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     if let Some(last) = step.attempts.last_mut() {
         last.injected = Some(fault);
     }

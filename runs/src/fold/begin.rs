@@ -36,12 +36,12 @@ pub(super) fn begin(
         if state.steps.len() >= limits::RUN_STEPS || !has_room {
             return denied(Reason::LimitReached);
         }
-        state.steps.insert(key.clone(), Arc::new(attempt::fresh(key, spec, place)));
+        state.steps.insert(Arc::new(attempt::fresh(key, spec, place)));
     }
-    let step = Arc::make_mut(state.steps.get_mut(key).expect("the step is there: made above"));
+    let mut step = state.steps.get_mut(key).expect("the step is there: made above");
     let lease_ms = start.lease_ms.unwrap_or(spec::LEASE_MS).min(limits::TIMEOUT_MS);
     let number = step.attempt + 1;
-    attempt::start_attempt(step, number, Holder::Session(op.session.clone()), lease_ms, place);
+    attempt::start_attempt(&mut step, number, Holder::Session(op.session.clone()), lease_ms, place);
     let edit = step.edit;
     state.totals.attempts += 1;
     let lease_until = place.at.plus_ms(lease_ms);

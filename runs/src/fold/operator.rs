@@ -24,7 +24,7 @@ pub(super) fn resolved(
     let driver = state.driver();
     let found = resolution.output.clone().unwrap_or_else(|| Output::of(Payload::null()));
     let has_room = kept::has_room(state, found.payload.data.len());
-    let Some(step) = state.steps.get_mut(key) else {
+    let Some(mut step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
     if step.status != StepStatus::Unknown {
@@ -33,7 +33,7 @@ pub(super) fn resolved(
     if step.attempt != resolution.attempt {
         return refuse(Reason::WrongAttempt);
     }
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     step.last_offset = place.offset;
     step.late_success = false;
     step.lost_in_row = 0;
@@ -70,7 +70,7 @@ pub(super) fn dead_lettered(
     place: Place,
 ) -> Verdict {
     let run_key = state.key.clone();
-    let Some(step) = state.steps.get_mut(key) else {
+    let Some(mut step) = state.steps.get_mut(key) else {
         return Author::Owner.reject(Reason::StepAbsent);
     };
     let may_die = match step.status {
@@ -87,7 +87,7 @@ pub(super) fn dead_lettered(
     if !may_die || step.attempt != attempt || letter_id != expected {
         return Author::Owner.reject(Reason::LostRace);
     }
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     step.status = StepStatus::DeadLettered;
     step.due_at = None;
     step.error = Some(error.clone());
@@ -107,7 +107,7 @@ pub(super) fn redriven(
     let driver = state.driver();
     let open = state.is_open();
     let has_room = edit.is_none_or(|edit| kept::has_room(state, edit.after.data.len()));
-    let Some(step) = state.steps.get_mut(key) else {
+    let Some(mut step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
     if step.letter.as_ref().is_none_or(|letter| letter.letter_id != letter_id) {
@@ -119,11 +119,11 @@ pub(super) fn redriven(
     if step.status != StepStatus::DeadLettered {
         return refuse(Reason::StepState);
     }
-    if needs_force(driver, step, place.at) && !force {
+    if needs_force(driver, &step, place.at) && !force {
         return refuse(Reason::NeedsForce);
     }
     if let Some(edit) = edit {
-        if unresolved::any(driver, step) {
+        if unresolved::any(driver, &step) {
             return refuse(Reason::EditUnresolved);
         }
         if edit.before != step.spec.input.digest {
@@ -134,7 +134,7 @@ pub(super) fn redriven(
             return refuse(Reason::LimitReached);
         }
     }
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     if let Some(edit) = edit {
         let spec = StepSpec { input: edit.after.clone(), ..StepSpec::clone(&step.spec) };
         step.spec = Arc::new(spec);
@@ -186,13 +186,13 @@ pub(super) fn discarded(
     place: Place,
 ) -> Verdict {
     let open = state.is_open();
-    let Some(step) = state.steps.get_mut(key) else {
+    let Some(mut step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
     if step.letter.as_ref().is_none_or(|letter| letter.letter_id != letter_id) {
         return refuse(Reason::LetterClosed);
     }
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     step.letter = None;
     step.last_offset = place.offset;
     step.ended_at = Some(place.at);

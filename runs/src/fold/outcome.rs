@@ -13,7 +13,6 @@ use spine_schemas::{
     Driver, ErrorClass, Output, StepError, StepKey, Usage,
     mutants::{Mutant, planted},
 };
-use std::sync::Arc;
 
 /// The attempt that an outcome is about.
 #[derive(Clone, Copy, Debug)]
@@ -79,10 +78,10 @@ pub(super) fn completed(
 ) -> Verdict {
     let driver = state.driver();
     let has_room = kept::has_room(state, output.payload.data.len());
-    let Some(step) = state.steps.get_mut(which.key) else {
+    let Some(mut step) = state.steps.get_mut(which.key) else {
         return mismatch(author, Reason::StepAbsent);
     };
-    let timing = match timing(step, which, driver) {
+    let timing = match timing(&step, which, driver) {
         Ok(timing) => timing,
         Err(reason) => return mismatch(author, reason),
     };
@@ -101,12 +100,12 @@ pub(super) fn completed(
     match timing {
         Timing::Live | Timing::Newest => {
             let output = kept::output(output, has_room);
-            complete(Arc::make_mut(step), which, output, usage, place);
+            complete(&mut step, which, output, usage, place);
         }
         Timing::Superseded if step.late_success => return late(Reason::Late),
-        Timing::Superseded => keep_evidence(Arc::make_mut(step), which.attempt, driver),
+        Timing::Superseded => keep_evidence(&mut step, which.attempt, driver),
     }
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     step.last_offset = place.offset;
     if let Some(usage) = usage {
         state.totals.add(usage);
@@ -174,10 +173,10 @@ pub(super) fn failed(
     author: Author,
 ) -> Verdict {
     let driver = state.driver();
-    let Some(step) = state.steps.get_mut(which.key) else {
+    let Some(mut step) = state.steps.get_mut(which.key) else {
         return mismatch(author, Reason::StepAbsent);
     };
-    let timing = match timing(step, which, driver) {
+    let timing = match timing(&step, which, driver) {
         Ok(timing) => timing,
         Err(reason) => return mismatch(author, reason),
     };
@@ -186,10 +185,10 @@ pub(super) fn failed(
         Timing::Live => {}
         Timing::Newest if step.status == StepStatus::Failed => return author.duplicate(),
         // A definite failure settles what was unknown.
-        Timing::Newest if is_open_question(step, driver) && !acted => {}
+        Timing::Newest if is_open_question(&step, driver) && !acted => {}
         Timing::Newest | Timing::Superseded => return late(Reason::Late),
     }
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     fail(step, error, driver, place);
     note_cost(step, which.attempt, usage);
     if let Some(usage) = usage {
@@ -245,16 +244,16 @@ pub(super) fn released(
         None if driver != Driver::Record => late(reason),
         None | Some(_) => mismatch(author, reason),
     };
-    let Some(step) = state.steps.get_mut(which.key) else {
+    let Some(mut step) = state.steps.get_mut(which.key) else {
         return reject(Reason::StepAbsent);
     };
-    match timing(step, which, driver) {
+    match timing(&step, which, driver) {
         Ok(Timing::Live) => {}
-        Ok(Timing::Newest) if is_open_question(step, driver) => {}
+        Ok(Timing::Newest) if is_open_question(&step, driver) => {}
         Ok(Timing::Newest | Timing::Superseded) => return late(Reason::Late),
         Err(reason) => return reject(reason),
     }
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     end_attempt(step, AttemptEnd::Released(error.cloned()), false, place);
     if let Some(error) = error {
         step.error = Some(error.clone());
@@ -281,7 +280,7 @@ pub(super) fn left_out(
     author: Author,
 ) -> Verdict {
     let driver = state.driver();
-    let Some(step) = state.steps.get_mut(key) else {
+    let Some(mut step) = state.steps.get_mut(key) else {
         return author.reject(Reason::StepAbsent);
     };
     if step.status == status {
@@ -301,7 +300,7 @@ pub(super) fn left_out(
     if step.status.is_terminal() {
         return author.reject(Reason::StepState);
     }
-    let step = Arc::make_mut(step);
+    let step = &mut *step;
     let class = ErrorClass::Cancelled;
     if step.live.is_some() {
         end_attempt(

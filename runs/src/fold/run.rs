@@ -1,7 +1,9 @@
 //! Events about a run as a whole: creation, end, recorded decisions.
 
 use super::{Place, Verdict, attempt::end_attempt, gate::Author};
-use crate::{Answer, AttemptEnd, Reason, RunState, RunStatus, StepState, StepStatus, Totals};
+use crate::{
+    Answer, AttemptEnd, Reason, RunState, RunStatus, StepState, StepStatus, Steps, Totals,
+};
 use spine_schemas::{
     Body, Digest, Driver, Event, Output, RunCreated, RunEvent, RunKey, StepError, StepKey, limits,
 };
@@ -32,7 +34,7 @@ pub(super) fn create(
         output: None,
         error: None,
         failed_step: None,
-        steps: BTreeMap::new(),
+        steps: Steps::default(),
         batches: VecDeque::new(),
         sessions: BTreeMap::new(),
         seen: BTreeSet::new(),
@@ -117,15 +119,14 @@ fn completed(
 
 /// A plan ends when all its steps have; an agent may end its run when nothing is in the open.
 fn may_complete(state: &RunState) -> bool {
-    let no_step_is =
-        |open: &dyn Fn(StepStatus) -> bool| !state.steps.values().any(|step| open(step.status));
     match state.driver() {
         Driver::Plan => {
             let planned = state.created.plan.as_ref().map_or(0, |plan| plan.steps.len());
-            state.steps.len() == planned && no_step_is(&|status| !status.is_terminal())
+            state.steps.len() == planned && state.steps.unsettled().next().is_none()
         }
         Driver::Journal => {
-            no_step_is(&|status| matches!(status, StepStatus::Running | StepStatus::Unknown))
+            let open = [StepStatus::Running, StepStatus::Unknown];
+            open.iter().all(|status| state.steps.count(*status) == 0)
         }
         Driver::Record => true,
     }
@@ -141,13 +142,13 @@ fn failed(
     if !state.is_open() {
         return ended_already(state, author, |status| status == RunStatus::Failed);
     }
-    let running = state.steps.values().any(|step| step.status == StepStatus::Running);
+    let running = state.steps.count(StepStatus::Running) > 0;
     if running && state.driver() != Driver::Record {
         return author.reject(Reason::StepState);
     }
-    if let Some(failed) = step.and_then(|key| state.steps.get_mut(key)) {
+    if let Some(mut failed) = step.and_then(|key| state.steps.get_mut(key)) {
         if !failed.status.is_terminal() {
-            give_up(Arc::make_mut(failed), error, place);
+            give_up(&mut failed, error, place);
         } else if author != Author::Reporter {
             return author.reject(Reason::StepState);
         }
@@ -203,13 +204,15 @@ fn end(state: &mut RunState, status: RunStatus, place: Place) -> Verdict {
     state.status = status;
     state.ended_at = Some(place.at);
     let reported = state.driver() == Driver::Record;
-    for step in state.steps.values_mut() {
+    let unsettled: Vec<StepKey> = state.steps.unsettled().map(|step| step.key.clone()).collect();
+    for key in &unsettled {
+        let mut step = state.steps.get_mut(key).expect("it was among them");
         match step.status {
             StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => {
-                cancel_step(Arc::make_mut(step), place);
+                cancel_step(&mut step, place);
             }
             StepStatus::Running if !reported => {
-                let step = Arc::make_mut(step);
+                let step = &mut *step;
                 end_attempt(step, AttemptEnd::Lost("the run ended".into()), false, place);
                 if step.spec.effect.is_careful() {
                     step.status = StepStatus::Unknown;

@@ -3,7 +3,6 @@
 use super::{Place, Verdict, attempt};
 use crate::{Answer, Holder, OpAnswer, Reason, RunState, Session, StepStatus};
 use spine_schemas::{Body, Digest, Event, Op, RunEvent, StepEvent, StepKey, limits};
-use std::sync::Arc;
 
 /// Folds an event that may record an operation and was not answered before, and keeps its answer.
 pub(super) fn fold_with_op(
@@ -73,7 +72,7 @@ fn replace_session(state: &mut RunState, op: &Op, place: Place) -> bool {
     session.replaced_by = Some(op.session.clone());
     let held: Vec<StepKey> = state
         .steps
-        .values()
+        .unsettled()
         .filter(|step| step.status == StepStatus::Running)
         .filter(|step| {
             step.live.as_ref().is_some_and(|live| live.holder == Holder::Session(old.clone()))
@@ -81,8 +80,8 @@ fn replace_session(state: &mut RunState, op: &Op, place: Place) -> bool {
         .map(|step| step.key.clone())
         .collect();
     for key in &held {
-        if let Some(step) = state.steps.get_mut(key) {
-            attempt::lose(Arc::make_mut(step), "its session was replaced", place);
+        if let Some(mut step) = state.steps.get_mut(key) {
+            attempt::lose(&mut step, "its session was replaced", place);
         }
     }
     !held.is_empty()
@@ -111,7 +110,7 @@ fn remember(state: &mut RunState, op: &Op, asked: u64, answer: Answer, place: Pl
 fn make_room(state: &mut RunState) {
     while state.sessions.len() >= limits::RUN_SESSIONS {
         let holds = |name: &str| {
-            state.steps.values().any(|step| {
+            state.steps.unsettled().any(|step| {
                 step.live.as_ref().is_some_and(|live| match &live.holder {
                     Holder::Session(holder) => holder == name,
                     Holder::Owner(_) | Holder::Outside => false,

@@ -75,6 +75,7 @@ fn check_step(run: &RunState, step: &StepState) {
 }
 
 fn check_run(run: &RunState) {
+    assert!(run.steps.is_indexed(), "{:?}", run.steps);
     run.steps.values().for_each(|step| check_step(run, step));
     assert!(run.batches.len() <= spine_schemas::limits::RUN_BATCHES);
     assert!(run.sessions.len() <= spine_schemas::limits::RUN_SESSIONS);

@@ -2,7 +2,7 @@
 
 use super::samples::{self, Tape, at};
 use crate::RunStore;
-use spine_runs::{RunState, RunStatus};
+use spine_runs::{RunState, RunStatus, Steps};
 use spine_schemas::{RunKey, time::Micros};
 
 const FAR: Micros = Micros(i64::MAX);
@@ -82,7 +82,7 @@ pub(super) async fn moves_and_drops_timers(store: &impl RunStore) {
         assert_eq!(found().await, [(due_at, key.clone())]);
     }
     let mut idle = moved(at(0), 210);
-    idle.steps.clear();
+    idle.steps = Steps::default();
     write(store, &mut tape, &[idle]).await;
     assert_eq!(found().await, [], "nothing is due without an event");
     write(store, &mut tape, &[moved(at(4), 211)]).await;

@@ -3,7 +3,7 @@
 use crate::{LetterKind, LetterRow, LetterStatus, Progress, RunChange, StoreBatch};
 use spine_runs::{
     Answer, AttemptEnd, AttemptState, BatchProgress, ClaimState, Holder, LetterRef, Live, OpAnswer,
-    PartitionState, RunState, RunStatus, Session, StepState, StepStatus, Totals, WaitKind,
+    PartitionState, RunState, RunStatus, Session, StepState, StepStatus, Steps, Totals, WaitKind,
 };
 use spine_schemas::{
     Claim, Digest, Driver, Effect, ErrorClass, Fault, OnExhausted, Output, Payload, Plan,
@@ -132,7 +132,7 @@ pub fn run(tenant: &str, run_id: &str, offset: u64) -> RunState {
         output: None,
         error: None,
         failed_step: None,
-        steps: BTreeMap::new(),
+        steps: Steps::default(),
         batches: VecDeque::new(),
         sessions: BTreeMap::new(),
         seen: BTreeSet::new(),
@@ -164,7 +164,7 @@ pub fn at_version(mut run: RunState, offset: u64) -> RunState {
 /// The same run with a step.
 #[must_use]
 pub fn with_step(mut run: RunState, step: StepState) -> RunState {
-    run.steps.insert(step.key.clone(), Arc::new(step));
+    run.steps.insert(Arc::new(step));
     run
 }
 

@@ -6,12 +6,11 @@ use super::{
 };
 use crate::Result;
 use serde::{Deserialize, Serialize};
-use spine_runs::{BatchProgress, RunState, RunStatus, Session, StepState, Totals, WaitKind};
+use spine_runs::{BatchProgress, RunState, RunStatus, Session, Steps, Totals, WaitKind};
 use spine_schemas::{RunKey, StepError, StepKey, time::Micros};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
 };
 
 /// A row of `runs`, beside its key and partition.
@@ -140,7 +139,7 @@ impl<'a> HeadForm<'a> {
         self,
         key: RunKey,
         creation: Creation,
-        steps: BTreeMap<StepKey, Arc<StepState>>,
+        steps: Steps,
     ) -> Result<RunState> {
         let state: State<'_> = read_json("state", &self.state)?;
         Ok(RunState {
