@@ -109,10 +109,14 @@ pub fn encode_into(event: &Event, out: &mut Vec<u8>) -> Result<()> {
 /// build, [`Error::Invalid`] and [`Error::TooLarge`] for values that [`encode`] would refuse.
 pub fn decode(value: &[u8], book: &SchemaBook) -> Result<Event> {
     let datum = EVENTS.datum("event", limits::EVENT_BYTES, value, book)?;
-    let wire: wire::StepEvent<'_> = avro::read(&datum)?;
-    let event = wire.into_event().map_err(|error| book.with_symbol(error, value))?;
-    event.check()?;
-    Ok(event)
+    let mut wire = wire::StepEvent::default();
+    avro::read(&datum, &mut wire)?;
+    let event = wire.into_event();
+    match &event {
+        Ok(event) => event.check()?,
+        Err(_) => return event.map_err(|error| book.with_symbol(error, value)),
+    }
+    event
 }
 
 /// Encodes a dead letter.
@@ -134,7 +138,8 @@ pub fn encode_letter(letter: &DeadLetter) -> Result<Bytes> {
 /// Those of [`decode`].
 pub fn decode_letter(value: &[u8], book: &SchemaBook) -> Result<DeadLetter> {
     let datum = LETTERS.datum("letter", limits::LETTER_BYTES, value, book)?;
-    let wire: wire::letter::DeadLetter<'_> = avro::read(&datum)?;
+    let mut wire = wire::letter::DeadLetter::default();
+    avro::read(&datum, &mut wire)?;
     let letter = wire.into_letter()?;
     letter.check()?;
     Ok(letter)

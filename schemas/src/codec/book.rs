@@ -185,7 +185,7 @@ fn same(id: u64, new: &str, known: &str) -> Result<u64> {
 
 /// Reads a value that a foreign schema describes. The library has paths that panic on schemas that we
 /// did not write; none of them may take the partition down.
-fn read_value(reader: &GenericDatumReader<'_>, datum: &[u8]) -> Result<Value> {
+pub(super) fn read_value(reader: &GenericDatumReader<'_>, datum: &[u8]) -> Result<Value> {
     let mut strict = Strict(datum);
     let read = catch_unwind(AssertUnwindSafe(|| reader.read_value(&mut strict)));
     let value = match read {

@@ -119,8 +119,9 @@ impl FileReader<'_> {
     /// [`Error::Decode`] for bytes that are no record, [`Error::TooLarge`] for a foreign one over
     /// [`limits::EVENT_BYTES`]; where the next record begins is not known then.
     pub fn take(&mut self, block: &mut &[u8], defaults: &Defaults<'_>) -> Result<Result<Event>> {
-        let record: wire::StepEvent<'_> = match &mut self.foreign {
-            None => avro::take(block)?,
+        let mut record = wire::StepEvent::default();
+        match &mut self.foreign {
+            None => avro::take(block, &mut record)?,
             Some((reader, ours)) => {
                 // Values take many times the bytes that they are made of.
                 let all = block.len().min(limits::EVENT_BYTES);
@@ -134,9 +135,9 @@ impl FileReader<'_> {
                 ours.clear();
                 let written = WRITER.write_value_ref(ours, &value);
                 written.map_err(|error| Error::Decode(brief(&error)))?;
-                avro::read(ours)?
+                avro::read(ours, &mut record)?;
             }
-        };
+        }
         Ok(event_of(record, defaults))
     }
 }

@@ -8,28 +8,30 @@
 use crate::{Error, Result as Outcome, limits};
 use std::{borrow::Cow, collections::BTreeMap};
 
-/// Reads a datum that takes all of the bytes.
+/// Reads a datum that takes all of the bytes into an empty value.
 ///
 /// # Errors
 /// [`Error::Decode`].
-pub(crate) fn read<'de, T: ReadDatum<'de>>(mut datum: &'de [u8]) -> Outcome<T> {
-    let value = take(&mut datum)?;
+#[inline]
+pub(crate) fn read<'de, T: ReadDatum<'de>>(mut datum: &'de [u8], into: &mut T) -> Outcome<()> {
+    take(&mut datum, into)?;
     if datum.is_empty() {
-        return Ok(value);
+        return Ok(());
     }
     Err(Error::Decode(format!("{} bytes follow the record", datum.len())))
 }
 
-/// Takes a datum off the front of the bytes.
+/// Takes a datum off the front of the bytes, into an empty value.
 ///
 /// # Errors
 /// [`Error::Decode`]; the bytes then stay as they were.
-pub(crate) fn take<'de, T: ReadDatum<'de>>(bytes: &mut &'de [u8]) -> Outcome<T> {
+#[inline]
+pub(crate) fn take<'de, T: ReadDatum<'de>>(bytes: &mut &'de [u8], into: &mut T) -> Outcome<()> {
     let mut from = Reader { rest: bytes };
-    match T::read(&mut from) {
-        Ok(value) => {
+    match into.fill(&mut from) {
+        Ok(()) => {
             *bytes = from.rest;
-            Ok(value)
+            Ok(())
         }
         Err(malformed) => {
             let at = bytes.len() - from.rest.len();
@@ -66,6 +68,14 @@ pub(crate) type Read<T> = std::result::Result<T, Malformed>;
 pub(crate) trait ReadDatum<'de>: Sized {
     /// Reads its own bytes off the front.
     fn read(from: &mut Reader<'de>) -> Read<Self>;
+
+    /// Reads into a value that is as [`Default`] makes it. Of the wide record most fields are null,
+    /// and then there is nothing to write; nor is it moved.
+    #[inline]
+    fn fill(&mut self, from: &mut Reader<'de>) -> Read<()> {
+        *self = Self::read(from)?;
+        Ok(())
+    }
 }
 
 /// What is written by position.
@@ -138,9 +148,24 @@ impl<'de> Reader<'de> {
         std::str::from_utf8(self.counted()?).map_err(|_| Malformed::Text)
     }
 
+    /// Whether the next byte is a zero, which it then takes: a null, or an empty array or map.
+    #[inline]
+    fn is_zero(&mut self) -> bool {
+        match self.rest {
+            [0, rest @ ..] => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Which branch of a union of null and one other: whether it is the other.
     #[inline]
     fn is_some(&mut self) -> Read<bool> {
+        if self.is_zero() {
+            return Ok(false);
+        }
         match self.long()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -271,6 +296,14 @@ impl<'de, T: ReadDatum<'de>> ReadDatum<'de> for Option<T> {
     fn read(from: &mut Reader<'de>) -> Read<Self> {
         if from.is_some()? { T::read(from).map(Some) } else { Ok(None) }
     }
+
+    #[inline]
+    fn fill(&mut self, from: &mut Reader<'de>) -> Read<()> {
+        if from.is_some()? {
+            *self = Some(T::read(from)?);
+        }
+        Ok(())
+    }
 }
 
 impl<T: WriteDatum> WriteDatum for Option<T> {
@@ -322,7 +355,6 @@ impl<T: WriteDatum> WriteDatum for Vec<T> {
 
 /// A map of texts. Where a key is there twice, the last value counts.
 impl<'de> ReadDatum<'de> for Cow<'_, BTreeMap<String, String>> {
-    #[inline]
     fn read(from: &mut Reader<'de>) -> Read<Self> {
         let mut map = BTreeMap::new();
         from.blocks(|from| {
@@ -331,6 +363,14 @@ impl<'de> ReadDatum<'de> for Cow<'_, BTreeMap<String, String>> {
             Ok(())
         })?;
         Ok(Cow::Owned(map))
+    }
+
+    #[inline]
+    fn fill(&mut self, from: &mut Reader<'de>) -> Read<()> {
+        if !from.is_zero() {
+            *self = Self::read(from)?;
+        }
+        Ok(())
     }
 }
 

@@ -29,6 +29,15 @@ macro_rules! wire_record {
             ) -> $crate::wire::avro::Read<Self> {
                 Ok(Self { $($field: $crate::wire::avro::ReadDatum::read(from)?,)+ })
             }
+
+            #[inline]
+            fn fill(
+                &mut self,
+                from: &mut $crate::wire::avro::Reader<'de>,
+            ) -> $crate::wire::avro::Read<()> {
+                $($crate::wire::avro::ReadDatum::fill(&mut self.$field, from)?;)+
+                Ok(())
+            }
         }
 
         impl $(<$life>)? $crate::wire::avro::WriteDatum for $name $(<$life>)? {
