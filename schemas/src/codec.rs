@@ -209,14 +209,6 @@ fn frame(value: &[u8]) -> Result<(u64, &[u8])> {
     Ok((u64::from_le_bytes(*fingerprint), datum))
 }
 
-/// The library reads what it needs and is silent about what follows.
-fn no_rest(rest: &[u8]) -> Result<()> {
-    if rest.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Decode(format!("{} bytes follow the record", rest.len())))
-}
-
 fn fingerprint(schema: &Schema) -> u64 {
     let canonical =
         Schema::parse_str(&canonical_form(schema)).expect("a canonical form is a schema");

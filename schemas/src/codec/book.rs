@@ -3,10 +3,8 @@
 //! The compiled-in ones are always there. Others come from a directory or a topic; who fetches them
 //! is not decided here.
 
-use super::{
-    DEAD_LETTER, EVENTS, LETTERS, STEP_EVENT, brief, canonical_form, fingerprint, no_rest, shape,
-};
-use crate::{Error, Result, compat, limits};
+use super::{DEAD_LETTER, EVENTS, LETTERS, STEP_EVENT, brief, canonical_form, fingerprint, shape};
+use crate::{Error, Result, compat, limits, wire::avro::no_rest};
 use apache_avro::{
     Schema, reader::datum::GenericDatumReader, types::Value, writer::datum::GenericDatumWriter,
 };

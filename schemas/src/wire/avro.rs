@@ -15,10 +15,19 @@ use std::{borrow::Cow, collections::BTreeMap};
 #[inline]
 pub(crate) fn read<'de, T: ReadDatum<'de>>(mut datum: &'de [u8], into: &mut T) -> Outcome<()> {
     take(&mut datum, into)?;
-    if datum.is_empty() {
+    no_rest(datum)
+}
+
+/// Refuses bytes after a datum: neither we nor the Avro library read further than it.
+///
+/// # Errors
+/// [`Error::Decode`].
+#[inline]
+pub(crate) fn no_rest(rest: &[u8]) -> Outcome<()> {
+    if rest.is_empty() {
         return Ok(());
     }
-    Err(Error::Decode(format!("{} bytes follow the record", datum.len())))
+    Err(Error::Decode(format!("{} bytes follow the record", rest.len())))
 }
 
 /// Takes a datum off the front of the bytes, into an empty value.

@@ -142,7 +142,7 @@ fn change(bytes: &mut Vec<u8>, (at, how, byte): (Index, u8, u8)) {
             longer.push(if byte >= 0x80 { byte & 0x7F } else { 0 });
             bytes.splice(at..=at, [&[old | 0x80], &longer[..]].concat());
         }
-        6 if old > 0 && old < 0x80 && old % 2 == 0 => {
+        6 if (1..0x80).contains(&old) && old.is_multiple_of(2) => {
             bytes.splice(at..=at, [old - 1, byte & 0x7F]);
         }
         7 => drop(bytes.splice(at..=at, [2, 2, b'k', 2, b'v', 1, 12, 2, b'l', 0, 0])),
