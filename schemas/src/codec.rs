@@ -1,8 +1,8 @@
 //! Bytes of events and letters: Avro single-object encoding (C3 01, CRC-64-AVRO fingerprint in little
 //! endian, datum).
 //!
-//! What our own schema wrote takes the library's serde path; what another known schema wrote is first
-//! brought into our form through the library's value path, by `book`.
+//! What our own schema wrote is read by position, in `wire::avro`; what another known schema wrote is
+//! first brought into our form through the Avro library, by `book`.
 
 mod book;
 mod door;
@@ -12,12 +12,10 @@ pub use book::SchemaBook;
 pub use door::{FileReader, FileSchema, inflate};
 
 use crate::{DeadLetter, Error, Event, Result, limits, wire};
-use apache_avro::{
-    Schema, rabin::Rabin, reader::datum::GenericDatumReader, writer::datum::GenericDatumWriter,
-};
+use apache_avro::{Schema, rabin::Rabin};
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
+use wire::avro::{self, WriteDatum};
 
 /// The two bytes that open every value.
 pub const MARKER: [u8; 2] = [0xC3, 0x01];
@@ -110,10 +108,15 @@ pub fn encode_into(event: &Event, out: &mut Vec<u8>) -> Result<()> {
 /// for a fingerprint that `book` does not hold, [`Error::UnknownKind`] for what is newer than this
 /// build, [`Error::Invalid`] and [`Error::TooLarge`] for values that [`encode`] would refuse.
 pub fn decode(value: &[u8], book: &SchemaBook) -> Result<Event> {
-    let event = EVENTS.read::<wire::StepEvent<'static>>("event", limits::EVENT_BYTES, value, book);
-    let event = event?.into_event().map_err(|error| book.with_symbol(error, value))?;
-    event.check()?;
-    Ok(event)
+    let datum = EVENTS.datum("event", limits::EVENT_BYTES, value, book)?;
+    let mut wire = wire::StepEvent::default();
+    avro::read(&datum, &mut wire)?;
+    let event = wire.into_event();
+    match &event {
+        Ok(event) => event.check()?,
+        Err(_) => return event.map_err(|error| book.with_symbol(error, value)),
+    }
+    event
 }
 
 /// Encodes a dead letter.
@@ -134,20 +137,19 @@ pub fn encode_letter(letter: &DeadLetter) -> Result<Bytes> {
 /// # Errors
 /// Those of [`decode`].
 pub fn decode_letter(value: &[u8], book: &SchemaBook) -> Result<DeadLetter> {
-    let limit = limits::LETTER_BYTES;
-    let letter = LETTERS.read::<wire::letter::DeadLetter<'static>>("letter", limit, value, book)?;
-    let letter = letter.into_letter()?;
+    let datum = LETTERS.datum("letter", limits::LETTER_BYTES, value, book)?;
+    let mut wire = wire::letter::DeadLetter::default();
+    avro::read(&datum, &mut wire)?;
+    let letter = wire.into_letter()?;
     letter.check()?;
     Ok(letter)
 }
 
-/// Reader and writer of one of our own schemas.
+/// One of our own schemas, and the frame of what it writes.
 struct Codec {
     schema: &'static Schema,
     fingerprint: u64,
     header: [u8; HEADER_BYTES],
-    reader: GenericDatumReader<'static>,
-    writer: GenericDatumWriter<'static>,
 }
 
 impl Codec {
@@ -156,22 +158,14 @@ impl Codec {
         limit_allocation();
         let parsed = Schema::parse_str(text).expect("a compiled-in schema is one");
         let schema: &'static Schema = Box::leak(Box::new(parsed));
-        let reader = GenericDatumReader::builder(schema).build();
-        let writer = GenericDatumWriter::builder(schema).build();
         let fingerprint = fingerprint(schema);
         let mut header = [0; HEADER_BYTES];
         header[..2].copy_from_slice(&MARKER);
         header[2..].copy_from_slice(&fingerprint.to_le_bytes());
-        Self {
-            schema,
-            fingerprint,
-            header,
-            reader: reader.expect("a compiled-in schema names only its own types"),
-            writer: writer.expect("a compiled-in schema names only its own types"),
-        }
+        Self { schema, fingerprint, header }
     }
 
-    fn write<T: Serialize>(
+    fn write<T: WriteDatum>(
         &self,
         what: &str,
         limit: usize,
@@ -180,41 +174,31 @@ impl Codec {
     ) -> Result<()> {
         let start = out.len();
         out.extend_from_slice(&self.header);
-        let written = self.writer.write_ser(out, value);
+        value.write(out);
         let size = out.len() - start;
-        let outcome = match written {
-            Err(error) => Err(Error::invalid(what, brief(&error))),
-            Ok(_) if size > limit => Err(Error::too_large(what, size, limit)),
-            Ok(_) => return Ok(()),
-        };
-        out.truncate(start);
-        outcome
+        if size > limit {
+            out.truncate(start);
+            return Err(Error::too_large(what, size, limit));
+        }
+        Ok(())
     }
 
-    fn read<T: DeserializeOwned>(
+    /// The datum in a frame, as our own schema writes it.
+    fn datum<'v>(
         &self,
         what: &str,
         limit: usize,
-        value: &[u8],
+        value: &'v [u8],
         book: &SchemaBook,
-    ) -> Result<T> {
+    ) -> Result<Cow<'v, [u8]>> {
         if value.len() > limit {
             return Err(Error::too_large(what, value.len(), limit));
         }
-        match frame(value)? {
-            (fingerprint, datum) if fingerprint == self.fingerprint => self.read_datum(datum),
-            (fingerprint, datum) => {
-                self.read_datum(&book.bring_over(self.schema, fingerprint, datum)?)
-            }
+        let (fingerprint, datum) = frame(value)?;
+        if fingerprint == self.fingerprint {
+            return Ok(Cow::Borrowed(datum));
         }
-    }
-
-    /// Reads a datum that our own schema wrote.
-    fn read_datum<T: DeserializeOwned>(&self, mut datum: &[u8]) -> Result<T> {
-        let read = self.reader.read_deser(&mut datum);
-        let value = read.map_err(|error| Error::Decode(brief(&error)))?;
-        no_rest(datum)?;
-        Ok(value)
+        book.bring_over(self.schema, fingerprint, datum).map(Cow::Owned)
     }
 }
 
@@ -223,14 +207,6 @@ fn frame(value: &[u8]) -> Result<(u64, &[u8])> {
     let (fingerprint, datum) = datum
         .ok_or_else(|| Error::Decode("it does not begin with C3 01 and a fingerprint".into()))?;
     Ok((u64::from_le_bytes(*fingerprint), datum))
-}
-
-/// The library reads what it needs and is silent about what follows.
-fn no_rest(rest: &[u8]) -> Result<()> {
-    if rest.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Decode(format!("{} bytes follow the record", rest.len())))
 }
 
 fn fingerprint(schema: &Schema) -> u64 {

@@ -215,12 +215,15 @@ pub fn check_id(field: &'static str, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Nearly all identities are ASCII, where bytes are enough.
+/// Nearly all identities are ASCII, where bytes are enough. All of them are looked at, which for
+/// short texts takes less time than looking for the first.
 fn has_controls(text: &str) -> bool {
-    if text.is_ascii() {
-        return text.bytes().any(|c| c.is_ascii_control());
+    let (mut controls, mut highest) = (false, 0);
+    for &byte in text.as_bytes() {
+        controls |= byte.is_ascii_control();
+        highest |= byte;
     }
-    text.chars().any(char::is_control)
+    controls || (highest >= 0x80 && text.chars().any(char::is_control))
 }
 
 #[cfg(test)]

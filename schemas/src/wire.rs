@@ -1,10 +1,12 @@
 //! The wide record of `avro/step_event.avsc`, field for field. A wire form only: nothing outside this
 //! crate sees it, and `to_typed` refuses every combination of fields that its kind does not allow.
 
+pub(crate) mod avro;
 pub(crate) mod form;
 mod from_typed;
 pub(crate) mod letter;
 pub(crate) mod payload;
+pub(crate) mod symbols;
 mod take;
 mod to_typed;
 

@@ -3,10 +3,8 @@
 //! The compiled-in ones are always there. Others come from a directory or a topic; who fetches them
 //! is not decided here.
 
-use super::{
-    DEAD_LETTER, EVENTS, LETTERS, STEP_EVENT, brief, canonical_form, fingerprint, no_rest, shape,
-};
-use crate::{Error, Result, compat, limits};
+use super::{DEAD_LETTER, EVENTS, LETTERS, STEP_EVENT, brief, canonical_form, fingerprint, shape};
+use crate::{Error, Result, compat, limits, wire::avro::no_rest};
 use apache_avro::{
     Schema, reader::datum::GenericDatumReader, types::Value, writer::datum::GenericDatumWriter,
 };
@@ -185,7 +183,7 @@ fn same(id: u64, new: &str, known: &str) -> Result<u64> {
 
 /// Reads a value that a foreign schema describes. The library has paths that panic on schemas that we
 /// did not write; none of them may take the partition down.
-fn read_value(reader: &GenericDatumReader<'_>, datum: &[u8]) -> Result<Value> {
+pub(super) fn read_value(reader: &GenericDatumReader<'_>, datum: &[u8]) -> Result<Value> {
     let mut strict = Strict(datum);
     let read = catch_unwind(AssertUnwindSafe(|| reader.read_value(&mut strict)));
     let value = match read {

@@ -10,7 +10,7 @@ use crate::{
 };
 use apache_avro::{
     Codec, DeflateSettings, Schema, error::Details, reader::datum::GenericDatumReader,
-    types::Value as AvroValue,
+    types::Value as AvroValue, writer::datum::GenericDatumWriter,
 };
 use serde_json::{Map, Value, json};
 use std::{
@@ -20,7 +20,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::LazyLock,
 };
-use wire::{Slot, Sum, Time, form::Blob};
+use wire::{Slot, Sum, Time, avro, form::Blob};
 
 /// Our schema, with a default wherever the JSON form has one, so that a writer may leave that field
 /// out of its own. Defaults are no part of an encoding: what it resolves to is of our own schema.
@@ -36,6 +36,12 @@ static AT_THE_DOOR: LazyLock<Schema> = LazyLock::new(|| {
         }
     });
     Schema::parse(&ours).expect("our schema with defaults is one")
+});
+
+/// Writes what a foreign record resolves to.
+static WRITER: LazyLock<GenericDatumWriter<'static>> = LazyLock::new(|| {
+    let writer = GenericDatumWriter::builder(EVENTS.schema).build();
+    writer.expect("a compiled-in schema names only its own types")
 });
 
 /// The fields of our records, by the record's name.
@@ -113,9 +119,9 @@ impl FileReader<'_> {
     /// [`Error::Decode`] for bytes that are no record, [`Error::TooLarge`] for a foreign one over
     /// [`limits::EVENT_BYTES`]; where the next record begins is not known then.
     pub fn take(&mut self, block: &mut &[u8], defaults: &Defaults<'_>) -> Result<Result<Event>> {
-        let undecoded = |error: apache_avro::Error| Error::Decode(brief(&error));
-        let record: wire::StepEvent<'static> = match &mut self.foreign {
-            None => EVENTS.reader.read_deser(block).map_err(undecoded)?,
+        let mut record = wire::StepEvent::default();
+        match &mut self.foreign {
+            None => avro::take(block, &mut record)?,
             Some((reader, ours)) => {
                 // Values take many times the bytes that they are made of.
                 let all = block.len().min(limits::EVENT_BYTES);
@@ -127,10 +133,11 @@ impl FileReader<'_> {
                 let value = value?;
                 *block = &block[all - datum.rest.len()..];
                 ours.clear();
-                EVENTS.writer.write_value_ref(ours, &value).map_err(undecoded)?;
-                EVENTS.read_datum(ours)?
+                let written = WRITER.write_value_ref(ours, &value);
+                written.map_err(|error| Error::Decode(brief(&error)))?;
+                avro::read(ours, &mut record)?;
             }
-        };
+        }
         Ok(event_of(record, defaults))
     }
 }
@@ -182,7 +189,7 @@ pub fn inflate(block: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
-fn event_of(mut record: wire::StepEvent<'static>, defaults: &Defaults<'_>) -> Result<Event> {
+fn event_of(mut record: wire::StepEvent<'_>, defaults: &Defaults<'_>) -> Result<Event> {
     if record.event_id.is_empty() {
         record.event_id = Cow::Owned((defaults.event_id)());
     }

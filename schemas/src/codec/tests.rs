@@ -1,6 +1,7 @@
 //! Encoding and decoding: round trips, limits, and the bytes of past versions.
 
 mod foreign;
+mod positions;
 mod speed;
 mod traps;
 

@@ -1,25 +1,15 @@
 //! How wire records and their scalars are written: by position in Avro, by name in JSON.
 //!
-//! One definition serves both forms, so that they cannot drift apart. By position is the fast path of
-//! the Avro library, since it spares a look-up per field; a test holds every wire record to its schema.
+//! One definition serves both forms, so that they cannot drift apart; a test holds every wire record to
+//! its schema.
 
+use super::avro::{Read, ReadDatum, Reader, WriteDatum, write_counted, write_long};
 use crate::{Digest, time::Micros};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, DeserializeSeed, EnumAccess, IntoDeserializer, SeqAccess, VariantAccess, Visitor},
+    de::{self, DeserializeSeed, EnumAccess, IntoDeserializer, VariantAccess, Visitor},
 };
 use std::{borrow::Cow, fmt, marker::PhantomData};
-
-/// A record that is read by position.
-pub(crate) trait WireRecord: Sized {
-    /// The record's name in the schema; the library compares it.
-    const NAME: &'static str;
-    /// Its fields, in the order of the schema.
-    const FIELDS: &'static [&'static str];
-
-    /// Reads the fields in order.
-    fn read<'de, A: SeqAccess<'de>>(fields: &mut A) -> Result<Self, A::Error>;
-}
 
 /// Defines a record of the wire: by position in Avro, by name and without unknown fields in JSON.
 macro_rules! wire_record {
@@ -27,81 +17,51 @@ macro_rules! wire_record {
         $($(#[$attr:meta])* $field:ident: $type:ty,)+
     }) => {
         #[derive(Clone, Debug, PartialEq, ::serde::Serialize, ::serde::Deserialize)]
-        #[serde(remote = $record, deny_unknown_fields)]
+        #[serde(deny_unknown_fields)]
         $(#[$meta])*
         pub(crate) struct $name $(<$life>)? {
             $($(#[$attr])* pub(crate) $field: $type,)+
         }
 
-        impl $(<$life>)? $crate::wire::form::WireRecord for $name $(<$life>)? {
+        impl<'de $(: $life, $life)?> $crate::wire::avro::ReadDatum<'de> for $name $(<$life>)? {
+            fn read(
+                from: &mut $crate::wire::avro::Reader<'de>,
+            ) -> $crate::wire::avro::Read<Self> {
+                Ok(Self { $($field: $crate::wire::avro::ReadDatum::read(from)?,)+ })
+            }
+
+            #[inline]
+            fn fill(
+                &mut self,
+                from: &mut $crate::wire::avro::Reader<'de>,
+            ) -> $crate::wire::avro::Read<()> {
+                $($crate::wire::avro::ReadDatum::fill(&mut self.$field, from)?;)+
+                Ok(())
+            }
+        }
+
+        impl $(<$life>)? $crate::wire::avro::WriteDatum for $name $(<$life>)? {
+            fn write(&self, to: &mut Vec<u8>) {
+                $($crate::wire::avro::WriteDatum::write(&self.$field, to);)+
+            }
+        }
+
+        #[cfg(test)]
+        impl $(<$life>)? $crate::wire::form::Listed for $name $(<$life>)? {
             const NAME: &'static str = $record;
             const FIELDS: &'static [&'static str] = &[$(stringify!($field)),+];
-
-            fn read<'de, A: ::serde::de::SeqAccess<'de>>(
-                fields: &mut A,
-            ) -> ::std::result::Result<Self, A::Error> {
-                Ok(Self { $($field: $crate::wire::form::next(fields)?,)+ })
-            }
-        }
-
-        impl $(<$life>)? ::serde::Serialize for $name $(<$life>)? {
-            fn serialize<S: ::serde::Serializer>(
-                &self,
-                to: S,
-            ) -> ::std::result::Result<S::Ok, S::Error> {
-                use ::serde::ser::SerializeTupleStruct as _;
-                if to.is_human_readable() {
-                    return $name::serialize(self, to);
-                }
-                let fields = <Self as $crate::wire::form::WireRecord>::FIELDS;
-                let mut tuple = to.serialize_tuple_struct($record, fields.len())?;
-                $(tuple.serialize_field(&self.$field)?;)+
-                tuple.end()
-            }
-        }
-
-        impl<'de $(, $life)?> ::serde::Deserialize<'de> for $name $(<$life>)? {
-            fn deserialize<D: ::serde::Deserializer<'de>>(
-                from: D,
-            ) -> ::std::result::Result<Self, D::Error> {
-                if from.is_human_readable() {
-                    return $name::deserialize(from);
-                }
-                let fields = <Self as $crate::wire::form::WireRecord>::FIELDS;
-                let positions = $crate::wire::form::Positions::<Self>::default();
-                from.deserialize_tuple_struct($record, fields.len(), positions)
-            }
         }
     };
 }
 pub(crate) use wire_record;
 
-/// Reads a record by position.
-pub(crate) struct Positions<T>(PhantomData<T>);
-
-impl<T> Default for Positions<T> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<'de, T: WireRecord> Visitor<'de> for Positions<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a {}", T::NAME)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut fields: A) -> Result<T, A::Error> {
-        T::read(&mut fields)
-    }
-}
-
-/// The next field of a record.
-pub(crate) fn next<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
-    fields: &mut A,
-) -> Result<T, A::Error> {
-    fields.next_element()?.ok_or_else(|| de::Error::custom("the record ends early"))
+/// What a record says of itself, to be held against the schema.
+#[cfg(test)]
+pub(crate) trait Listed {
+    /// The record's name.
+    const NAME: &'static str;
+    /// Its fields, in the order in which they are read and written.
+    const FIELDS: &'static [&'static str];
 }
 
 /// A symbol of a closed set, or one that is newer than this build.
@@ -168,64 +128,45 @@ pub(crate) struct Blob<'a>(pub(crate) Cow<'a, [u8]>);
 impl Serialize for Blob<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         use base64::{display::Base64Display, prelude::BASE64_STANDARD};
-        if to.is_human_readable() {
-            return to.collect_str(&Base64Display::new(&self.0, &BASE64_STANDARD));
-        }
-        to.serialize_bytes(&self.0)
+        to.collect_str(&Base64Display::new(&self.0, &BASE64_STANDARD))
     }
 }
 
 impl<'de> Deserialize<'de> for Blob<'_> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         use base64::{Engine, prelude::BASE64_STANDARD};
-        if from.is_human_readable() {
-            let text = Cow::<'de, str>::deserialize(from)?;
-            let bytes = BASE64_STANDARD.decode(text.as_bytes()).map_err(de::Error::custom)?;
-            return Ok(Self(Cow::Owned(bytes)));
-        }
-        from.deserialize_byte_buf(BytesVisitor).map(|bytes| Self(Cow::Owned(bytes)))
+        let text = Cow::<'de, str>::deserialize(from)?;
+        let bytes = BASE64_STANDARD.decode(text.as_bytes()).map_err(de::Error::custom)?;
+        Ok(Self(Cow::Owned(bytes)))
     }
 }
 
-struct BytesVisitor;
-
-impl Visitor<'_> for BytesVisitor {
-    type Value = Vec<u8>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("bytes")
+impl<'de: 'a, 'a> ReadDatum<'de> for Blob<'a> {
+    fn read(from: &mut Reader<'de>) -> Read<Self> {
+        from.counted().map(Cow::Borrowed).map(Self)
     }
+}
 
-    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-        Ok(bytes.to_vec())
-    }
-
-    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-        Ok(bytes)
+impl WriteDatum for Blob<'_> {
+    fn write(&self, to: &mut Vec<u8>) {
+        write_counted(&self.0, to);
     }
 }
 
 /// A digest: 32 bytes in Avro, 64 hexadecimal digits in JSON.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct Sum(pub(crate) Digest);
 
-impl Serialize for Sum {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if to.is_human_readable() {
-            return self.0.serialize(to);
-        }
-        to.serialize_bytes(&self.0.0)
+impl<'de> ReadDatum<'de> for Sum {
+    fn read(from: &mut Reader<'de>) -> Read<Self> {
+        from.array().map(Digest).map(Self)
     }
 }
 
-impl<'de> Deserialize<'de> for Sum {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        if from.is_human_readable() {
-            return Digest::deserialize(from).map(Self);
-        }
-        let bytes = from.deserialize_byte_buf(BytesVisitor)?;
-        let bytes = bytes.try_into().map_err(|_| de::Error::custom("a digest has 32 bytes"))?;
-        Ok(Self(Digest(bytes)))
+impl WriteDatum for Sum {
+    fn write(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.0.0);
     }
 }
 
@@ -243,9 +184,6 @@ impl Time {
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if !to.is_human_readable() {
-            return to.serialize_i64(self.0.0);
-        }
         let text = self.0.to_string();
         if Micros::parse(&text) == Some(self.0) {
             return to.serialize_str(&text);
@@ -256,10 +194,21 @@ impl Serialize for Time {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        if from.is_human_readable() {
-            return from.deserialize_any(TimeVisitor);
-        }
-        i64::deserialize(from).map(|micros| Self(Micros(micros)))
+        from.deserialize_any(TimeVisitor)
+    }
+}
+
+impl<'de> ReadDatum<'de> for Time {
+    #[inline]
+    fn read(from: &mut Reader<'de>) -> Read<Self> {
+        from.long().map(Micros).map(Self)
+    }
+}
+
+impl WriteDatum for Time {
+    #[inline]
+    fn write(&self, to: &mut Vec<u8>) {
+        write_long(self.0.0, to);
     }
 }
 

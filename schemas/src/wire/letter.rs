@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::IntoDeserializ
 use std::borrow::Cow;
 
 wire_record! {
+    #[derive(Default)]
     DeadLetter<'a> as "DeadLetter" {
         letter_id: Sum,
         class: Symbol<AnyClass>,

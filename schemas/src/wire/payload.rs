@@ -1,7 +1,12 @@
 //! Payloads on the wire: a record in Avro; in JSON the value itself as text, so that numbers are never
 //! parsed, or `{"$payload":{…}}` where the bytes are not plain JSON or were omitted.
 
-use super::{Sum, Text, form::Blob, form::wire_record, long};
+use super::{
+    Sum, Text,
+    avro::{Read, ReadDatum, Reader, WriteDatum},
+    form::{Blob, wire_record},
+    long,
+};
 use crate::{Digest, canonical, payload::JSON};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
@@ -94,9 +99,6 @@ impl Slot<'_> {
 
 impl Serialize for Slot<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if !to.is_human_readable() {
-            return Serialize::serialize(&self.0, to);
-        }
         if let Some(raw) = self.plain_json() {
             return raw.serialize(to);
         }
@@ -108,15 +110,24 @@ impl Serialize for Slot<'_> {
 
 impl<'de> Deserialize<'de> for Slot<'_> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        if !from.is_human_readable() {
-            return <Payload<'_> as Deserialize>::deserialize(from).map(Self);
-        }
         let raw = <&'de RawValue>::deserialize(from)?;
         if is_escaped(raw.get()) {
             return unescape(raw.get()).map(Self::from).map_err(de::Error::custom);
         }
         let text = Bytes::copy_from_slice(raw.get().as_bytes());
         crate::Payload::json("payload", text).map(Self::from).map_err(de::Error::custom)
+    }
+}
+
+impl<'de: 'a, 'a> ReadDatum<'de> for Slot<'a> {
+    fn read(from: &mut Reader<'de>) -> Read<Self> {
+        Payload::read(from).map(Self)
+    }
+}
+
+impl WriteDatum for Slot<'_> {
+    fn write(&self, to: &mut Vec<u8>) {
+        self.0.write(to);
     }
 }
 
@@ -165,9 +176,6 @@ pub(crate) struct JsonText<'a>(pub(crate) Text<'a>);
 
 impl Serialize for JsonText<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if !to.is_human_readable() {
-            return to.serialize_str(&self.0);
-        }
         let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
         raw.serialize(to)
     }
@@ -175,10 +183,19 @@ impl Serialize for JsonText<'_> {
 
 impl<'de> Deserialize<'de> for JsonText<'_> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        if !from.is_human_readable() {
-            return String::deserialize(from).map(|text| Self(Cow::Owned(text)));
-        }
         let raw = <&'de RawValue>::deserialize(from)?;
         Ok(Self(Cow::Owned(raw.get().to_owned())))
+    }
+}
+
+impl<'de: 'a, 'a> ReadDatum<'de> for JsonText<'a> {
+    fn read(from: &mut Reader<'de>) -> Read<Self> {
+        Text::read(from).map(Self)
+    }
+}
+
+impl WriteDatum for JsonText<'_> {
+    fn write(&self, to: &mut Vec<u8>) {
+        self.0.write(to);
     }
 }

@@ -81,31 +81,19 @@ impl StepEvent<'_> {
 
     /// The first field that the kind did not take.
     pub(super) fn left_over(&self) -> Option<&'static str> {
-        let fields = [
-            ("run_id", self.run_id.is_some()),
-            ("step", self.step.is_some()),
-            ("attempt", self.attempt.is_some()),
-            ("lease", self.lease.is_some()),
-            ("heartbeat", self.heartbeat.is_some()),
-            ("reason", self.reason.is_some()),
-            ("run", self.run.is_some()),
-            ("spec", self.spec.is_some()),
-            ("start", self.start.is_some()),
-            ("output", self.output.is_some()),
-            ("error", self.error.is_some()),
-            ("usage", self.usage.is_some()),
-            ("decision", self.decision.is_some()),
-            ("timer", self.timer.is_some()),
-            ("resolution", self.resolution.is_some()),
-            ("dead_letter", self.dead_letter.is_some()),
-            ("redrive", self.redrive.is_some()),
-            ("discard", self.discard.is_some()),
-            ("fault", self.fault.is_some()),
-            ("owner", self.owner.is_some()),
-            ("record", self.record.is_some()),
-            ("disposal", self.disposal.is_some()),
-        ];
-        fields.iter().find(|(_, present)| *present).map(|(name, _)| *name)
+        // One test per field: a list of them would be written to memory for every event.
+        macro_rules! first_of {
+            ($wire:ident: $($field:ident)+) => {
+                $(if $wire.$field.is_some() {
+                    return Some(stringify!($field));
+                })+
+            };
+        }
+        first_of! {
+            self: run_id step attempt lease heartbeat reason run spec start output error usage
+                decision timer resolution dead_letter redrive discard fault owner record disposal
+        }
+        None
     }
 }
 

@@ -16,7 +16,10 @@ impl StepEvent<'_> {
     /// field that is missing, not allowed with the kind, or out of range.
     pub(crate) fn into_event(mut self) -> Result<typed::Event> {
         let claim = optional_whole("claim", self.claim)?;
-        let body = self.take_body().map_err(|error| under_claim(error, claim.is_some()))?;
+        let body = match self.take_body() {
+            Ok(body) => body,
+            Err(error) => return Err(under_claim(error, claim.is_some())),
+        };
         if let Some(field) = self.left_over() {
             return Err(Error::invalid(field, format!("is not allowed with {}", self.kind)));
         }

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::Error;
-use apache_avro::types::Value;
+use apache_avro::{
+    reader::datum::GenericDatumReader, types::Value, writer::datum::GenericDatumWriter,
+};
 use serde_json::json;
 
 /// Our schema with a change, as another build would have it.
@@ -38,7 +40,8 @@ fn written_by(
     edit: impl FnOnce(&mut Vec<(String, Value)>),
 ) -> Vec<u8> {
     let bytes = encode(event).unwrap();
-    let value = EVENTS.reader.read_value(&mut &bytes[HEADER_BYTES..]).unwrap();
+    let reader = GenericDatumReader::builder(EVENTS.schema).build().unwrap();
+    let value = reader.read_value(&mut &bytes[HEADER_BYTES..]).unwrap();
     let Value::Record(mut fields) = value else { panic!("not a record") };
     edit(&mut fields);
     let parsed = Schema::parse_str(schema).unwrap();

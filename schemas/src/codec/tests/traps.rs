@@ -1,7 +1,7 @@
 //! What the Avro library does not do for us, one test per trap, on our own schema.
 
 use super::*;
-use crate::wire::form::WireRecord;
+use crate::wire::form::Listed;
 use std::collections::BTreeMap;
 
 fn records(schema: &Schema, found: &mut BTreeMap<String, Vec<String>>) {
@@ -17,7 +17,7 @@ fn records(schema: &Schema, found: &mut BTreeMap<String, Vec<String>>) {
     }
 }
 
-fn listed<T: WireRecord>() -> (String, Vec<String>) {
+fn listed<T: Listed>() -> (String, Vec<String>) {
     (T::NAME.to_owned(), T::FIELDS.iter().map(|&name| name.to_owned()).collect())
 }
 
