@@ -118,7 +118,10 @@ impl VerdictHub {
             return Ok(Verdict::Applied(Answer::Ok));
         }
         let partition = self.partition(partition)?;
-        partition.reach(at_most, |standing| standing.folded >= Some(offset)).await?;
+        let is_folded = partition.standing.borrow().folded >= Some(offset);
+        if !is_folded {
+            partition.reach(at_most, |standing| standing.folded >= Some(offset)).await?;
+        }
         partition.recent().verdict_at(offset).ok_or(VerdictError::Forgotten)
     }
 

@@ -113,6 +113,8 @@ where
         if let Some(offset) = last {
             self.scan.forget_below(offset);
             self.node.hub.set_folded(self.tp.partition, offset);
+            // Whoever waited for a verdict answers its caller before this task decides what comes next.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
