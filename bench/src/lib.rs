@@ -4,6 +4,8 @@
 //! Servers are measured as processes of their own, through their public surface; what a sceptic doubts can
 //! be repeated by hand. The adapters are unknown here: the binary opens logs and stores.
 
+#[cfg(test)]
+mod allocations;
 mod bench;
 pub mod ceilings;
 mod container;

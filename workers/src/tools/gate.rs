@@ -2,6 +2,10 @@
 //! request is written after the attempt's deadline, even if the process was stopped on the way. And it
 //! knows for certain whether any byte was written at all.
 
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 use std::{
     io,
     pin::Pin,
@@ -19,6 +23,9 @@ use tokio_rustls::client::TlsStream;
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {
     /// Makes the coming close discard what the kernel has not sent yet.
     fn discard_unsent(&self);
+
+    /// Whether nothing has come that was not read: neither bytes nor the end.
+    fn is_quiet(&self) -> bool;
 }
 
 impl Wire for TcpStream {
@@ -26,11 +33,20 @@ impl Wire for TcpStream {
         // On failure the close is an ordinary one, as it would be without this call.
         let _ = self.set_zero_linger();
     }
+
+    fn is_quiet(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        recv(self, &mut [0_u8; 1], flags).is_err_and(|error| error == Errno::WOULDBLOCK)
+    }
 }
 
 impl Wire for TlsStream<TcpStream> {
     fn discard_unsent(&self) {
         self.get_ref().0.discard_unsent();
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.get_ref().0.is_quiet()
     }
 }
 
@@ -39,6 +55,8 @@ impl Wire for TlsStream<TcpStream> {
 struct Pass {
     /// Until when bytes of the request may be written; `None` before the first request.
     deadline: Option<Instant>,
+    /// Whether the remote may not have said anything since the answer before.
+    is_reused: bool,
     /// Whether a byte may have left.
     sent: bool,
     /// Whether a write came too late and was refused.
@@ -63,9 +81,11 @@ impl Gate {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets one request through until its deadline.
+    /// Lets one request through until its deadline; a further one of a connection only if the remote has
+    /// not ended it.
     pub(super) fn open(&self, deadline: Instant) {
-        *self.pass() = Pass { deadline: Some(deadline), ..Pass::default() };
+        let mut pass = self.pass();
+        *pass = Pass { deadline: Some(deadline), is_reused: pass.answered, ..Pass::default() };
     }
 
     /// Whether a byte of the request may have left. `false` is certain.
@@ -84,11 +104,16 @@ impl Gate {
     }
 
     /// Allows or refuses one write, at the very moment of writing.
-    fn admit_write(&self) -> io::Result<()> {
+    fn admit_write(&self, wire: &dyn Wire) -> io::Result<()> {
         let mut pass = self.pass();
         if pass.is_over() {
             pass.late = true;
             return Err(too_late());
+        }
+        // The runtime may not have looked at the socket since the remote closed it.
+        if pass.is_reused && !pass.sent && !wire.is_quiet() {
+            let ended = "the remote ended the connection before the request was written";
+            return Err(io::Error::new(io::ErrorKind::ConnectionReset, ended));
         }
         // Set before the write: TLS may have sent part of what it then reports as an error.
         pass.sent = true;
@@ -150,7 +175,7 @@ impl AsyncWrite for GatedStream {
         cx: &mut Context<'_>,
         from: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.gate.admit_write()?;
+        self.gate.admit_write(&*self.wire)?;
         Pin::new(&mut self.wire).poll_write(cx, from)
     }
 
@@ -159,7 +184,7 @@ impl AsyncWrite for GatedStream {
         cx: &mut Context<'_>,
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.gate.admit_write()?;
+        self.gate.admit_write(&*self.wire)?;
         Pin::new(&mut self.wire).poll_write_vectored(cx, from)
     }
 

@@ -82,7 +82,7 @@ impl HttpTools {
     ) -> Result<CallEnd, Unanswered> {
         let (mut connection, response) = self.ask(call, target, reach, deadline).await?;
         let end = conclude(call, &mut connection, response, deadline).await?;
-        if !call.effect.is_careful() && connection.is_idle() {
+        if connection.is_idle() {
             self.shared.idle.put(&target.endpoint, connection);
         }
         Ok(end)
@@ -96,8 +96,8 @@ impl HttpTools {
         reach: Reach,
         deadline: Instant,
     ) -> Result<(Connection, Response<Incoming>), Unanswered> {
-        let may_reuse = !call.effect.is_careful();
-        if may_reuse && let Some(mut connection) = self.shared.idle.take(&target.endpoint) {
+        let kept = self.shared.idle.take(&target.endpoint, call.effect.is_careful());
+        if let Some(mut connection) = kept {
             match connection.ask(request::build(call, target), deadline).await {
                 Ok(response) => return Ok((connection, response)),
                 // It had ended while it waited and no byte was written: the call is still to be made.

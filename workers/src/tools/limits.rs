@@ -7,6 +7,11 @@ use std::time::Duration;
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// How long a connection waits for its next request before it is closed.
 pub(super) const IDLE: Duration = Duration::from_secs(30);
+/// How long a connection may have waited that a careful call takes: shorter than any server waits before it
+/// closes one.
+pub(super) const CAREFUL_IDLE: Duration = Duration::from_millis(100);
+/// A remote that leaves a connection open for so long after its answer keeps its connections.
+pub(super) const KEPT_OPEN: Duration = Duration::from_millis(50);
 /// Waiting connections to one scheme, host and port.
 pub(super) const IDLE_PER_HOST: usize = 64;
 /// Waiting connections in all.
@@ -23,4 +28,5 @@ pub(super) const EXCERPT: Duration = Duration::from_secs(1);
 pub(super) const EXCERPT_CHARS: usize = 200;
 
 const _: () = assert!(RESULT_BYTES > PAYLOAD_BYTES as u64, "a result that is kept is read whole");
+const _: () = assert!(KEPT_OPEN.as_nanos() < CAREFUL_IDLE.as_nanos(), "what is learnt can be used");
 const _: () = assert!(IDLE_TOTAL >= IDLE_PER_HOST, "one host may fill its own share");

@@ -5,9 +5,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Uri,
-    header::{
-        ACCEPT, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
-    },
+    header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT},
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use spine_schemas::{Digest, Trace, payload::JSON};
@@ -35,9 +33,6 @@ pub(super) fn build(call: &ToolCall, target: &Target) -> Request<Full<Bytes>> {
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
     headers.insert(CONTENT_TYPE, content_type(&call.content_type));
-    if call.effect.is_careful() {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     identify(call, headers);
     request
 }

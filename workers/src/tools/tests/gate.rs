@@ -4,11 +4,16 @@ use super::super::gate::{Gate, GatedStream, Wire};
 use std::{io::ErrorKind, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    net::{TcpListener, TcpStream},
     time::{Instant, advance},
 };
 
 impl Wire for DuplexStream {
     fn discard_unsent(&self) {}
+
+    fn is_quiet(&self) -> bool {
+        true
+    }
 }
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -69,4 +74,27 @@ async fn each_request_has_a_deadline_and_a_record_of_its_own() {
     assert!(!gate.was_sent());
     stream.write_all(b"two").await.unwrap();
     assert!(gate.was_sent() && !gate.was_late());
+}
+
+/// The runtime learns of the end only when it next asks; a first request needs no such look, since a remote
+/// may greet.
+#[tokio::test]
+async fn a_further_request_is_not_written_once_the_remote_has_ended_the_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (mut far, _) = listener.accept().await.unwrap();
+    let gate = Gate::default();
+    let mut stream = GatedStream::new(Box::new(near), gate.clone());
+    for write in 1..=2 {
+        gate.open(Instant::now() + LIMIT);
+        stream.write_all(b"POST").await.unwrap();
+        far.read_exact(&mut [0; 4]).await.unwrap();
+        assert!(gate.was_sent(), "write {write}");
+        gate.answered();
+    }
+    drop(far);
+    std::thread::sleep(Duration::from_millis(20));
+    gate.open(Instant::now() + LIMIT);
+    assert_eq!(stream.write(b"POST").await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert!(!gate.was_sent() && !gate.was_late());
 }

@@ -1,7 +1,10 @@
 //! Connections that serve several calls, and those that must not.
 
 use super::{
-    super::{Tools, limits::IDLE},
+    super::{
+        Tools,
+        limits::{CAREFUL_IDLE, IDLE, KEPT_OPEN},
+    },
     EFFECTS, call, completed, failed,
     server::{Server, answer, ok},
     tools,
@@ -31,21 +34,41 @@ async fn a_failing_answer_that_was_read_whole_leaves_its_connection_usable() {
 }
 
 #[tokio::test]
-async fn careful_calls_always_have_a_connection_of_their_own() {
+async fn careful_calls_share_a_connection_only_where_the_server_was_seen_to_keep_it() {
     let server = Server::answering(ok("1")).await;
     let tools = tools();
-    completed(tools.call(call(&server.url("/"), Effect::Pure)).await);
-    for effect in [Effect::Probe, Effect::AtMostOnce] {
-        for _ in 0..2 {
-            completed(tools.call(call(&server.url("/"), effect)).await);
-        }
+    let careful = async |effect| {
+        completed(tools.call(call(&server.url("/"), effect)).await);
+        server.seen().last().expect("it was seen").connection
+    };
+    let at_once = [careful(Effect::AtMostOnce).await, careful(Effect::Probe).await];
+    assert_eq!(at_once, [0, 1], "nothing is known of the server yet");
+    tokio::time::sleep(KEPT_OPEN).await;
+    assert_eq!(careful(Effect::AtMostOnce).await, 1, "the oldest is open still");
+    assert_eq!(careful(Effect::Probe).await, 1);
+}
+
+#[tokio::test]
+async fn a_careful_call_takes_no_connection_that_waited_for_long() {
+    let server = Server::answering(ok("1")).await;
+    let tools = tools();
+    for effect in [Effect::AtMostOnce, Effect::AtMostOnce, Effect::Pure] {
+        completed(tools.call(call(&server.url("/"), effect)).await);
+        tokio::time::sleep(CAREFUL_IDLE).await;
     }
-    completed(tools.call(call(&server.url("/"), Effect::Pure)).await);
     let on: Vec<usize> = server.seen().iter().map(|one| one.connection).collect();
-    assert_eq!(on, [0, 1, 2, 3, 4, 0]);
-    let asks_to_close = |one: &super::server::Seen| one.headers.contains_key("connection");
-    let closing: Vec<bool> = server.seen().iter().map(asks_to_close).collect();
-    assert_eq!(closing, [false, true, true, true, true, false]);
+    assert_eq!(on, [0, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_server_that_ends_its_connections_unannounced_gets_each_careful_call_on_a_fresh_one() {
+    let server = Server::closing(ok("1")).await;
+    let tools = tools();
+    for _ in 0..20 {
+        completed(tools.call(call(&server.url("/"), Effect::AtMostOnce)).await);
+        tokio::time::sleep(KEPT_OPEN / 20).await;
+    }
+    assert_eq!((server.seen().len(), server.connections()), (20, 20));
 }
 
 #[tokio::test]
