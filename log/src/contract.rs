@@ -44,6 +44,7 @@ pub async fn all<L: EventLog>(fresh: impl AsyncFn(u32) -> Result<Fresh<L>>) -> R
     reading::reads_keep_their_limits(fresh(1).await?).await?;
     reading::a_reader_at_the_end_waits_and_then_sees(fresh(1).await?).await?;
     reading::a_dropped_read_loses_nothing(fresh(1).await?).await?;
+    reading::records_without_a_key_are_found_and_no_others(fresh(1).await?).await?;
     reading::offset_at_finds_the_first_record_not_older(fresh(1).await?).await?;
     groups::a_lone_member_gains_every_partition(fresh(3).await?).await?;
     groups::a_member_reads_what_it_was_assigned(fresh(2).await?).await?;

@@ -16,6 +16,8 @@ pub const GROUP_BYTES: usize = 4 * 1024 * 1024;
 pub const BLOCK_BYTES: usize = GROUP_BYTES + BATCH_BYTES + 64 * BATCH_RECORDS;
 /// Bytes that a reader fetches from the disk at a time.
 pub const READ_BYTES: usize = 256 * 1024;
+/// Bytes of memory that records which were read share, so that one that is kept keeps few others.
+pub const ARENA_BYTES: usize = 64 * 1024;
 /// Bytes between two entries of a segment's sparse index.
 pub const INDEX_STRIDE_BYTES: u64 = 64 * 1024;
 /// Most bytes of a segment's header, most of which is the datum's schema.

@@ -62,6 +62,19 @@ pub trait PartitionReader: Send + 'static {
     /// anybody. Cancel safe: a dropped call loses nothing.
     fn next(&mut self, limit: ReadLimit) -> impl Future<Output = Result<Vec<Record>>> + Send;
 
+    /// As `next`, but gives only the records without a key, and may pass over any number of others. For
+    /// looking ahead: those others may not have been checked for damage.
+    fn next_keyless(
+        &mut self,
+        limit: ReadLimit,
+    ) -> impl Future<Output = Result<Vec<Record>>> + Send {
+        async move {
+            let mut records = self.next(limit).await?;
+            records.retain(|record| record.key.is_none());
+            Ok(records)
+        }
+    }
+
     /// The offset from which `next` goes on. Every record below it, from where the reader began, has
     /// been returned. Loops up to a known end watch this, since the last offset below the end may
     /// hold no record: Kafka keeps marks of its own at some.

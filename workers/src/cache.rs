@@ -4,14 +4,15 @@ use crate::limits::Share;
 use spine_runs::RunState;
 use spine_schemas::RunKey;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
 /// Runs by key, with the least recently used ones leaving first.
 #[derive(Debug, Default)]
 pub(crate) struct RunCache {
-    entries: BTreeMap<RunKey, Entry>,
+    /// Never walked, but for a look that changes nothing: its order is another one each time.
+    entries: HashMap<RunKey, Entry>,
     uses: VecDeque<(u64, RunKey)>,
     clock: u64,
     bytes: usize,
@@ -49,10 +50,13 @@ impl RunCache {
         self.entries.get(key)?.run.as_ref()
     }
 
-    /// Every run that is known and there.
+    /// Every run that is known and there, in the order of their keys.
     #[cfg(feature = "mutants")]
-    pub(crate) fn runs(&self) -> impl Iterator<Item = &Arc<RunState>> {
-        self.entries.values().filter_map(|entry| entry.run.as_ref())
+    pub(crate) fn runs(&self) -> Vec<&Arc<RunState>> {
+        let mut runs: Vec<_> =
+            self.entries.values().filter_map(|entry| entry.run.as_ref()).collect();
+        runs.sort_unstable_by_key(|run| &run.key);
+        runs
     }
 
     /// The state of a known run for folding an event of `bytes` at `offset`.
@@ -62,13 +66,16 @@ impl RunCache {
         offset: u64,
         bytes: usize,
     ) -> &mut Option<Arc<RunState>> {
-        self.clock += 1;
         self.bytes += bytes;
-        self.uses.push_back((self.clock, key.clone()));
         let entry = self.entries.get_mut(key).expect("runs are loaded before they are folded");
         entry.touched = Some(offset);
-        entry.used = self.clock;
         entry.bytes += bytes;
+        // Events of one run often come together.
+        if self.uses.back().is_none_or(|(newest, _)| *newest != entry.used) {
+            self.clock += 1;
+            entry.used = self.clock;
+            self.uses.push_back((self.clock, key.clone()));
+        }
         &mut entry.run
     }
 

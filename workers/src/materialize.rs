@@ -264,7 +264,8 @@ impl Materializer {
         let mark = self.mark.filter(|_| self.is_behind())?;
         let expected = self.stored;
         self.stored = Some(mark.offset);
-        let pending = std::mem::take(&mut self.pending);
+        let next = self.pending.begun_anew();
+        let mut pending = std::mem::replace(&mut self.pending, next);
         Some(StoreBatch {
             partition: self.partition,
             expected,
@@ -276,7 +277,7 @@ impl Materializer {
                 at: mark.at,
                 partition_state: self.state.clone(),
             },
-            runs: pending.run_changes(cache),
+            runs: pending.take_run_changes(cache),
             events: pending.events,
             values: pending.values,
             decisions: pending.decisions,

@@ -101,6 +101,10 @@ impl PartitionReader for AnyReader {
         each!(self, reader => reader.next(limit).await)
     }
 
+    async fn next_keyless(&mut self, limit: ReadLimit) -> Result<Vec<Record>> {
+        each!(self, reader => reader.next_keyless(limit).await)
+    }
+
     fn position(&self) -> u64 {
         each!(self, reader => reader.position())
     }

@@ -1,7 +1,7 @@
 //! What a reader promises: order, no gaps, limits, waiting at the end, and safety when dropped.
 
 use super::{EVERYTHING, Fresh, is_waiting, number, numbered, read_until};
-use crate::{Error, EventLog, PartitionReader, ReadLimit, Result};
+use crate::{Error, EventLog, NewRecord, PartitionReader, ReadLimit, Result};
 use spine_schemas::time::Micros;
 
 pub(super) async fn any_offset_can_be_read_from<L: EventLog>(fresh: Fresh<L>) -> Result<()> {
@@ -68,6 +68,53 @@ pub(super) async fn a_dropped_read_loses_nothing<L: EventLog>(fresh: Fresh<L>) -
         let rest = read_until(&mut reader, seen, 2 * round + 2).await?;
         let numbers: Vec<_> = dropped.iter().chain(&rest).filter_map(number).collect();
         assert_eq!(numbers, [2 * round, 2 * round + 1], "round {round}");
+    }
+    Ok(())
+}
+
+pub(super) async fn records_without_a_key_are_found_and_no_others<L: EventLog>(
+    fresh: Fresh<L>,
+) -> Result<()> {
+    let keyless = |number| NewRecord { key: None, ..numbered(number) };
+    for first in (0..60).step_by(6) {
+        let batch =
+            (first..first + 6).map(|at| if at % 5 == 0 { keyless(at) } else { numbered(at) });
+        fresh.append(0, batch.collect()).await?;
+    }
+    let empty = NewRecord { key: None, headers: Vec::new(), value: None };
+    fresh.append(0, vec![empty, numbered(61)]).await?;
+    let all = fresh.read_from(0, 0).await?;
+    for from in [0, 1, 5, 6, 13, 60] {
+        let mut reader = fresh.log.reader(&fresh.partition(0), from).await?;
+        let mut found = Vec::new();
+        while reader.position() < 62 {
+            found.extend(reader.next_keyless(EVERYTHING).await?);
+        }
+        let expected = all.iter().filter(|record| record.offset >= from && record.key.is_none());
+        assert!(found.iter().eq(expected), "from {from}: {found:?}");
+    }
+    a_reader_may_change_between_both_kinds_of_reads(&fresh).await
+}
+
+async fn a_reader_may_change_between_both_kinds_of_reads<L: EventLog>(
+    fresh: &Fresh<L>,
+) -> Result<()> {
+    let mut reader = fresh.log.reader(&fresh.partition(0), 0).await?;
+    let few = ReadLimit { records: 4, bytes: usize::MAX };
+    let mut is_keyless_next = false;
+    while reader.position() < 62 {
+        let before = reader.position();
+        if is_keyless_next {
+            let found = reader.next_keyless(few).await?;
+            let range = before..reader.position();
+            let numbers = found.iter().map(|record| record.offset);
+            let expected = range.filter(|at| (*at < 60 && at % 5 == 0) || *at == 60);
+            assert!(numbers.eq(expected), "from {before}: {found:?}");
+        } else {
+            let found = reader.next(few).await?;
+            assert!(found.iter().map(|record| record.offset).eq(before..reader.position()));
+        }
+        is_keyless_next = !is_keyless_next;
     }
     Ok(())
 }

@@ -9,11 +9,11 @@ use super::{
 };
 use crate::{
     Record,
-    limits::{BLOCK_BYTES, READ_BYTES},
+    limits::{ARENA_BYTES, BLOCK_BYTES, READ_BYTES},
 };
 use bytes::{Bytes, BytesMut};
 use spine_schemas::time::Micros;
-use std::{io, sync::Arc};
+use std::{io, ops::Range, sync::Arc};
 
 /// Most bytes of the two integers that open a block.
 const HEAD_BYTES: usize = 2 * varint::MAX_BYTES;
@@ -120,12 +120,20 @@ impl Block {
     pub(crate) fn check<'a>(
         &'a self,
         frame: Option<&[u8; FRAME_BYTES]>,
+        each: impl FnMut(Entry<'a>),
+    ) -> Result<(Micros, Micros), Damage> {
+        self.walk(|rest| Entry::take(rest, frame), each)
+    }
+
+    fn walk<'a>(
+        &'a self,
+        take: impl Fn(&mut &'a [u8]) -> Option<Entry<'a>>,
         mut each: impl FnMut(Entry<'a>),
     ) -> Result<(Micros, Micros), Damage> {
         let mut rest: &[u8] = &self.body;
         let mut times = None;
         for offset in self.first_offset..self.first_offset.saturating_add(self.count) {
-            let entry = Entry::take(&mut rest, frame)
+            let entry = take(&mut rest)
                 .ok_or_else(|| self.damage(offset, "a record does not match its checksum"))?;
             if entry.offset != offset {
                 return Err(self.damage(offset, "a record has the offset of another"));
@@ -139,16 +147,71 @@ impl Block {
         }
     }
 
-    /// Checks and rebuilds every record.
-    pub(crate) fn records(&self, frame: Option<&[u8; FRAME_BYTES]>) -> Result<Vec<Record>, Damage> {
-        let mut entries = Vec::new();
-        self.check(frame, |entry| entries.push(entry))?;
-        let mut arena = BytesMut::with_capacity(entries.iter().map(Entry::arena_bytes).sum());
-        entries
-            .iter()
-            .map(|entry| entry.record(&self.body, frame, &mut arena))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| self.damage(self.first_offset, "a record cannot be rebuilt"))
+    /// Checks every record, then rebuilds them at the end of `to`.
+    pub(crate) fn records(
+        &self,
+        frame: Option<&[u8; FRAME_BYTES]>,
+        to: &mut Vec<Record>,
+    ) -> Result<(), Damage> {
+        let mut bytes = 0;
+        self.check(frame, |entry| bytes += entry.arena_bytes())?;
+        to.reserve(usize::try_from(self.count).unwrap_or_default());
+        self.rebuild(frame, bytes, |_| true, to)
+    }
+
+    /// Checks and rebuilds the records without a key. Of the others no checksum is looked at: whoever
+    /// passes over them reads them all in another way.
+    pub(crate) fn keyless(
+        &self,
+        frame: Option<&[u8; FRAME_BYTES]>,
+        to: &mut Vec<Record>,
+    ) -> Result<(), Damage> {
+        let (mut found, mut bytes) = (0, 0);
+        self.walk(
+            |rest| {
+                let entry = Entry::parse(rest, frame)?;
+                (!entry.is_keyless() || entry.is_sound(frame)).then_some(entry)
+            },
+            |entry| {
+                if entry.is_keyless() {
+                    found += 1;
+                    bytes += entry.arena_bytes();
+                }
+            },
+        )?;
+        if found == 0 { Ok(()) } else { self.rebuild(frame, bytes, |entry| entry.is_keyless(), to) }
+    }
+
+    /// Rebuilds the wanted records, of `bytes` in all, of a block that was checked.
+    fn rebuild(
+        &self,
+        frame: Option<&[u8; FRAME_BYTES]>,
+        mut bytes: usize,
+        wanted: impl Fn(&Entry<'_>) -> bool,
+        to: &mut Vec<Record>,
+    ) -> Result<(), Damage> {
+        let mut arena = BytesMut::new();
+        let mut is_rebuilt = true;
+        self.walk(
+            |rest| Entry::parse(rest, frame),
+            |entry| {
+                if !wanted(&entry) {
+                    return;
+                }
+                let needed = entry.arena_bytes();
+                if arena.capacity() < needed {
+                    arena = BytesMut::with_capacity(bytes.min(ARENA_BYTES).max(needed));
+                }
+                bytes = bytes.saturating_sub(needed);
+                let record = entry.record(frame, &mut arena);
+                is_rebuilt &= record.is_some();
+                to.extend(record);
+            },
+        )?;
+        match is_rebuilt {
+            true => Ok(()),
+            false => Err(self.damage(self.first_offset, "a record cannot be rebuilt")),
+        }
     }
 
     fn damage(&self, offset: u64, why: &'static str) -> Damage {
@@ -234,18 +297,28 @@ impl BlockCursor {
     }
 
     fn ahead(&self) -> Bytes {
-        let skip = usize::try_from(self.byte - self.chunk_byte).unwrap_or(usize::MAX);
-        self.chunk.slice(skip.min(self.chunk.len())..)
+        self.chunk.slice(self.kept())
+    }
+
+    /// Where in the chunk that lies which is ahead of the cursor.
+    fn kept(&self) -> Range<usize> {
+        let end = self.chunk.len();
+        let skip = self.byte.checked_sub(self.chunk_byte).map(usize::try_from);
+        skip.and_then(Result::ok).filter(|skip| *skip < end).unwrap_or(end)..end
     }
 
     /// Makes sure that `wanted` bytes at the cursor are in memory, or all that lie below the limit.
     fn load(&mut self, wanted: usize, limit_byte: u64) -> Result<(), Fault> {
         let left = usize::try_from(limit_byte - self.byte).unwrap_or(usize::MAX);
-        if self.byte >= self.chunk_byte && self.ahead().len() >= wanted.min(left) {
+        let kept = self.kept();
+        if kept.len() >= wanted.min(left) {
             return Ok(());
         }
-        let chunk = read_exact(&*self.file, self.byte, wanted.max(READ_BYTES).min(left));
-        self.chunk = chunk.map_err(Fault::Io)?;
+        let (from, len) = (kept.len(), wanted.max(READ_BYTES).min(left));
+        let mut chunk = emptied(std::mem::take(&mut self.chunk), kept, len);
+        let read = fill(&*self.file, &mut chunk[from..len], self.byte + from as u64);
+        chunk.truncate(from + read.map_err(Fault::Io)?);
+        self.chunk = chunk.freeze();
         self.chunk_byte = self.byte;
         if self.chunk.len() < wanted.min(left) {
             return Err(self.damage("the file ends early"));
@@ -258,16 +331,38 @@ impl BlockCursor {
     }
 }
 
+/// Memory of at least `len` bytes that begins with what is `kept` of a chunk: the chunk's own, if nobody
+/// else holds it. Fresh memory would be zeroed and given back for every chunk.
+fn emptied(chunk: Bytes, kept: Range<usize>, len: usize) -> BytesMut {
+    let mut memory = match chunk.try_into_mut() {
+        Ok(mut memory) => {
+            memory.copy_within(kept, 0);
+            memory
+        }
+        Err(held) => BytesMut::from(&held[kept]),
+    };
+    if memory.len() < len {
+        memory.resize(len, 0);
+    }
+    memory
+}
+
 /// Reads `len` bytes, or as many as the file has.
 pub(crate) fn read_exact(file: &dyn DiskFile, at: u64, len: usize) -> io::Result<Bytes> {
     let mut bytes = vec![0; len];
+    let filled = fill(file, &mut bytes, at)?;
+    bytes.truncate(filled);
+    Ok(bytes.into())
+}
+
+/// Fills a buffer, or as much of it as the file has; gives how much.
+fn fill(file: &dyn DiskFile, bytes: &mut [u8], at: u64) -> io::Result<usize> {
     let mut filled = 0;
-    while filled < len {
+    while filled < bytes.len() {
         match file.read_at(&mut bytes[filled..], at + filled as u64)? {
             0 => break,
             read => filled += read,
         }
     }
-    bytes.truncate(filled);
-    Ok(bytes.into())
+    Ok(filled)
 }

@@ -63,6 +63,17 @@ impl Runs {
         }
     }
 
+    /// Begins a job that may wait for the disk, if such jobs go on beside the caller.
+    pub(crate) fn begin<T: Send + 'static, J: FnOnce() -> T + Send + 'static>(
+        self,
+        job: impl FnOnce() -> J,
+    ) -> Option<task::JoinHandle<T>> {
+        match self {
+            Self::Inline => None,
+            Self::OffThread => Some(task::spawn_blocking(job())),
+        }
+    }
+
     /// Runs a job that may wait for the disk.
     pub(crate) async fn run<T: Send + 'static>(
         self,

@@ -119,11 +119,12 @@ impl Branches {
     }
 }
 
-/// An encoded record whose checksum holds.
+/// An encoded record.
 #[derive(Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) offset: u64,
     pub(crate) timestamp: Micros,
+    crc: u32,
     key: Option<&'a [u8]>,
     header_count: usize,
     headers: &'a [u8],
@@ -140,6 +141,11 @@ enum Body<'a> {
 impl<'a> Entry<'a> {
     /// Takes one record off the front of a block's bytes; `None` if a byte is not as written.
     pub(crate) fn take(bytes: &mut &'a [u8], frame: Option<&[u8; FRAME_BYTES]>) -> Option<Self> {
+        Self::parse(bytes, frame).filter(|entry| entry.is_sound(frame))
+    }
+
+    /// The same without a look at the checksum; `None` where no record begins so.
+    pub(crate) fn parse(bytes: &mut &'a [u8], frame: Option<&[u8; FRAME_BYTES]>) -> Option<Self> {
         let offset = u64::try_from(varint::take(bytes)?).ok()?;
         let timestamp = Micros(varint::take(bytes)?);
         let crc = u32::try_from(varint::take(bytes)?).ok()?;
@@ -151,44 +157,50 @@ impl<'a> Entry<'a> {
         };
         let (header_count, headers) = take_headers(bytes)?;
         let body = take_body(bytes, size, frame.is_some())?;
-        let entry = Self { offset, timestamp, key, header_count, headers, body };
-        (placed_crc(entry.content_crc(frame), offset, timestamp) == crc).then_some(entry)
+        Some(Self { offset, timestamp, crc, key, header_count, headers, body })
     }
 
-    /// The record as it was appended. `block` holds the bytes that this entry was taken from;
-    /// framed values are rebuilt in `arena`, one allocation for a whole block.
+    /// Whether the checksum holds.
+    pub(crate) fn is_sound(&self, frame: Option<&[u8; FRAME_BYTES]>) -> bool {
+        placed_crc(self.content_crc(frame), self.offset, self.timestamp) == self.crc
+    }
+
+    /// Whether it is a record without a key.
+    pub(crate) fn is_keyless(&self) -> bool {
+        self.key.is_none()
+    }
+
+    /// The record as it was appended. All its bytes lie in `arena`, which others share, so that the
+    /// buffer that the block was read into can be used again.
     pub(crate) fn record(
         &self,
-        block: &Bytes,
         frame: Option<&[u8; FRAME_BYTES]>,
         arena: &mut BytesMut,
     ) -> Option<Record> {
+        let key = self.key.map(|key| put_aside(arena, [key, &[]]));
         let value = match (&self.body, frame) {
             (Body::None, _) => None,
-            (Body::Plain(value), _) => Some(block.slice_ref(value)),
-            (Body::Spliced(datum), Some(frame)) => {
-                arena.extend_from_slice(frame);
-                arena.extend_from_slice(datum);
-                Some(arena.split().freeze())
-            }
+            (Body::Plain(value), _) => Some(put_aside(arena, [value, &[]])),
+            (Body::Spliced(datum), Some(frame)) => Some(put_aside(arena, [frame, datum])),
             (Body::Spliced(_), None) => return None,
         };
         let headers = self
             .headers()
             .map(|(name, value)| {
-                Some((str::from_utf8(name).ok()?.to_owned(), block.slice_ref(value)))
+                Some((str::from_utf8(name).ok()?.to_owned(), put_aside(arena, [value, &[]])))
             })
             .collect::<Option<Vec<_>>>()?;
-        let key = self.key.map(|key| block.slice_ref(key));
         Some(Record { offset: self.offset, timestamp: self.timestamp, key, headers, value })
     }
 
-    /// Bytes that [`Self::record`] needs in the arena.
+    /// Bytes that [`Self::record`] needs in the arena, or a little more.
     pub(crate) fn arena_bytes(&self) -> usize {
-        match self.body {
-            Body::None | Body::Plain(_) => 0,
+        let value = match self.body {
+            Body::None => 0,
+            Body::Plain(value) => value.len(),
             Body::Spliced(datum) => FRAME_BYTES + datum.len(),
-        }
+        };
+        self.key.map_or(0, <[u8]>::len) + self.headers.len() + value
     }
 
     fn headers(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
@@ -211,6 +223,11 @@ impl<'a> Entry<'a> {
         }
         check.0
     }
+}
+
+fn put_aside(arena: &mut BytesMut, parts: [&[u8]; 2]) -> Bytes {
+    parts.iter().for_each(|part| arena.extend_from_slice(part));
+    arena.split().freeze()
 }
 
 fn take_headers<'a>(bytes: &mut &'a [u8]) -> Option<(usize, &'a [u8])> {

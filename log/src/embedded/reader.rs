@@ -10,7 +10,10 @@ use super::{
 use crate::{Error, PartitionReader, ReadLimit, Record, Result, limits::READ_BYTES};
 use spine_schemas::time::Micros;
 use std::{collections::VecDeque, sync::Arc};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+};
 
 /// Reads one partition of an embedded log.
 #[derive(Debug)]
@@ -23,6 +26,22 @@ pub struct EmbeddedReader {
     ready: VecDeque<Record>,
     /// Where the last read of files ended.
     place: Option<Place>,
+    /// The next read of files, under way while the caller works on the last.
+    ahead: Option<JoinHandle<Result<Chunk>>>,
+}
+
+/// What one read of files brought, and where it ended.
+#[derive(Debug)]
+struct Chunk {
+    records: Vec<Record>,
+    place: Place,
+}
+
+/// Which records of a chunk are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    All,
+    Keyless,
 }
 
 /// A place in the files of a partition.
@@ -42,7 +61,7 @@ impl EmbeddedReader {
         }
         let tip = partition.tip.subscribe();
         let ready = VecDeque::new();
-        Ok(Self { partition, tip, next_offset: from, ready, place: None })
+        Ok(Self { partition, tip, next_offset: from, ready, place: None, ahead: None })
     }
 
     /// Waits until the next record is durable.
@@ -64,6 +83,44 @@ impl EmbeddedReader {
         self.next_offset += records.len() as u64;
         records
     }
+
+    /// Durable records at this position from memory; none where they are no longer, or not yet, there.
+    fn read_tail(&mut self, limit: ReadLimit) -> Vec<Record> {
+        let records = lock(&self.partition.tail).read(self.next_offset, limit);
+        if !records.is_empty() {
+            self.next_offset += records.len() as u64;
+            // The files are left behind; a later read of them seeks anew.
+            self.place = None;
+        }
+        records
+    }
+
+    /// The next chunk of the files.
+    async fn read_chunk(&mut self, wanted: Wanted) -> Result<Chunk> {
+        if let Some(reading) = &mut self.ahead {
+            let read = finished(reading.await);
+            self.ahead = None;
+            return read;
+        }
+        let partition = Arc::clone(&self.partition);
+        let next_offset = self.next_offset;
+        // If this call is dropped while the job runs, the place is lost and only sought again.
+        let place = self.place.take();
+        let job = move || read_files(&partition, place, next_offset, wanted);
+        self.partition.shared.runs.run(job).await
+    }
+
+    /// Begins to read what follows the chunk that was read, if that is in the files.
+    fn read_ahead(&mut self) {
+        let Some(from) = self.place.as_ref().map(|place| place.cursor.offset) else { return };
+        let is_there = self.tip.borrow().end_offset > from;
+        if !is_there || lock(&self.partition.tail).holds(from) {
+            return;
+        }
+        let partition = Arc::clone(&self.partition);
+        let job = |place| move || read_files(&partition, place, from, Wanted::All);
+        self.ahead = self.partition.shared.runs.begin(|| job(self.place.take()));
+    }
 }
 
 impl PartitionReader for EmbeddedReader {
@@ -72,22 +129,35 @@ impl PartitionReader for EmbeddedReader {
             return Ok(self.take_ready(limit));
         }
         self.wait().await?;
-        let records = lock(&self.partition.tail).read(self.next_offset, limit);
-        if !records.is_empty() {
-            self.next_offset += records.len() as u64;
-            // The files are left behind; a later read of them seeks anew.
-            self.place = None;
-            return Ok(records);
+        if self.ahead.is_none() {
+            let records = self.read_tail(limit);
+            if !records.is_empty() {
+                return Ok(records);
+            }
         }
-        let partition = Arc::clone(&self.partition);
-        let next_offset = self.next_offset;
-        // If this call is dropped while the job runs, the place is lost and only sought again.
-        let place = self.place.take();
-        let job = move || read_files(&partition, place, next_offset);
-        let (records, place) = self.partition.shared.runs.run(job).await?;
+        let Chunk { records, place } = self.read_chunk(Wanted::All).await?;
         self.ready = records.into();
         self.place = Some(place);
+        self.read_ahead();
         Ok(self.take_ready(limit))
+    }
+
+    async fn next_keyless(&mut self, limit: ReadLimit) -> Result<Vec<Record>> {
+        if self.ready.is_empty() && self.ahead.is_none() {
+            self.wait().await?;
+            let mut records = self.read_tail(limit);
+            if records.is_empty() {
+                let chunk = self.read_chunk(Wanted::Keyless).await?;
+                self.next_offset = chunk.place.cursor.offset;
+                self.place = Some(chunk.place);
+                return Ok(chunk.records);
+            }
+            records.retain(|record| record.key.is_none());
+            return Ok(records);
+        }
+        let mut records = self.next(limit).await?;
+        records.retain(|record| record.key.is_none());
+        Ok(records)
     }
 
     fn position(&self) -> u64 {
@@ -95,24 +165,30 @@ impl PartitionReader for EmbeddedReader {
     }
 }
 
-/// Reads at least one durable record, from `next_offset` on.
+fn finished(read: std::result::Result<Result<Chunk>, JoinError>) -> Result<Chunk> {
+    let broken = |error| Error::Unavailable(format!("a read did not finish: {error}"));
+    read.map_err(broken)?
+}
+
+/// Reads at least one durable record, from `next_offset` on, and gives those that are wanted.
 fn read_files(
     partition: &Partition,
     place: Option<Place>,
     next_offset: u64,
-) -> Result<(Vec<Record>, Place)> {
+    wanted: Wanted,
+) -> Result<Chunk> {
     let mut place = match place {
         Some(place) if place.cursor.offset == next_offset => place,
         Some(_) | None => seek(partition, next_offset)?,
     };
     loop {
         place = next_segment(partition, place)?;
-        let mut records = read_chunk(&mut place)?;
+        let mut records = read_blocks(&mut place, wanted)?;
         refuse_overlap(partition, &place)?;
         let seen = records.partition_point(|record| record.offset < next_offset);
         records.drain(..seen);
-        if !records.is_empty() {
-            return Ok((records, place));
+        if place.cursor.offset > next_offset {
+            return Ok(Chunk { records, place });
         }
     }
 }
@@ -159,20 +235,23 @@ fn misplaced_end(place: &Place, next_first: u64) -> Error {
 }
 
 /// Reads the blocks that one fetch from the disk brings.
-fn read_chunk(place: &mut Place) -> Result<Vec<Record>> {
+fn read_blocks(place: &mut Place, wanted: Wanted) -> Result<Vec<Record>> {
     let Place { segment, opened, cursor } = place;
     let durable_bytes = segment.durable_bytes(opened)?;
     let frame = opened.header.frame();
     let start = cursor.byte;
     let mut records = Vec::new();
     while let Some(block) = cursor.next(durable_bytes).map_err(|fault| opened.fault(fault))? {
-        let more = block.records(frame.as_ref()).map_err(|bad| damaged(&opened.path, &bad))?;
-        records.extend(more);
+        let read = match wanted {
+            Wanted::All => block.records(frame.as_ref(), &mut records),
+            Wanted::Keyless => block.keyless(frame.as_ref(), &mut records),
+        };
+        read.map_err(|bad| damaged(&opened.path, &bad))?;
         if !cursor.is_loaded() || cursor.byte - start >= READ_BYTES as u64 {
             break;
         }
     }
-    if records.is_empty() {
+    if cursor.byte == start {
         let offset = cursor.offset;
         return Err(Error::Unavailable(format!("record {offset} is not in its segment yet")));
     }

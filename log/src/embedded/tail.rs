@@ -31,6 +31,12 @@ impl Tail {
         }
     }
 
+    /// Whether the record at an offset is here.
+    pub(crate) fn holds(&self, offset: u64) -> bool {
+        self.records.front().is_some_and(|first| first.offset <= offset)
+            && self.records.back().is_some_and(|last| offset <= last.offset)
+    }
+
     /// Records from an offset on, within the limit; empty if the tail does not reach that far back.
     pub(crate) fn read(&self, from: u64, limit: ReadLimit) -> Vec<Record> {
         let Some(first) = self.records.front().map(|record| record.offset) else {

@@ -4,7 +4,7 @@ use super::damaged;
 use crate::Result;
 use serde::{Deserialize, Serialize, de::IntoDeserializer};
 use spine_runs::WaitKind;
-use spine_schemas::Driver;
+use spine_schemas::{Driver, StepKey};
 
 /// The name of a member of a closed set, as in JSON. For rare columns: it allocates.
 ///
@@ -26,6 +26,22 @@ pub fn parse_name<'a, T: Deserialize<'a>>(column: &str, name: &'a str) -> Result
     let text: serde::de::value::StrDeserializer<'a, serde::de::value::Error> =
         name.into_deserializer();
     T::deserialize(text).map_err(|error| damaged(column, error))
+}
+
+/// A step as text, as its `Display` gives it, without the cost of formatting: there is one for each event.
+pub fn step_text(step: &StepKey) -> String {
+    let mut text = String::with_capacity(step.scope.len() + step.name.len() + 12);
+    if !step.scope.is_empty() {
+        text.push_str(&step.scope);
+        text.push('/');
+    }
+    text.push_str(&step.name);
+    text.push('#');
+    match step.occurrence {
+        1 => text.push('1'),
+        other => text.push_str(&other.to_string()),
+    }
+    text
 }
 
 /// The name of a driver.

@@ -6,7 +6,7 @@ use super::{
     head::read_error,
     offset_column, parse_name, payload,
     payload::{OutputForm, PayloadForm},
-    read_count, read_json, read_offset, write_json,
+    read_count, read_json, read_offset, step_text, write_json,
 };
 use crate::Result;
 use serde::{Deserialize, Serialize};
@@ -177,7 +177,7 @@ impl<'a> StepForm<'a> {
         let (output_digest, output) =
             payload::columns(step.output.as_ref().map(|output| &output.payload));
         Ok(Self {
-            step: step.key.to_string().into(),
+            step: step_text(&step.key).into(),
             status: step.status.as_str().into(),
             attempt: i64::from(step.attempt),
             charged: i64::from(step.charged),

@@ -1,26 +1,29 @@
 //! The rows of a batch's changed runs: what is fixed, what changes, steps, and what owners look for.
 
+use super::number::RunNumbers;
 use crate::{
     Result, RunChange, StoreBatch,
     form::{HeadForm, SpecForm, StepForm},
 };
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, params};
+use spine_schemas::Driver;
 
-/// Writes all that the changes say; `numbers` are those of the runs, in their order.
+/// Writes all that the changes say.
 pub(super) fn write(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     batch: &StoreBatch,
-    numbers: &[i64],
+    numbers: &RunNumbers,
 ) -> Result<()> {
-    write_specs(transaction, &batch.runs, numbers)?;
-    write_heads(transaction, batch, numbers)?;
-    write_steps(transaction, &batch.runs, numbers)?;
-    write_open(transaction, batch)?;
-    write_timers(transaction, batch)
+    let RunNumbers { runs: numbers, is_new, .. } = numbers;
+    write_specs(connection, &batch.runs, numbers)?;
+    write_heads(connection, batch, numbers)?;
+    write_steps(connection, &batch.runs, numbers)?;
+    write_open(connection, batch, is_new)?;
+    write_timers(connection, batch, is_new)
 }
 
-fn write_specs(transaction: &Transaction<'_>, runs: &[RunChange], numbers: &[i64]) -> Result<()> {
-    let mut insert = transaction.prepare_cached(
+fn write_specs(connection: &Connection, runs: &[RunChange], numbers: &[i64]) -> Result<()> {
+    let mut insert = connection.prepare_cached(
         "INSERT OR REPLACE INTO run_specs (run, workflow, version, driver, parent, tags,
            created_offset, created_at, created_digest, input_digest, state, input, plan)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
@@ -67,8 +70,8 @@ const WRITE_HEAD: &str = "
       output_digest = excluded.output_digest, state = excluded.state, seen = excluded.seen,
       output = excluded.output";
 
-fn write_heads(transaction: &Transaction<'_>, batch: &StoreBatch, numbers: &[i64]) -> Result<()> {
-    let mut upsert = transaction.prepare_cached(WRITE_HEAD)?;
+fn write_heads(connection: &Connection, batch: &StoreBatch, numbers: &[i64]) -> Result<()> {
+    let mut upsert = connection.prepare_cached(WRITE_HEAD)?;
     for (change, run) in batch.runs.iter().zip(numbers) {
         let key = &change.run.key;
         let form = HeadForm::of(&change.run)?;
@@ -126,8 +129,8 @@ const WRITE_STEP: &str = "
       output_digest = excluded.output_digest, state = excluded.state, input = excluded.input,
       output = excluded.output";
 
-fn write_steps(transaction: &Transaction<'_>, runs: &[RunChange], numbers: &[i64]) -> Result<()> {
-    let mut upsert = transaction.prepare_cached(WRITE_STEP)?;
+fn write_steps(connection: &Connection, runs: &[RunChange], numbers: &[i64]) -> Result<()> {
+    let mut upsert = connection.prepare_cached(WRITE_STEP)?;
     for (change, run) in runs.iter().zip(numbers) {
         for step in &change.steps {
             let step = change.run.steps.get(step).expect("a changed step is one of the run's");
@@ -160,33 +163,40 @@ fn write_steps(transaction: &Transaction<'_>, runs: &[RunChange], numbers: &[i64
     Ok(())
 }
 
-fn write_open(transaction: &Transaction<'_>, batch: &StoreBatch) -> Result<()> {
-    let mut open = transaction.prepare_cached(
+fn write_open(connection: &Connection, batch: &StoreBatch, is_new: &[bool]) -> Result<()> {
+    let mut open = connection.prepare_cached(
         "INSERT OR IGNORE INTO open_runs (partition, tenant, run_id) VALUES (?1, ?2, ?3)",
     )?;
-    let mut close = transaction.prepare_cached(
+    let mut close = connection.prepare_cached(
         "DELETE FROM open_runs WHERE partition = ?1 AND tenant = ?2 AND run_id = ?3",
     )?;
-    for change in &batch.runs {
+    for (change, is_new) in batch.runs.iter().zip(is_new) {
         let key = &change.run.key;
-        let write = if change.run.is_open() { &mut open } else { &mut close };
+        let is_open = change.run.is_open();
+        if *is_new && !is_open {
+            // It began and ended since the last batch: there is nothing to close.
+            continue;
+        }
+        let write = if is_open { &mut open } else { &mut close };
         write.execute(params![batch.partition, key.tenant, key.run_id])?;
     }
     Ok(())
 }
 
-fn write_timers(transaction: &Transaction<'_>, batch: &StoreBatch) -> Result<()> {
-    let mut set = transaction.prepare_cached(
+fn write_timers(connection: &Connection, batch: &StoreBatch, is_new: &[bool]) -> Result<()> {
+    let mut set = connection.prepare_cached(
         "INSERT INTO timers (partition, tenant, run_id, due_at) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT DO UPDATE SET due_at = excluded.due_at WHERE due_at <> excluded.due_at",
     )?;
-    let mut drop = transaction.prepare_cached(
+    let mut drop = connection.prepare_cached(
         "DELETE FROM timers WHERE partition = ?1 AND tenant = ?2 AND run_id = ?3",
     )?;
-    for change in &batch.runs {
+    for (change, is_new) in batch.runs.iter().zip(is_new) {
         let key = &change.run.key;
         match change.run.next_due() {
             Some(due) => set.execute(params![batch.partition, key.tenant, key.run_id, due.0])?,
+            // A run that is only recorded never has a timer, and a new one had none.
+            None if *is_new || change.run.driver() == Driver::Record => continue,
             None => drop.execute(params![batch.partition, key.tenant, key.run_id])?,
         };
     }

@@ -5,7 +5,7 @@ use spine_runs::{RunState, Verdict};
 use spine_schemas::{Body, Event, RunKey, StepKey};
 use spine_store::{DecisionRow, EventRow, LetterClosing, LetterRow, RefusalRow, RunChange};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -18,11 +18,15 @@ pub(super) struct Pending {
     pub(super) refusals: Vec<RefusalRow>,
     pub(super) values: Vec<bytes::Bytes>,
     pub(super) bytes: usize,
-    runs: BTreeMap<RunKey, Changed>,
+    /// In the order of their first event here, in which their rows lie close together.
+    runs: Vec<Changed>,
+    /// Where each is in `runs`.
+    places: HashMap<RunKey, usize>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Changed {
+    key: RunKey,
     steps: BTreeSet<StepKey>,
     created: bool,
     offset: u64,
@@ -43,7 +47,7 @@ impl Pending {
         if !applied && !trace {
             return;
         }
-        let changed = self.runs.entry(run.key.clone()).or_default();
+        let changed = self.changed(&run.key);
         changed.offset = offset;
         changed.created |= applied && run.created_offset == offset;
         let replaces = event.op.as_ref().is_some_and(|op| op.replaces.is_some());
@@ -61,15 +65,45 @@ impl Pending {
         }
     }
 
-    pub(super) fn run_changes(&self, cache: &RunCache) -> Vec<RunChange> {
-        self.runs
-            .iter()
-            .map(|(key, changed)| RunChange {
-                run: cache.get(key).expect("a changed run stays until it is stored").clone(),
-                offset: changed.offset,
-                steps: changed.steps.iter().cloned().collect(),
-                created: changed.created,
-            })
-            .collect()
+    /// What gathers next. It is likely to become as large.
+    pub(super) fn begun_anew(&self) -> Self {
+        Self {
+            events: Vec::with_capacity(self.events.len()),
+            values: Vec::with_capacity(self.values.len()),
+            runs: Vec::with_capacity(self.runs.len()),
+            places: HashMap::with_capacity(self.places.len()),
+            ..Self::default()
+        }
+    }
+
+    fn changed(&mut self, key: &RunKey) -> &mut Changed {
+        // Events of one run often come together.
+        let newest = self.runs.len().wrapping_sub(1);
+        let is_newest = self.runs.last().is_some_and(|changed| changed.key == *key);
+        let place = if is_newest { newest } else { self.place(key) };
+        &mut self.runs[place]
+    }
+
+    fn place(&mut self, key: &RunKey) -> usize {
+        if let Some(place) = self.places.get(key) {
+            return *place;
+        }
+        let place = self.runs.len();
+        self.places.insert(key.clone(), place);
+        let (key, steps) = (key.clone(), BTreeSet::new());
+        self.runs.push(Changed { key, steps, created: false, offset: 0 });
+        place
+    }
+
+    /// What changed since the last batch, which begins anew.
+    pub(super) fn take_run_changes(&mut self, cache: &RunCache) -> Vec<RunChange> {
+        let runs = std::mem::take(&mut self.runs).into_iter();
+        runs.map(|Changed { key, steps, created, offset }| RunChange {
+            run: cache.get(&key).expect("a changed run stays until it is stored").clone(),
+            offset,
+            steps: steps.into_iter().collect(),
+            created,
+        })
+        .collect()
     }
 }

@@ -50,7 +50,7 @@ impl<L: EventLog> Originals<L> {
             if reader.position() > offset {
                 return Err(missing().into());
             }
-            let read = read_on(reader, limit, &mut self.orders, self.followed).await?;
+            let read = read_on(reader.next(limit), &mut self.orders, self.followed).await?;
             self.ahead.extend(read);
         }
     }

@@ -192,7 +192,8 @@ where
         let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
         let (mut orders, followed) = (self.orders.clone(), self.order);
         while reader.position() < end {
-            for record in read_on(&mut reader, limit, &mut orders, followed).await? {
+            let read = reader.next_keyless(limit);
+            for record in read_on(read, &mut orders, followed).await? {
                 if record.offset < end {
                     self.scan.take(&record, &self.node.book);
                 }
@@ -205,9 +206,8 @@ where
 
 /// Reads what is surely there. An order ends the wait, and so does a log that goes silent, since a
 /// reader waits for brokers as long as it takes.
-pub(super) async fn read_on<R: PartitionReader>(
-    reader: &mut R,
-    limit: ReadLimit,
+pub(super) async fn read_on(
+    read: impl Future<Output = spine_log::Result<Vec<Record>>>,
     orders: &mut Orders,
     followed: Order,
 ) -> Result<Vec<Record>> {
@@ -215,7 +215,7 @@ pub(super) async fn read_on<R: PartitionReader>(
     tokio::select! {
         biased;
         _ = orders.other_than(followed) => unavailable("ordered to go while reading"),
-        read = tokio::time::timeout(limits::READ_PATIENCE, reader.next(limit)) => match read {
+        read = tokio::time::timeout(limits::READ_PATIENCE, read) => match read {
             Ok(read) => Ok(read?),
             Err(_) => unavailable("the log brings nothing although there is more to read"),
         }
