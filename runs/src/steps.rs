@@ -7,7 +7,7 @@
 use crate::{StepState, StepStatus};
 use spine_schemas::StepKey;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     ops::{Deref, DerefMut},
     sync::Arc,
 };
@@ -22,7 +22,8 @@ pub struct Steps {
 /// What follows from the steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Index {
-    unsettled: BTreeSet<StepKey>,
+    /// Sorted. Nearly always a few, which a list holds without asking for memory again and again.
+    unsettled: Vec<StepKey>,
     counts: [u32; StepStatus::COUNT],
     payload_bytes: usize,
 }
@@ -74,14 +75,12 @@ impl Index {
             self.counts[after.status as usize] += 1;
             self.payload_bytes += after.payload_bytes;
         }
-        let is_unsettled = |entry: &Entry| !entry.status.is_terminal();
-        match (
-            before.is_some_and(|entry| is_unsettled(&entry)),
-            after.as_ref().is_some_and(is_unsettled),
-        ) {
-            (false, true) => _ = self.unsettled.insert(key.clone()),
-            (true, false) => _ = self.unsettled.remove(key),
-            (true, true) | (false, false) => {}
+        let is_unsettled = |entry: Option<Entry>| entry.is_some_and(|it| !it.status.is_terminal());
+        if is_unsettled(before) != is_unsettled(after) {
+            match self.unsettled.binary_search(key) {
+                Ok(at) => _ = self.unsettled.remove(at),
+                Err(at) => self.unsettled.insert(at, key.clone()),
+            }
         }
     }
 }

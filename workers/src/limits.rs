@@ -46,7 +46,7 @@ pub(crate) fn share(owned: usize) -> Share {
 
 /// The store is given a batch at most this often, unless somebody waits for it: a run that changes ten
 /// times meanwhile is written once.
-pub(crate) const STORE_EVERY: Duration = Duration::from_millis(10);
+pub(crate) const STORE_EVERY: Duration = Duration::from_millis(50);
 /// As many events do not wait for more of them.
 pub(crate) const STORE_EVENTS: usize = 1024;
 /// Timers kept in memory; later ones are read from the store when their time comes near.

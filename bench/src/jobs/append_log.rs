@@ -63,16 +63,21 @@ fn batches(partitions: u32, total: usize) -> Vec<Vec<Batch>> {
     all
 }
 
-/// Appends all batches, each lane its own one after the other.
-async fn append_all<L: EventLog>(log: &L, topic: &Arc<str>, lanes: Vec<Vec<Batch>>) -> Result<u64> {
+/// Appends all batches, each lane its own one after the other. The events are left to whoever has them:
+/// letting go of them is no part of appending, on either side.
+async fn append_all<L: EventLog>(
+    log: &L,
+    topic: &Arc<str>,
+    lanes: &Arc<Vec<Vec<Batch>>>,
+) -> Result<u64> {
     let mut tasks = JoinSet::new();
-    for lane in lanes {
-        let (log, topic) = (log.clone(), Arc::clone(topic));
+    for lane in 0..lanes.len() {
+        let (log, topic, lanes) = (log.clone(), Arc::clone(topic), Arc::clone(lanes));
         tasks.spawn(async move {
             let mut appended = 0;
-            for (partition, events) in lane {
+            for (partition, events) in &lanes[lane] {
                 let records = events.iter().map(record).collect::<Vec<_>>();
-                let to = TopicPartition::new(Arc::clone(&topic), partition);
+                let to = TopicPartition::new(Arc::clone(&topic), *partition);
                 appended += records.len() as u64;
                 log.append(&to, records, Urgency::Normal).await?;
             }
@@ -130,10 +135,10 @@ async fn through_log<O: Opener>(bench: &Bench<O>, parts: Parts, total: usize) ->
     let place = Place::make(&bench.settings, parts).await?;
     let (log, topic) = bench.opener.log(&place.log).await?;
     let partitions = log.partitions(&topic).await?;
-    let lanes = batches(partitions, total);
+    let lanes = Arc::new(batches(partitions, total));
     let mut processes = vec![Watched::this("log and callers")];
     processes.extend(bench.settings.servers(parts));
-    let (count, took, usage) = watched(&processes, append_all(&log, &topic, lanes)).await?;
+    let (count, took, usage) = watched(&processes, append_all(&log, &topic, &lanes)).await?;
     bench.opener.close(log).await;
     place.remove(&bench.settings).await?;
     let head = Head {
