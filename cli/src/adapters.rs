@@ -230,6 +230,53 @@ pub(crate) async fn open_store(
     }
 }
 
+/// A store that a replay makes.
+pub(crate) struct FreshStore {
+    store: AnyStore,
+    /// The file of SQLite, which has no name before all is in it.
+    filling: Option<sqlite::Filling>,
+}
+
+impl FreshStore {
+    /// The store to replay into.
+    pub(crate) fn store(&self) -> &AnyStore {
+        &self.store
+    }
+
+    /// All is in it.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub(crate) async fn finish(self) -> Result<(), Failure> {
+        match self.filling {
+            Some(filling) => Ok(filling.finish().await?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Makes a store where there is none.
+///
+/// # Errors
+/// When there is one, or it cannot be made.
+pub(crate) async fn make_store(
+    url: &StoreUrl,
+    client: &SettingsFile,
+    book: &Arc<SchemaBook>,
+) -> Result<FreshStore, Failure> {
+    match url {
+        StoreUrl::Sqlite(file) => {
+            make_parent(file)?;
+            let filling = sqlite::Filling::begin(file)?;
+            let store = AnyStore::Sqlite(filling.store().clone());
+            Ok(FreshStore { store, filling: Some(filling) })
+        }
+        StoreUrl::Cql(_) => {
+            Ok(FreshStore { store: open_store(url, client, book).await?, filling: None })
+        }
+    }
+}
+
 /// How far a store is, by partition.
 ///
 /// # Errors

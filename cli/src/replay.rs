@@ -23,7 +23,8 @@ const DIFFERENCES: usize = 20;
 #[derive(clap::Args)]
 #[command(
     after_help = "The log is opened for reading only, so a server may run meanwhile: what is \
-    durable now is replayed.\nWith --compare and without --until, it goes exactly as far as that \
+    durable now is replayed.\nA file of SQLite has its name when all is in it; until then it is FILE.filling, which may be removed once no \
+    replay runs.\nWith --compare and without --until, it goes exactly as far as that \
     store. A store that a server writes meanwhile moves on; stop the server, or compare a copy."
 )]
 pub(crate) struct Args {
@@ -158,17 +159,16 @@ fn end_of_store(
 async fn replay_all(args: &Args, log: &AnyLog, ranges: &[Range]) -> Result<u64, Failure> {
     let book = Arc::new(SchemaBook::compiled_in());
     adapters::learn_schemas(log, &book).await?;
-    let store = adapters::open_store(&args.to, &args.store_client(), &book).await?;
+    let fresh = adapters::make_store(&args.to, &args.store_client(), &book).await?;
     let bar = bar(ranges.iter().map(|range| range.end).sum());
     let mut records = 0;
     for Range { of, end } in ranges {
         let tick = |done: replay::Replayed| bar.set_position(records + done.records);
-        let done = replay::replay(log, &store, of, *end, &book, tick).await?;
+        let done = replay::replay(log, fresh.store(), of, *end, &book, tick).await?;
         records += done.records;
     }
     bar.finish_and_clear();
-    // Closed here, so that the file is whole for whoever opens it next.
-    drop(store);
+    fresh.finish().await?;
     Ok(records)
 }
 

@@ -18,6 +18,8 @@ pub const STATEMENTS: usize = 128;
 pub const WRITER_CACHE_KIB: i64 = 32 * 1024;
 /// See [`WRITER_CACHE_KIB`].
 pub const READER_CACHE_KIB: i64 = 8 * 1024;
+/// Page cache of a store that is being filled, which has no readers.
+pub const FILLER_CACHE_KIB: i64 = 64 * 1024;
 /// Bytes of the write-ahead log after which a commit also copies it into the file.
 pub const CHECKPOINT_BYTES: i64 = 64 * 1024 * 1024;
 /// Bytes of a database page. Rows with payloads spill less often than at SQLite's 4 KiB.

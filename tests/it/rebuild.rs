@@ -1,7 +1,8 @@
 //! The store is a fold of the log: thrown away it comes back equal, and a replay calls nobody.
 
 use serde_json::json;
-use spine_tests::{Answer, Fx, Spine, lines, substrate};
+use spine_tests::{Answer, Fx, Spine, lines, spine, substrate, waits};
+use std::{path::PathBuf, process::Stdio};
 
 /// A server with runs of every kind behind it, stopped.
 fn lived(fx: &Fx) -> Spine {
@@ -83,4 +84,46 @@ fn f4_c14_a_replay_ends_where_it_is_told_and_a_changed_store_is_named() {
     assert_eq!(code, Some(7), "{compared}");
     let difference = &compared["compared"]["differences"][0];
     assert_eq!((&difference["table"], &difference["column"]), (&json!("runs"), &json!("status")));
+}
+
+/// A stopped server whose log takes a while to replay.
+fn filled() -> Spine {
+    let mut spine = Spine::fresh().start();
+    for batch in 0..6 {
+        let runs = (0..200).flat_map(|run| lines::record_run(&format!("e{batch}-{run}"), 10));
+        let body = lines::ndjson(&runs.collect::<Vec<_>>());
+        let sent = || spine.http().ask("POST", "/v1/events", "application/x-ndjson", &body);
+        waits::until("a batch to be taken", || {
+            (sent().expect("an answer").status == 202).then_some(())
+        });
+    }
+    spine.wait_run("e5-199", &["completed"]);
+    assert!(spine.stop().success(), "{}", spine.words());
+    spine
+}
+
+#[test]
+fn f4_a_replay_that_is_killed_leaves_nothing_that_passes_for_a_store() {
+    if substrate::is_without_files("a file has its name when it is whole") {
+        return;
+    }
+    let server = filled();
+    let (to, log) = (server.beside("killed"), server.log_url());
+    let file = PathBuf::from(to.strip_prefix("sqlite:").expect("a file"));
+    let part = file.with_extension("db.filling");
+    let mut replay = spine(&["replay", "--log", &log, "--to", &to]);
+    let mut replay = replay.stdout(Stdio::null()).spawn().expect("the binary runs");
+    waits::until("the replay to begin", || part.exists().then_some(()));
+    replay.kill().expect("it can be killed");
+    assert!(!replay.wait().expect("it ends").success(), "it was done before it was killed");
+    assert!(part.exists() && !file.exists(), "half a store has the name of a whole one");
+    let opened = spine(&["replay", "--log", &log, "--to", &server.beside("other"), "--compare"])
+        .arg(&part)
+        .output()
+        .expect("the binary runs");
+    let said = String::from_utf8_lossy(&opened.stderr).into_owned();
+    assert!(!opened.status.success() && said.contains("remove"), "{said}");
+    let (code, again) = server.replay("killed", &["--compare", &server.store_url()]);
+    assert_eq!((code, &again["compared"]["equal"]), (Some(0), &json!(true)), "{again}");
+    assert!(file.exists() && !part.exists());
 }

@@ -27,6 +27,15 @@ pub(crate) const WHOLE: Share = Share {
     runs: 3_000,
     run_bytes: 24 * 1024 * 1024,
 };
+/// The share of a replay, which goes through one partition after the other.
+pub(crate) const REPLAY: Share = Share {
+    window_events: 2 * WHOLE.window_events,
+    window_bytes: 2 * WHOLE.window_bytes,
+    runs: 2 * WHOLE.runs,
+    run_bytes: WHOLE.run_bytes,
+};
+/// A replay hands no smaller batch to its store, but for the last one.
+pub(crate) const REPLAY_BATCH_EVENTS: usize = 4096;
 /// As many partitions have whole shares; more divide what these have.
 const WHOLE_SHARES: usize = 4;
 /// No share is smaller than this part of a whole one.

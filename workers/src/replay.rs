@@ -3,6 +3,8 @@
 //! Three things go on at once: decoding what comes next, folding, and storing what was folded.
 
 mod decoding;
+mod known;
+mod storing;
 
 use crate::{
     Error, Result,
@@ -13,14 +15,13 @@ use crate::{
     owner::{Originals, Read, Scan},
 };
 use decoding::Decoding;
+use known::Known;
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use spine_schemas::{RunKey, codec::SchemaBook};
 use spine_store::RunStore;
 use std::sync::Arc;
-use tokio::{
-    sync::watch,
-    task::{JoinError, JoinSet},
-};
+use storing::Storing;
+use tokio::sync::watch;
 
 /// What a replay did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,7 @@ pub async fn replay<L: EventLog, S: RunStore>(
     let mut decoding = Decoding::start(reader, tp, partitions, book, scan, end);
     // Nobody orders a replay about; it ends with its process.
     let orders = watch::Sender::new(Order::Own);
+    let known = Known::new(fold.folded().is_none());
     let originals = Originals::new(log.clone(), tp.clone(), Orders::of(&orders), Order::Own);
     let mut range = Range {
         tp,
@@ -63,12 +65,11 @@ pub async fn replay<L: EventLog, S: RunStore>(
         end,
         originals,
         store,
+        storing: Storing::start(store.clone()),
         fold,
         cache: RunCache::default(),
+        known,
         done: Replayed::default(),
-        storing: JoinSet::new(),
-        under_way: None,
-        stored: None,
     };
     while let Some(read) = decoding.next().await? {
         range.fold(read).await?;
@@ -93,7 +94,7 @@ async fn scan_control<L: EventLog>(
     let mut reader = log.reader(tp, scan.next_offset()).await?;
     let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
     while reader.position() < end {
-        for record in reader.next(limit).await? {
+        for record in reader.next_keyless(limit).await? {
             if record.offset < end {
                 scan.take(&record, book);
             }
@@ -109,13 +110,11 @@ struct Range<'a, L: EventLog, S> {
     end: u64,
     originals: Originals<L>,
     store: &'a S,
+    storing: Storing,
     fold: Materializer,
     cache: RunCache,
+    known: Known,
     done: Replayed,
-    storing: JoinSet<spine_store::Result<()>>,
-    /// The last offset of the batch that is being stored.
-    under_way: Option<u64>,
-    stored: Option<u64>,
 }
 
 impl<L: EventLog, S: RunStore> Range<'_, L, S> {
@@ -145,12 +144,19 @@ impl<L: EventLog, S: RunStore> Range<'_, L, S> {
         Ok(())
     }
 
+    /// Brings in the runs of a read that are not in memory.
     async fn load(&mut self, read: &[(Record, Read)]) -> Result<()> {
-        let mut missing: Vec<RunKey> = read
-            .iter()
-            .filter_map(|(_, read)| read.event().and_then(|event| event.run_key()))
-            .filter(|key| !self.cache.knows(key))
-            .collect();
+        let mut missing: Vec<RunKey> = Vec::new();
+        for key in read.iter().filter_map(|(_, read)| read.event()?.run_key()) {
+            if self.cache.knows(&key) {
+                continue;
+            }
+            if self.known.meet(&key) {
+                missing.push(key);
+            } else {
+                self.cache.insert(key, None);
+            }
+        }
         missing.sort_unstable();
         missing.dedup();
         if missing.is_empty() {
@@ -163,46 +169,28 @@ impl<L: EventLog, S: RunStore> Range<'_, L, S> {
         Ok(())
     }
 
-    /// Hands what was folded to the store if it is idle; waits for it when too much has gathered.
+    /// Hands what was folded to the store where it would not wait; waits only when too much has gathered.
     async fn store_some(&mut self) -> Result<()> {
         let (events, bytes) = self.fold.pending_size();
-        let is_full = events >= limits::WHOLE.window_events || bytes >= limits::WHOLE.window_bytes;
-        if is_full {
-            self.join().await?;
-        } else if let Some(ended) = self.storing.try_join_next() {
-            self.ended(ended)?;
+        let share = limits::REPLAY;
+        let is_full = events >= share.window_events || bytes >= share.window_bytes;
+        if is_full || (events >= limits::REPLAY_BATCH_EVENTS && self.storing.has_room()) {
+            self.store_all().await?;
         }
-        if self.storing.is_empty()
-            && let Some(batch) = self.fold.take_batch(&self.cache)
-        {
-            self.under_way = Some(batch.progress.offset);
-            let store = self.store.clone();
-            self.storing.spawn(async move { store.apply(batch).await });
-        }
-        self.cache.evict(limits::WHOLE, self.stored, |_| false);
+        self.cache.evict(share, self.storing.stored(), |_| false);
         Ok(())
+    }
+
+    async fn store_all(&mut self) -> Result<()> {
+        match self.fold.take_batch(&self.cache) {
+            Some(batch) => self.storing.hand_over(batch).await,
+            None => Ok(()),
+        }
     }
 
     async fn store_rest(&mut self) -> Result<()> {
-        self.join().await?;
-        self.store_some().await?;
-        self.join().await
-    }
-
-    async fn join(&mut self) -> Result<()> {
-        while let Some(ended) = self.storing.join_next().await {
-            self.ended(ended)?;
-        }
-        Ok(())
-    }
-
-    fn ended(
-        &mut self,
-        ended: std::result::Result<spine_store::Result<()>, JoinError>,
-    ) -> Result<()> {
-        ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        self.stored = self.under_way.take();
-        Ok(())
+        self.store_all().await?;
+        self.storing.end().await
     }
 
     /// The row of a record letter that another event decided.

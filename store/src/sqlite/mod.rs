@@ -5,6 +5,7 @@
 
 mod compare;
 mod fault;
+mod fill;
 mod lane;
 mod list;
 mod number;
@@ -19,6 +20,8 @@ use crate::{
     RunRow, RunStore, StoreBatch, limits, metrics,
 };
 pub use compare::compare;
+pub use fill::Filling;
+use fill::Usable;
 use lane::Lane;
 use open::Place;
 use rusqlite::Connection;
@@ -110,8 +113,16 @@ struct Inner {
 
 #[derive(Debug)]
 enum Lanes {
-    Threads { writer: Lane, readers: Lane },
+    Threads {
+        writer: Lane,
+        readers: Lane,
+    },
     Inline(Mutex<Connection>),
+    /// One connection, which nobody else must disturb.
+    Filling {
+        lane: Lane,
+        usable: Usable,
+    },
 }
 
 impl SqliteStore {
@@ -147,7 +158,9 @@ impl SqliteStore {
         job: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         match &self.inner.lanes {
-            Lanes::Threads { writer, .. } => writer.run(job).await,
+            Lanes::Threads { writer: lane, .. } | Lanes::Filling { lane, .. } => {
+                lane.run(job).await
+            }
             Lanes::Inline(connection) => inline(connection, job),
         }
     }
@@ -157,7 +170,9 @@ impl SqliteStore {
         job: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         match &self.inner.lanes {
-            Lanes::Threads { readers, .. } => readers.run(job).await,
+            Lanes::Threads { readers: lane, .. } | Lanes::Filling { lane, .. } => {
+                lane.run(job).await
+            }
             Lanes::Inline(connection) => inline(connection, job),
         }
     }
@@ -182,9 +197,16 @@ impl RunStore for SqliteStore {
 
     async fn apply(&self, batch: impl Into<Arc<StoreBatch>> + Send) -> Result<()> {
         let batch: Arc<StoreBatch> = batch.into();
+        let filling = match &self.inner.lanes {
+            Lanes::Filling { usable, .. } => Some(usable.clone()),
+            Lanes::Threads { .. } | Lanes::Inline(_) => None,
+        };
         self.write(move |connection| {
             let started = metrics::start();
-            let outcome = write::apply(connection, &batch);
+            let outcome = match filling {
+                Some(usable) => usable.apply(connection, &batch),
+                None => write::apply(connection, &batch),
+            };
             metrics::observe_batch_seconds(started, outcome.is_ok());
             if outcome.is_ok() {
                 metrics::observe_rows(&batch);

@@ -37,6 +37,22 @@ pub(super) fn writer(place: &Place, store_id: Option<&str>) -> Result<(Connectio
     Ok((connection, store_id))
 }
 
+/// The connection that fills an empty file, in a transaction that stays open. Nothing of it is a database
+/// until that is committed; nothing is synced.
+pub(super) fn filler(path: &Path) -> Result<(Connection, String)> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, true)?;
+    // First: SQLite counts the cache in pages of the size that it knows by then.
+    connection.pragma_update(None, "page_size", limits::SQLITE_PAGE_BYTES)?;
+    set_up(&connection, limits::FILLER_CACHE_KIB)?;
+    connection.pragma_update(None, "locking_mode", "exclusive")?;
+    connection.pragma_update(None, "journal_mode", "off")?;
+    connection.pragma_update(None, "synchronous", "off")?;
+    connection.execute_batch("BEGIN EXCLUSIVE")?;
+    make_tables(&connection, None)?;
+    let store_id = check_identity(&connection, &path.display().to_string())?;
+    Ok((connection, store_id))
+}
+
 /// Bounds the file to whole pages within `bytes`. Never below what it already holds.
 pub(super) fn limit(connection: &Connection, bytes: u64) -> Result<()> {
     let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
@@ -106,19 +122,25 @@ fn create(connection: &mut Connection, store_id: Option<&str>) -> Result<()> {
         // Another process was faster; its store is checked next.
         return Ok(());
     }
-    transaction.execute_batch(include_str!("schema.sql"))?;
+    make_tables(&transaction, store_id)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The tables of an empty store, and what it is.
+fn make_tables(connection: &Connection, store_id: Option<&str>) -> Result<()> {
+    connection.execute_batch(include_str!("schema.sql"))?;
     let store_id = match store_id {
         Some(given) => given.to_owned(),
-        None => transaction.query_row("SELECT lower(hex(randomblob(16)))", [], |r| r.get(0))?,
+        None => connection.query_row("SELECT lower(hex(randomblob(16)))", [], |r| r.get(0))?,
     };
-    let mut insert = transaction.prepare("INSERT INTO meta (name, value) VALUES (?1, ?2)")?;
+    let mut insert = connection.prepare("INSERT INTO meta (name, value) VALUES (?1, ?2)")?;
     insert.execute(params!["store_id", store_id])?;
     insert.execute(params!["generation", GENERATION.to_string()])?;
     insert.execute(params!["fold_version", FOLD_VERSION.to_string()])?;
     drop(insert);
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", GENERATION)?;
-    transaction.commit()?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", GENERATION)?;
     Ok(())
 }
 

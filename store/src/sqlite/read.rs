@@ -66,12 +66,14 @@ fn read_progress(row: &Row<'_>) -> Result<Progress> {
 
 /// States as of one and the same progress.
 pub(super) fn load_runs(
-    connection: &mut Connection,
+    connection: &Connection,
     partition: u32,
     keys: &[RunKey],
 ) -> Result<Vec<Option<RunState>>> {
-    let transaction = connection.transaction()?;
-    keys.iter().map(|key| load_run(&transaction, partition, key)).collect()
+    // A store that is being filled is in a transaction all the time.
+    let alone = connection.is_autocommit();
+    let _transaction = alone.then(|| connection.unchecked_transaction()).transpose()?;
+    keys.iter().map(|key| load_run(connection, partition, key)).collect()
 }
 
 fn load_run(connection: &Connection, partition: u32, key: &RunKey) -> Result<Option<RunState>> {

@@ -6,6 +6,7 @@ mod bounds;
 mod compare;
 mod contract;
 mod crash;
+mod fill;
 mod readers;
 mod refused;
 mod story;

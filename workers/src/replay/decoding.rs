@@ -79,14 +79,14 @@ impl Range {
     }
 
     fn decoded(&self, records: Vec<Record>) -> Result<Decoded> {
-        let of_range = records.into_iter().filter(|record| record.offset < self.end);
-        let decode = |record: Record| {
+        let mut decoded = Vec::with_capacity(records.len());
+        for record in records.into_iter().filter(|record| record.offset < self.end) {
             let read = match self.scan.is_set_aside(record.offset) {
                 true => Read::Aside,
                 false => read_event(&record, self.partition, self.partitions, &self.book)?,
             };
-            Ok((record, read))
-        };
-        of_range.map(decode).collect()
+            decoded.push((record, read));
+        }
+        Ok(decoded)
     }
 }
