@@ -35,15 +35,17 @@ fn assert_about(name: &str, found: f64, bound: f64) {
 }
 
 #[test]
-fn encoding_into_memory_that_is_there_asks_for_none() {
+fn encoding_into_memory_that_is_there_asks_for_what_is_boxed() {
     let (events, mut out) = (events(), Vec::with_capacity(64 * 1024));
+    // The first time compiles the schema.
+    codec::encode_into(&events[0], &mut out).expect("a legal event");
     let found = each(|| {
         for event in &events {
             out.clear();
             codec::encode_into(event, &mut out).expect("a legal event");
         }
     });
-    assert_eq!(found, 0.0, "allocations an event");
+    assert_about("encode", found, 0.5);
 }
 
 #[test]
@@ -55,7 +57,7 @@ fn decoding_asks_for_what_the_event_owns() {
             std::hint::black_box(codec::decode(value, &book).expect("a legal event"));
         }
     });
-    assert_about("decode", found, 9.0);
+    assert_about("decode", found, 9.5);
 }
 
 #[test]
@@ -73,5 +75,5 @@ fn folding_asks_for_what_the_state_keeps() {
         }
     });
     assert!(runs.iter().flatten().all(|run| !run.is_open()), "every run was folded to its end");
-    assert_about("fold", found, 9.0);
+    assert_about("fold", found, 3.75);
 }

@@ -10,7 +10,7 @@ use spine_schemas::{
     Decision, Digest, Driver, Effect, ErrorClass, Fault, OnExhausted, Output, Payload, Plan,
     RetryPolicy, RunCreated, RunKey, StepError, StepKey, StepSpec, time::Micros,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// Texts with everything in them: controls, quotes, other scripts, nothing.
 fn text() -> impl Strategy<Value = String> {
@@ -341,10 +341,7 @@ pub(crate) fn run() -> impl Strategy<Value = RunState> {
                 output: end.0,
                 error: end.1,
                 failed_step: end.2,
-                steps: steps
-                    .into_iter()
-                    .map(|step| (step.key.clone(), Arc::new(step)))
-                    .collect::<BTreeMap<_, _>>(),
+                steps: steps.into_iter().map(Arc::new).collect(),
                 batches: kept.0,
                 sessions: kept.1,
                 seen,
