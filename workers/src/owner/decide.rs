@@ -130,6 +130,9 @@ where
 
     /// After a claim: looks at every open run once, some at a time.
     pub(super) async fn sweep_some(&mut self) -> Result<()> {
+        if self.sweep == Some(None) && self.sweep_is_due() {
+            self.wake_nearest().await?;
+        }
         let Some(after) = self.sweep.clone() else {
             return Ok(());
         };

@@ -85,6 +85,16 @@ where
         Ok(())
     }
 
+    /// Makes the runs with the nearest timers ready. After a claim that is what ran when the owner before
+    /// went, and what is due; the sweep over all open runs comes to them in the order of their names.
+    pub(super) async fn wake_nearest(&mut self) -> Result<()> {
+        let (store, partition) = (self.node.store.clone(), self.tp.partition);
+        let (all, most) = (Micros(i64::MAX), limits::SWEEP_RUNS);
+        let near = Self::patiently(&self.orders, || store.due_runs(partition, all, most)).await?;
+        self.ready.extend(near.into_iter().map(|(_, key)| key));
+        Ok(())
+    }
+
     /// Reads the nearest timers from the store, because the time of one that was left there has come.
     async fn read_timers(&mut self, now: Micros) -> Result<()> {
         let (store, partition) = (self.node.store.clone(), self.tp.partition);
