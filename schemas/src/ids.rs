@@ -90,9 +90,14 @@ impl StepKey {
 impl fmt::Display for StepKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.scope.is_empty() {
-            write!(f, "{}/", self.scope)?;
+            f.write_str(&self.scope)?;
+            f.write_str("/")?;
         }
-        write!(f, "{}#{}", self.name, self.occurrence)
+        f.write_str(&self.name)?;
+        match self.occurrence {
+            1 => f.write_str("#1"),
+            other => write!(f, "#{other}"),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ mod tests;
 pub use decision::DecisionForm;
 pub use given::Given;
 pub use head::HeadForm;
-pub use names::{driver_name, name_of, parse_name, step_text, wait_name};
+pub use names::{driver_name, name_of, parse_name, step_column, step_text, wait_name};
 pub use spec::SpecForm;
 pub use step::StepForm;
 

@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     DecisionRow, EventRow, LetterClosing, LetterRow, RefusalRow, Result, RunChange, StoreBatch,
-    form::{DecisionForm, Given, HeadForm, SpecForm, StepForm, name_of, offset_column, write_json},
+    form::{
+        DecisionForm, Given, HeadForm, SpecForm, StepForm, name_of, offset_column, step_column,
+        write_json,
+    },
 };
 use spine_runs::RunState;
 use spine_schemas::{Digest, RunKey, StepKey, time::Micros};
@@ -353,8 +356,4 @@ fn letter(row: &LetterRow) -> Values {
         .texts([&row.attempts_json, tool])
         .bigs([dead_at, closed_at])
         .texts([closed_by, closed_reason, &given.to_column()])
-}
-
-fn step_column(step: Option<&StepKey>) -> String {
-    step.map(StepKey::to_string).unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use crate::Result;
 use serde::{Deserialize, Serialize, de::IntoDeserializer};
 use spine_runs::WaitKind;
 use spine_schemas::{Driver, StepKey};
+use std::fmt::Write as _;
 
 /// The name of a member of a closed set, as in JSON. For rare columns: it allocates.
 ///
@@ -28,20 +29,17 @@ pub fn parse_name<'a, T: Deserialize<'a>>(column: &str, name: &'a str) -> Result
     T::deserialize(text).map_err(|error| damaged(column, error))
 }
 
-/// A step as text, as its `Display` gives it, without the cost of formatting: there is one for each event.
+/// A step as text, in memory that is taken once: there is one for each event.
 pub fn step_text(step: &StepKey) -> String {
     let mut text = String::with_capacity(step.scope.len() + step.name.len() + 12);
-    if !step.scope.is_empty() {
-        text.push_str(&step.scope);
-        text.push('/');
-    }
-    text.push_str(&step.name);
-    text.push('#');
-    match step.occurrence {
-        1 => text.push('1'),
-        other => text.push_str(&other.to_string()),
-    }
+    // Writing into memory cannot fail.
+    let _ = write!(text, "{step}");
     text
+}
+
+/// The column of the step that a row belongs to; empty if to none.
+pub fn step_column(step: Option<&StepKey>) -> String {
+    step.map(step_text).unwrap_or_default()
 }
 
 /// The name of a driver.

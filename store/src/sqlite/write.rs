@@ -7,10 +7,9 @@ use super::{list, number::RunNumbers, write_runs};
 use crate::{
     DecisionRow, Error, EventRow, LetterClosing, LetterRow, Progress, RefusalRow, Result,
     StoreBatch,
-    form::{DecisionForm, Given, name_of, offset_column, step_text, write_json},
+    form::{DecisionForm, Given, name_of, offset_column, step_column, write_json},
 };
 use rusqlite::{Connection, OptionalExtension, Statement, ToSql, TransactionBehavior, params};
-use spine_schemas::StepKey;
 
 /// Applies all of the batch, or nothing when it fails.
 pub(super) fn apply(connection: &mut Connection, batch: &StoreBatch) -> Result<()> {
@@ -245,8 +244,4 @@ fn write_refusals(connection: &Connection, refusals: &[RefusalRow]) -> Result<()
             ])?;
     }
     Ok(())
-}
-
-fn step_column(step: Option<&StepKey>) -> String {
-    step.map(step_text).unwrap_or_default()
 }

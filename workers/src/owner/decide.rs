@@ -130,17 +130,11 @@ where
 
     /// After a claim: looks at every open run once, some at a time.
     pub(super) async fn sweep_some(&mut self) -> Result<()> {
-        if self.sweep == Some(None) && self.sweep_is_due() {
+        let Some(after) = self.sweep.clone().filter(|_| self.sweep_is_due()) else {
+            return Ok(());
+        };
+        if after.is_none() {
             self.wake_nearest().await?;
-        }
-        let Some(after) = self.sweep.clone() else {
-            return Ok(());
-        };
-        let Some(held) = self.claim.held() else {
-            return Ok(());
-        };
-        if self.stored < Some(held.offset) {
-            return Ok(());
         }
         let partition = self.tp.partition;
         let store = self.node.store.clone();
