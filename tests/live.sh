@@ -17,7 +17,7 @@ tests_of() {
   local began=$SECONDS what=$1
   shift
   echo "live: $what"
-  "$cargo" test --quiet --locked --profile "$profile" --workspace --features "$features" "$@"
+  "$cargo" test --locked --profile "$profile" --workspace --features "$features" "$@"
   echo "live: $what took $((SECONDS - began)) s"
 }
 
