@@ -120,16 +120,17 @@ impl Load {
 
     /// Sends a plan until it is answered. It names its run, so it may be sent again.
     fn make(&self, http: &mut Http, plan: &Value) {
-        loop {
+        waits::until_taken(|| {
             let reply = http.post("/v1/runs", plan).expect("ways in do not end");
             if reply.status == 201 || reply.status == 200 {
-                return;
+                return Ok(());
             }
             assert_eq!(reply.status, 503, "{}", reply.json());
             let name = reply.json()["name"].as_str().unwrap_or("?").to_owned();
             let mut told = self.told.lock().expect("no poster panics");
-            *told.asked_again.entry(name).or_default() += 1;
-        }
+            *told.asked_again.entry(name.clone()).or_default() += 1;
+            Err(name)
+        });
     }
 
     fn records(&self, name: &str, ports: &[u16], pause: Duration) {

@@ -139,15 +139,15 @@ impl Acked {
 
     /// Asks until the reply is a good one, and notes the others.
     fn until_taken(&mut self, mut ask: impl FnMut() -> std::io::Result<Reply>) -> Reply {
-        loop {
+        waits::until_taken(|| {
             let name = match ask() {
-                Ok(reply) if reply.status < 300 => return reply,
+                Ok(reply) if reply.status < 300 => return Ok(reply),
                 Ok(reply) => reply.json()["name"].as_str().unwrap_or("?").to_owned(),
                 Err(error) => format!("no reply: {}", error.kind()),
             };
-            *self.refused.entry(name).or_default() += 1;
-            waits::pass(PAUSE);
-        }
+            *self.refused.entry(name.clone()).or_default() += 1;
+            Err(name)
+        })
     }
 }
 

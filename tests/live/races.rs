@@ -53,19 +53,19 @@ type Again = Mutex<BTreeMap<String, u64>>;
 /// Sends the same operation until it has an answer; whether it is `execute`.
 fn begin(http: &mut Http, race: Race, session: &str, again: &Again) -> bool {
     let path = format!("/v1/runs/{}/journal", race.run());
-    loop {
+    waits::until_taken(|| {
         let reply = http.post(&path, &race.begin(session)).expect("ways in do not end");
         let body = reply.json();
         if reply.status == 503 {
             let name = body["name"].as_str().unwrap_or("?").to_owned();
-            *again.lock().expect("no racer panics").entry(name).or_default() += 1;
-            continue;
+            *again.lock().expect("no racer panics").entry(name.clone()).or_default() += 1;
+            return Err(name);
         }
         assert_eq!(reply.status, 200, "{race:?} {session}: {body}");
         let status = body["results"][0]["status"].as_str().unwrap_or_default();
         assert!(["execute", "wait"].contains(&status), "{race:?} {session}: {body}");
-        return status == "execute";
-    }
+        Ok(status == "execute")
+    })
 }
 
 /// One session's part in the races of a lane.

@@ -15,7 +15,10 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 #[derive(Debug, Default)]
 struct Topics {
@@ -221,7 +224,7 @@ impl EventLog for SimKafka {
     async fn reader(&self, of: &TopicPartition, from: u64) -> Result<SimReader> {
         self.check(of)?;
         let end = self.topics.lock().unwrap().partition(of).end.subscribe();
-        Ok(SimReader { log: self.clone(), of: of.clone(), next: from, end })
+        Ok(SimReader { log: self.clone(), of: of.clone(), next: from, end, arrives: None })
     }
 
     async fn bounds(&self, of: &TopicPartition) -> Result<Bounds> {
@@ -249,6 +252,8 @@ pub(crate) struct SimReader {
     of: TopicPartition,
     next: u64,
     end: watch::Receiver<u64>,
+    /// When what is there next has been fetched, whether or not somebody waits for it.
+    arrives: Option<Instant>,
 }
 
 impl PartitionReader for SimReader {
@@ -257,7 +262,9 @@ impl PartitionReader for SimReader {
         let _ = self.end.wait_for(|end| *end > next).await;
         let mut horizon = self.log.horizon.subscribe();
         let horizon = *horizon.wait_for(|horizon| *horizon > next).await.unwrap();
-        tokio::time::sleep(Duration::from_micros(100)).await;
+        let fetched = || Instant::now() + Duration::from_micros(100);
+        sleep_until(*self.arrives.get_or_insert_with(fetched)).await;
+        self.arrives = None;
         let mut topics = self.log.topics.lock().unwrap();
         if topics.failing_reads > 0 {
             topics.failing_reads -= 1;

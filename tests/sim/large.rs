@@ -6,9 +6,12 @@ use serde_json::json;
 use spine_log::limits;
 use spine_runs::StepStatus;
 use spine_schemas::{DeadLetter, RunKey, codec};
-use spine_workers::NoSchemas;
-use std::{sync::Arc, time::Duration};
-use tokio::time::sleep;
+use spine_workers::{Config, NoSchemas};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::time::{sleep, timeout};
 
 async fn letters(world: &World) -> Vec<DeadLetter> {
     let to = spine_log::TopicPartition::new(format!("{}.dlq", at().topic), 0);
@@ -74,5 +77,36 @@ async fn plans_that_schedule_more_than_an_append_takes_do_it_in_several() {
         let steps = rows.runs[&RunKey::new("default", name)].steps.values();
         let completed = steps.filter(|step| step.status == StepStatus::Completed);
         assert_eq!(completed.count(), count, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_crash_what_was_running_comes_before_the_open_runs_ahead_of_its_name() {
+    let mut world = World::new();
+    world.tools.takes = Duration::from_secs(3600);
+    for number in 0..2_000 {
+        world.append_run(&format!("a{number}"), None, false).await;
+    }
+    let plan = r#"{"steps":[{"name":"s","tool":"http://tool","effect":"pure"}]}"#;
+    let last = world.append_run("z", Some(plan), false).await;
+    let config = Config { exclusive: true, ..config("n1") };
+    let before = world.start_alone(config.clone(), Arc::new(NoSchemas)).await;
+    before.hub.wait(0, last, Duration::from_secs(60)).await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.tools.calls.load(Ordering::SeqCst), 1);
+    before.task.abort();
+    before.task.await.unwrap_err();
+
+    world.store.set_slow_ms(1000);
+    let running = world.start_alone(config, Arc::new(NoSchemas)).await;
+    let begun = async || {
+        while running.hub.ready().is_ok() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), begun()).await.expect("a beginning");
+    while world.tools.calls.load(Ordering::SeqCst) < 2 {
+        assert!(running.hub.ready().is_err(), "the sweep over all open runs came first");
+        sleep(Duration::from_millis(100)).await;
     }
 }

@@ -9,6 +9,9 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long anything may be refused before a test gives up: longer than any outage that a test makes.
+const OUTAGE: Duration = Duration::from_secs(300);
+
 /// Asks until there is an answer.
 ///
 /// # Panics
@@ -25,6 +28,22 @@ pub fn maybe<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
         if answer.is_some() || Instant::now() >= deadline {
             return answer;
         }
+        thread::sleep(LOOK);
+    }
+}
+
+/// Asks again after each refusal.
+///
+/// # Panics
+/// When it is refused for longer than any outage lasts.
+pub fn until_taken<T>(mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let begun = Instant::now();
+    loop {
+        let refusal = match ask() {
+            Ok(answer) => return answer,
+            Err(refusal) => refusal,
+        };
+        assert!(begun.elapsed() < OUTAGE, "refused for {OUTAGE:?}, at last with: {refusal}");
         thread::sleep(LOOK);
     }
 }

@@ -18,7 +18,10 @@ use crate::{
 use serde_json::json;
 use spine_schemas::{RunKey, StepKey, keys};
 use std::{sync::atomic::Ordering, time::Duration};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep, sleep_until},
+};
 
 /// Of so many runs one fails for ever.
 const POISON_EACH: u64 = 100;
@@ -83,6 +86,10 @@ fn head(parts: Parts, of: &'static str) -> Head {
     }
 }
 
+fn measured<O: Opener>(bench: &Bench<O>) -> Duration {
+    bench.settings.of_size(Duration::from_secs(1), Duration::from_secs(10))
+}
+
 async fn traffic<O: Opener>(
     bench: &Bench<O>,
     server: &Server,
@@ -95,7 +102,7 @@ async fn traffic<O: Opener>(
         rate: rate(server.parts),
         poison_each,
         warm_up: bench.settings.warm_up(),
-        measured: bench.settings.of_size(Duration::from_secs(1), Duration::from_secs(10)),
+        measured: measured(bench),
     };
     let mut processes = vec![Watched::this("client and tool"), server.watched()];
     processes.extend(bench.settings.servers(server.parts));
@@ -103,31 +110,55 @@ async fn traffic<O: Opener>(
     Ok(Load { times, seconds: took.as_secs_f64(), usage })
 }
 
-/// Dead letters that are put back to work beside healthy runs.
+/// Dead letters that are put back to work beside healthy runs: spread over the time that is measured, then
+/// as fast as so many clients can.
 pub(super) async fn redrive<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let letters = bench.settings.of_size(20, 10_000);
     let mut rows = Vec::new();
     for parts in bench.settings.parts() {
-        let (mut during, mut alone, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut alone, mut spread, mut rush) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rates = Vec::new();
         for round in 0..bench.settings.rounds {
             let place = Place::make(&bench.settings, parts).await?;
             let server = Server::start(&bench.settings, &place, &[]).await?;
             let mut tool = Tool::start().await?;
-            let made = make_letters(&server, &mut tool, letters).await?;
+            let made = make_letters(&server, &mut tool, 2 * letters).await?;
+            let (first, second) = made.split_at(made.len() / 2);
+            let p99 = |of, load: &Load| head(parts, of).of_load(load, Figure::P99);
+
             let load = traffic(bench, &server, &mut tool, &format!("a{round}"), 0).await?;
-            alone.push(head(parts, "healthy runs alone").of_load(&load, Figure::P99));
-            let redriving = tokio::spawn(redrive_all(server.port, made));
-            let load = traffic(bench, &server, &mut tool, &format!("d{round}"), 0).await?;
-            during.push(head(parts, "healthy runs during a redrive").of_load(&load, Figure::P99));
-            let took = redriving.await.map_err(|error| Error::Server(error.to_string()))??;
+            alone.push(p99("healthy runs alone", &load));
+            let pace = pace(bench, letters);
+            let redriving = tokio::spawn(redrive_all(server.port, first.to_vec(), Some(pace)));
+            let load = traffic(bench, &server, &mut tool, &format!("s{round}"), 0).await?;
+            let mut during = p99("healthy runs during a redrive", &load);
+            let rate = (1.0 / pace.as_secs_f64()).round();
+            during.parameters.insert("letters_a_second".into(), json!(rate));
+            spread.push(during);
+            ended(redriving).await?;
+            let redriving = tokio::spawn(redrive_all(server.port, second.to_vec(), None));
+            let load = traffic(bench, &server, &mut tool, &format!("r{round}"), 0).await?;
+            rush.push(p99("healthy runs, letters put back by four clients in a loop", &load));
+            let took = ended(redriving).await?;
             rates.push(head(parts, "letters put back").rate(letters, took, "letters/s", None));
             server.stop().await?;
             place.remove(&bench.settings).await?;
         }
-        rows.push(Row::of(format!("redrive.p99{}", suffix(parts)), parts, during, alone));
-        rows.push(Row::of(format!("redrive.rate{}", suffix(parts)), parts, rates, Vec::new()));
+        let suffix = suffix(parts);
+        rows.push(Row::of(format!("redrive.p99{suffix}"), parts, spread, alone.clone()));
+        rows.push(Row::of(format!("redrive.rush.p99{suffix}"), parts, rush, alone));
+        rows.push(Row::of(format!("redrive.rate{suffix}"), parts, rates, Vec::new()));
     }
     Ok(rows)
+}
+
+/// From one letter to the next, so that they are spread over the time of the traffic.
+fn pace<O: Opener>(bench: &Bench<O>, letters: u64) -> Duration {
+    (bench.settings.warm_up() + measured(bench)).div_f64(letters as f64)
+}
+
+async fn ended(redriving: JoinHandle<Result<Duration>>) -> Result<Duration> {
+    redriving.await.map_err(|error| Error::Server(error.to_string()))?
 }
 
 /// Makes so many dead letters and gives their ids.
@@ -168,11 +199,11 @@ fn letter_id(number: u64) -> String {
 
 async fn wait_for_letters(port: u16, ids: &[String]) -> Result<()> {
     let mut connection = Connection::open(port).await?;
-    let until = tokio::time::Instant::now() + LETTERS;
+    let until = Instant::now() + LETTERS;
     for id in ids {
         let request = Request::get(port, &format!("/v1/dead-letters/{id}"));
         while connection.ask(&request).await?.status != 200 {
-            if tokio::time::Instant::now() > until {
+            if Instant::now() > until {
                 return Err(Error::Server(format!("dead letter {id} is not there")));
             }
             sleep(Duration::from_millis(20)).await;
@@ -181,15 +212,20 @@ async fn wait_for_letters(port: u16, ids: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Puts the letters back as fast as so many clients can.
-async fn redrive_all(port: u16, ids: Vec<String>) -> Result<Duration> {
-    let begun = tokio::time::Instant::now();
+/// Puts the letters back by so many clients: each at its time, or as fast as they can.
+async fn redrive_all(port: u16, ids: Vec<String>, pace: Option<Duration>) -> Result<Duration> {
+    let begun = Instant::now();
     let mut clients = JoinSet::new();
+    let due = |number: usize| pace.map(|pace| begun + pace.mul_f64(number as f64));
     for client in 0..CLIENTS as usize {
-        let ids: Vec<String> = ids.iter().skip(client).step_by(CLIENTS as usize).cloned().collect();
+        let numbered = ids.iter().enumerate().skip(client).step_by(CLIENTS as usize);
+        let letters: Vec<_> = numbered.map(|(number, id)| (due(number), id.clone())).collect();
         clients.spawn(async move {
             let mut connection = Connection::open(port).await?;
-            for id in ids {
+            for (due, id) in letters {
+                if let Some(due) = due {
+                    sleep_until(due).await;
+                }
                 let path = format!("/v1/dead-letters/{id}/redrive");
                 let body = br#"{"reason":"the tool is up again"}"#;
                 let request = Request::post(port, &path, "application/json", body);
