@@ -20,8 +20,12 @@ pub const WRITER_CACHE_KIB: i64 = 32 * 1024;
 pub const READER_CACHE_KIB: i64 = 8 * 1024;
 /// Page cache of a store that is being filled, which has no readers.
 pub const FILLER_CACHE_KIB: i64 = 64 * 1024;
-/// Bytes of the write-ahead log after which a commit also copies it into the file.
-pub const CHECKPOINT_BYTES: i64 = 64 * 1024 * 1024;
+/// Bytes of the write-ahead log after which a commit also copies it into the file. Small, because the syncs of
+/// the event log wait on the same disk until what was copied lies there.
+pub const CHECKPOINT_BYTES: i64 = 512 * 1024;
+/// Bytes to which the write-ahead log is cut when it has been copied. Above what batches take, so that its
+/// blocks are written over and not taken from the file system anew.
+pub const WAL_BYTES: i64 = 64 * 1024 * 1024;
 /// Bytes of a database page. Rows with payloads spill less often than at SQLite's 4 KiB.
 pub const SQLITE_PAGE_BYTES: i64 = 8192;
 /// Buckets by which two stores are compared.

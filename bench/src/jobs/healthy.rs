@@ -87,7 +87,7 @@ fn head(parts: Parts, of: &'static str) -> Head {
 }
 
 fn measured<O: Opener>(bench: &Bench<O>) -> Duration {
-    bench.settings.of_size(Duration::from_secs(1), Duration::from_secs(10))
+    bench.settings.of_size(Duration::from_secs(1), Duration::from_secs(30))
 }
 
 async fn traffic<O: Opener>(

@@ -33,7 +33,7 @@ pub(super) fn writer(place: &Place, store_id: Option<&str>) -> Result<(Connectio
     connection.pragma_update(None, "synchronous", "normal")?;
     let pages = limits::CHECKPOINT_BYTES / limits::SQLITE_PAGE_BYTES;
     connection.pragma_update(None, "wal_autocheckpoint", pages)?;
-    connection.pragma_update(None, "journal_size_limit", 2 * limits::CHECKPOINT_BYTES)?;
+    connection.pragma_update(None, "journal_size_limit", limits::WAL_BYTES)?;
     Ok((connection, store_id))
 }
 
