@@ -4,6 +4,7 @@ use crate::{
     DecisionRow, EventRow, LetterRow, LetterStatus, Page, Progress, RefusalRow, Result, RunFilter,
     RunRow, StoreBatch,
 };
+use bytes::Bytes;
 use spine_runs::RunState;
 use spine_schemas::{Digest, RunKey, time::Micros};
 use std::{future::Future, sync::Arc};
@@ -66,6 +67,16 @@ pub trait RunStore: Clone + Send + Sync + 'static {
         from: u64,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<EventRow>>> + Send;
+
+    /// The bytes of the same events by offset, where the store keeps them; `None` where only the log has them.
+    /// Ends early once it has so many bytes.
+    fn event_values(
+        &self,
+        key: &RunKey,
+        from: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Option<Vec<(u64, Bytes)>>>> + Send;
 
     /// The recorded decisions of a run in offset order, from an offset on, at most `limit`.
     fn run_decisions(

@@ -1,5 +1,6 @@
 //! The store that a URL named: each call goes to the adapter behind it.
 
+use bytes::Bytes;
 use spine_runs::RunState;
 use spine_schemas::{Digest, RunKey, time::Micros};
 use spine_store::{
@@ -73,6 +74,16 @@ impl RunStore for AnyStore {
 
     async fn run_events(&self, key: &RunKey, from: u64, limit: usize) -> Result<Vec<EventRow>> {
         each!(self, store => store.run_events(key, from, limit).await)
+    }
+
+    async fn event_values(
+        &self,
+        key: &RunKey,
+        from: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Option<Vec<(u64, Bytes)>>> {
+        each!(self, store => store.event_values(key, from, limit, bytes).await)
     }
 
     async fn run_decisions(

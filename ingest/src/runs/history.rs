@@ -1,5 +1,4 @@
-//! `GET /v1/runs/{id}/events`: every event of a run with its bytes from the log, and what the fold made
-//! of it.
+//! `GET /v1/runs/{id}/events`: every event of a run with its bytes, and what the fold made of it.
 
 use crate::{
     App, Problem, Verdicts, limits,
@@ -13,16 +12,18 @@ use axum::{
     http::Uri,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use spine_log::{EventLog, Record};
+use spine_log::EventLog;
 use spine_runs::Reason;
 use spine_schemas::{
-    StepKey,
+    RunKey, StepKey,
     codec::{self, SchemaBook},
     json,
 };
 use spine_store::{EventRow, RunStore, VerdictKind};
+use std::collections::VecDeque;
 
 #[derive(Serialize)]
 struct EventsPage {
@@ -62,14 +63,16 @@ pub(crate) async fn list<L: EventLog, S: RunStore, V: Verdicts>(
     let (partition, _) = app.load_run(&run, query.at_least).await?;
     let rows = app.store().run_events(&run, query.from.unwrap_or(0), limit).await?;
     let full = rows.len() == limit;
-    let mut records = LogRecords::new(app.log(), &app.log_reads, app.events_of(partition));
+    let mut values = Values::of(&app, &run, partition, &rows).await?;
     let (mut events, mut bytes, mut next) = (Vec::with_capacity(rows.len()), 0, None);
     for row in rows {
-        let record = records.at(row.offset).await?;
-        bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
+        let Some(value) = values.at(row.offset).await? else {
+            return Ok(Json(EventsPage { events, next: Some(row.offset) }).into_response());
+        };
+        bytes += value.len();
         next = Some(row.offset + 1);
         let position = app.position(row.partition, row.offset);
-        events.push(view(row, position, &record, &app.parts.book));
+        events.push(view(row, position, &value, &app.parts.book));
         if bytes >= limits::PAGE_BYTES {
             return Ok(Json(EventsPage { events, next }).into_response());
         }
@@ -77,8 +80,48 @@ pub(crate) async fn list<L: EventLog, S: RunStore, V: Verdicts>(
     Ok(Json(EventsPage { events, next: next.filter(|_| full) }).into_response())
 }
 
-fn view(row: EventRow, position: PositionView, record: &Record, book: &SchemaBook) -> EventView {
-    let (event, unreadable) = match text(record, book) {
+/// The bytes of events: from the store if it keeps them, else from the log.
+enum Values<'a, L: EventLog> {
+    Store(VecDeque<(u64, Bytes)>),
+    Log(LogRecords<'a, L>),
+}
+
+impl<'a, L: EventLog> Values<'a, L> {
+    async fn of<S: RunStore, V: Verdicts>(
+        app: &'a App<L, S, V>,
+        run: &RunKey,
+        partition: u32,
+        rows: &[EventRow],
+    ) -> Result<Self, Problem> {
+        let (from, count) = (rows.first().map_or(0, |row| row.offset), rows.len().max(1));
+        let kept = app.store().event_values(run, from, count, limits::PAGE_BYTES).await?;
+        Ok(match kept {
+            Some(kept) if kept.first().map(|(at, _)| *at) == rows.first().map(|row| row.offset) => {
+                Self::Store(kept.into())
+            }
+            Some(_) | None => {
+                let of = app.events_of(partition);
+                Self::Log(LogRecords::new(app.log(), &app.log_reads, of))
+            }
+        })
+    }
+
+    /// The bytes of the event at an offset; `None` where the store gave no more for this page.
+    async fn at(&mut self, offset: u64) -> Result<Option<Bytes>, Problem> {
+        match self {
+            Self::Store(kept) => {
+                while kept.front().is_some_and(|(at, _)| *at < offset) {
+                    kept.pop_front();
+                }
+                Ok(kept.pop_front().filter(|(at, _)| *at == offset).map(|(_, value)| value))
+            }
+            Self::Log(records) => Ok(Some(records.at(offset).await?.value.unwrap_or_default())),
+        }
+    }
+}
+
+fn view(row: EventRow, position: PositionView, value: &[u8], book: &SchemaBook) -> EventView {
+    let (event, unreadable) = match text(value, book) {
         Ok(text) => (RawValue::from_string(text).ok(), None),
         Err(error) => (None, Some(error.to_string())),
     };
@@ -96,7 +139,6 @@ fn view(row: EventRow, position: PositionView, record: &Record, book: &SchemaBoo
     }
 }
 
-fn text(record: &Record, book: &SchemaBook) -> spine_schemas::Result<String> {
-    let value = record.value.as_deref().unwrap_or_default();
+fn text(value: &[u8], book: &SchemaBook) -> spine_schemas::Result<String> {
     json::to_text(&codec::decode(value, book)?)
 }

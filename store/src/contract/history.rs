@@ -2,6 +2,7 @@
 
 use super::samples::{self, Tape, at};
 use crate::{DecisionRow, EventRow, RefusalRow, RunStore, VerdictKind};
+use bytes::Bytes;
 use spine_runs::{Answer, Reason};
 use spine_schemas::{Decision, Payload, RunKey, StepKey};
 
@@ -20,6 +21,10 @@ fn event(run_id: &str, offset: u64) -> EventRow {
     }
 }
 
+fn value(offset: u64) -> Bytes {
+    format!("event {offset}").into()
+}
+
 /// Events of one run, in offset order, from an offset on, as many as asked.
 pub(super) async fn gives_ranges_of_events(store: &impl RunStore) {
     let mut tape = Tape::new(0);
@@ -28,6 +33,7 @@ pub(super) async fn gives_ranges_of_events(store: &impl RunStore) {
     for start in [0, 10, 20] {
         let mut batch = tape.next(10);
         batch.events.extend((start..start + 10).map(|offset| event(id(offset), offset)));
+        batch.values.extend((start..start + 10).map(value));
         store.apply(batch).await.expect("apply");
     }
     let key = RunKey::new("default", "r");
@@ -40,6 +46,15 @@ pub(super) async fn gives_ranges_of_events(store: &impl RunStore) {
     assert_eq!(offsets(28, 100).await, [28]);
     assert!(offsets(29, 100).await.is_empty());
     assert!(offsets(u64::MAX, 100).await.is_empty());
+    let values = async |from, limit, bytes| {
+        store.event_values(&key, from, limit, bytes).await.expect("values")
+    };
+    if let Some(found) = values(7, 3, usize::MAX).await {
+        assert_eq!(found, [8, 10, 12].map(|offset| (offset, value(offset))));
+        assert_eq!(values(7, 3, 1).await, Some(vec![(8, value(8))]), "enough bytes");
+        assert_eq!(values(29, 3, usize::MAX).await, Some(Vec::new()));
+        assert_eq!(values(u64::MAX, 3, usize::MAX).await, Some(Vec::new()));
+    }
     let other = RunKey::new("other", "r");
     assert_eq!(store.run_events(&other, 0, 10).await.expect("events"), []);
 }

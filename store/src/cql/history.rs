@@ -2,7 +2,7 @@
 
 use super::{
     cells::{Cells, Values, partition},
-    link::{ENOUGH, MORE},
+    link::{ENOUGH, Flow, MORE},
     rows::in_run,
     stamp,
     store::CqlStore,
@@ -12,6 +12,7 @@ use crate::{
     form::{self, DecisionForm, offset_column, parse_name, read_json},
     limits,
 };
+use bytes::Bytes;
 use scylla::statement::prepared::PreparedStatement;
 use spine_runs::Reason;
 use spine_schemas::{RunKey, StepKey, time::Micros};
@@ -25,6 +26,27 @@ impl CqlStore {
     ) -> Result<Vec<EventRow>> {
         let read = |cells: &mut Cells| read_event(key, cells);
         self.read_history(key, from, limit, &self.statements().history, read).await
+    }
+
+    /// The bytes of events by offset, at least of one if there is one.
+    pub(super) async fn read_event_values(
+        &self,
+        key: &RunKey,
+        from: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<(u64, Bytes)>> {
+        let mut values: Vec<(u64, Bytes)> = Vec::new();
+        let mut read = 0;
+        let limit = limit.clamp(1, limits::SCAN_ROWS);
+        let each = |mut cells: Cells| {
+            let (offset, value) = (cells.offset()?, Bytes::from(cells.blob()?.into_owned()));
+            read += value.len();
+            values.push((offset, value));
+            Ok(if values.len() == limit || read >= bytes { ENOUGH } else { MORE })
+        };
+        self.each_in_history(key, from, &self.statements().event_values, each).await?;
+        Ok(values)
     }
 
     pub(super) async fn read_decisions(
@@ -47,21 +69,38 @@ impl CqlStore {
     ) -> Result<Vec<T>> {
         let limit = limit.clamp(1, limits::SCAN_ROWS);
         let mut rows = Vec::new();
+        let each = |mut cells: Cells| {
+            rows.push(read(&mut cells)?);
+            Ok(if rows.len() == limit { ENOUGH } else { MORE })
+        };
+        self.each_in_history(key, from, statement, each).await?;
+        Ok(rows)
+    }
+
+    /// Gives rows of a run's history in offset order, from an offset on, until `each` has enough.
+    async fn each_in_history(
+        &self,
+        key: &RunKey,
+        from: u64,
+        statement: &PreparedStatement,
+        mut each: impl FnMut(Cells) -> Result<Flow> + Send,
+    ) -> Result<()> {
         if !stamp::is_offset(from) {
-            return Ok(rows);
+            return Ok(());
         }
         for bucket in self.event_buckets(key, stamp::event_bucket(from)).await? {
             let values = in_run(key, bucket).big(offset_column(from)).cells;
-            let each = |mut cells: Cells| {
-                rows.push(read(&mut cells)?);
-                Ok(if rows.len() == limit { ENOUGH } else { MORE })
+            let mut flow = MORE;
+            let seen = |cells| {
+                flow = each(cells)?;
+                Ok(flow)
             };
-            self.link().read("read history", statement, &values, each).await?;
-            if rows.len() == limit {
+            self.link().read("read history", statement, &values, seen).await?;
+            if flow.is_break() {
                 break;
             }
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// The buckets in which a run has events, from one on, in their order. A decision is an event,

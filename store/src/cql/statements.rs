@@ -83,6 +83,7 @@ pub(super) struct Statements {
     pub(super) steps: PreparedStatement,
     pub(super) events: PreparedStatement,
     pub(super) history: PreparedStatement,
+    pub(super) event_values: PreparedStatement,
     pub(super) event_buckets: PreparedStatement,
     pub(super) decisions: PreparedStatement,
     pub(super) refusal: PreparedStatement,
@@ -113,6 +114,9 @@ impl Statements {
             steps: kitchen.select_large(&with(STEPS, &[]), run).await?,
             events: kitchen.select_large(&with(EVENTS, &[]), &from).await?,
             history: kitchen.select(&history(), &from).await?,
+            event_values: kitchen
+                .select_large(&(EVENTS.name, vec!["log_offset", "value"]), &from)
+                .await?,
             event_buckets: kitchen
                 .select(&("event_buckets", vec!["events_in"]), &format!("{run} AND events_in >= ?"))
                 .await?,

@@ -15,6 +15,7 @@ use crate::{
     form::{read_digest, read_json},
     metrics,
 };
+use bytes::Bytes;
 use scylla::value::CqlValue;
 use spine_runs::RunState;
 use spine_schemas::{Digest, RunKey, codec::SchemaBook, time::Micros};
@@ -223,6 +224,16 @@ impl RunStore for CqlStore {
 
     async fn run_events(&self, key: &RunKey, from: u64, limit: usize) -> Result<Vec<EventRow>> {
         self.read_events(key, from, limit).await
+    }
+
+    async fn event_values(
+        &self,
+        key: &RunKey,
+        from: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Option<Vec<(u64, Bytes)>>> {
+        self.read_event_values(key, from, limit, bytes).await.map(Some)
     }
 
     async fn run_decisions(
