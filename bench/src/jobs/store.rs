@@ -19,8 +19,8 @@ use spine_store::RunStore;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How often the store's progress is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often the store's progress is looked at: a read for each partition.
+const LOOK: Duration = Duration::from_millis(100);
 /// A store that does not move for so long is stuck.
 const STUCK: Duration = Duration::from_secs(60);
 /// Runs that take turns where events are interleaved.
@@ -211,7 +211,9 @@ async fn raw_inserts<O: Opener>(bench: &Bench<O>) -> Result<Measure> {
     let raw = ceilings::cql::Raw::new(&cluster.store, &keyspace).await?;
     let mut processes = vec![Watched::this("driver")];
     processes.extend(bench.settings.servers(Parts::Cluster));
-    let work = raw.insert(IN_FLIGHT, ROW_BYTES, bench.settings.measured());
+    // As long as the store follows, so that both sides pay for what is written to disk meanwhile.
+    let sustained = bench.settings.of_size(Duration::from_millis(300), Duration::from_secs(15));
+    let work = raw.insert(IN_FLIGHT, ROW_BYTES, sustained);
     let ((times, took), _, usage) = watched(&processes, work).await?;
     ceilings::cql::drop_keyspaces(&cluster.store, &keyspace).await?;
     let head = Head {
