@@ -105,8 +105,11 @@ async fn after_a_crash_what_was_running_comes_before_the_open_runs_ahead_of_its_
         }
     };
     timeout(Duration::from_secs(10), begun()).await.expect("a beginning");
-    while world.tools.calls.load(Ordering::SeqCst) < 2 {
-        assert!(running.hub.ready().is_err(), "the sweep over all open runs came first");
-        sleep(Duration::from_millis(100)).await;
-    }
+    let called = async || {
+        while world.tools.calls.load(Ordering::SeqCst) < 2 {
+            assert!(running.hub.ready().is_err(), "the sweep over all open runs came first");
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), called()).await.expect("a call");
 }

@@ -2,7 +2,6 @@
 //! batches when the power fails.
 
 use crate::random::Random;
-use bytes::Bytes;
 use spine_runs::RunState;
 use spine_schemas::{
     Digest, RunKey,
@@ -216,16 +215,6 @@ impl RunStore for SimStore {
         let rows = world.now.rows.events.values();
         let of_run = rows.filter(|row| row.key == *key && row.offset >= from);
         Ok(of_run.take(limit).cloned().collect())
-    }
-
-    async fn event_values(
-        &self,
-        _key: &RunKey,
-        _from: u64,
-        _limit: usize,
-        _bytes: usize,
-    ) -> Result<Option<Vec<(u64, Bytes)>>> {
-        Ok(None)
     }
 
     async fn run_decisions(

@@ -93,10 +93,12 @@ impl<'a, L: EventLog> Values<'a, L> {
         partition: u32,
         rows: &[EventRow],
     ) -> Result<Self, Problem> {
-        let (from, count) = (rows.first().map_or(0, |row| row.offset), rows.len().max(1));
-        let kept = app.store().event_values(run, from, count, limits::PAGE_BYTES).await?;
+        let Some(first) = rows.first().map(|row| row.offset) else {
+            return Ok(Self::Store(VecDeque::new()));
+        };
+        let kept = app.store().event_values(run, first, rows.len(), limits::PAGE_BYTES).await?;
         Ok(match kept {
-            Some(kept) if kept.first().map(|(at, _)| *at) == rows.first().map(|row| row.offset) => {
+            Some(kept) if kept.first().is_some_and(|(at, _)| *at == first) => {
                 Self::Store(kept.into())
             }
             Some(_) | None => {

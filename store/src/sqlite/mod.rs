@@ -19,7 +19,6 @@ use crate::{
     DecisionRow, EventRow, LetterRow, LetterStatus, Page, Progress, RefusalRow, Result, RunFilter,
     RunRow, RunStore, StoreBatch, limits, metrics,
 };
-use bytes::Bytes;
 pub use compare::compare;
 pub use fill::Filling;
 use fill::Usable;
@@ -257,16 +256,6 @@ impl RunStore for SqliteStore {
     async fn run_events(&self, key: &RunKey, from: u64, limit: usize) -> Result<Vec<EventRow>> {
         let key = key.clone();
         self.read(move |connection| read::run_events(connection, &key, from, limit)).await
-    }
-
-    async fn event_values(
-        &self,
-        _key: &RunKey,
-        _from: u64,
-        _limit: usize,
-        _bytes: usize,
-    ) -> Result<Option<Vec<(u64, Bytes)>>> {
-        Ok(None)
     }
 
     async fn run_decisions(
