@@ -15,6 +15,7 @@ mod runs;
 mod serve;
 mod steps;
 mod stores;
+mod tasks;
 mod topics;
 mod verdicts;
 mod views;
@@ -48,15 +49,18 @@ enum Noun {
     /// Appends events, or shows those that are there
     #[command(subcommand)]
     Events(events::Verb),
-    /// Starts and explains runs
+    /// Starts, explains and steers runs
     #[command(subcommand)]
     Runs(runs::Verb),
-    /// Resolves steps whose outcome nobody knows
+    /// Resolves steps whose outcome nobody knows, holds steps back
     #[command(subcommand)]
     Steps(steps::Verb),
     /// Shows dead letters, puts them back to work, gives them up
     #[command(subcommand)]
     DeadLetters(dead_letters::Verb),
+    /// Shows what somebody is asked about steps, and answers it
+    #[command(subcommand)]
+    Tasks(tasks::Verb),
     /// Reads the log again into a fresh store, and compares it with another
     Replay(replay::Args),
     /// Makes the topics of a Kafka log, shows who owns them, lets a stopped partition go on
@@ -89,6 +93,7 @@ fn run(noun: Noun) -> Result<(), Failure> {
         Noun::Runs(verb) => on_one_thread(runs::run(&verb)),
         Noun::Steps(verb) => on_one_thread(steps::run(&verb)),
         Noun::DeadLetters(verb) => on_one_thread(dead_letters::run(&verb)),
+        Noun::Tasks(verb) => on_one_thread(tasks::run(&verb)),
         Noun::Replay(args) => on_all_cores(replay::run(&args)),
         Noun::Topics(verb) => on_one_thread(topics::run(&verb)),
         Noun::Stores(verb) => on_one_thread(stores::run(&verb)),

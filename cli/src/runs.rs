@@ -1,8 +1,9 @@
-//! `spine runs`: starts, lists, shows and explains runs.
+//! `spine runs`: starts, lists, shows, explains and steers runs.
 
 mod list;
 mod show;
 mod start;
+mod steer;
 mod why;
 
 use crate::{
@@ -21,6 +22,14 @@ pub(crate) enum Verb {
     Show(show::Args),
     /// Says in one sentence why a run is not finished and what happens next
     Why(why::Args),
+    /// Ends a run when nothing of it runs any more, undone first if asked
+    Cancel(steer::CancelArgs),
+    /// Ends a run at once; an attempt that runs may still take effect
+    Kill(steer::Args),
+    /// Holds a run back: nothing new starts, and its deadlines stand still
+    Pause(steer::Args),
+    /// Lets a paused run go on
+    Resume(steer::Args),
 }
 
 /// Which run is meant.
@@ -53,5 +62,9 @@ pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::List(args) => list::run(args).await,
         Verb::Show(args) => show::run(args).await,
         Verb::Why(args) => why::run(args).await,
+        Verb::Cancel(args) => steer::cancel(args).await,
+        Verb::Kill(args) => steer::kill(args).await,
+        Verb::Pause(args) => steer::pause(args).await,
+        Verb::Resume(args) => steer::resume(args).await,
     }
 }

@@ -1,4 +1,4 @@
-//! `spine steps resolve`: somebody found out whether an attempt took effect.
+//! `spine steps`: says whether an attempt took effect, holds a step back, lets it go on.
 
 use crate::{
     client::{Client, Content, ServerArgs, segment},
@@ -14,6 +14,10 @@ use std::path::PathBuf;
 pub(crate) enum Verb {
     /// Says whether an attempt with unknown outcome took effect
     Resolve(Resolve),
+    /// Holds a step back: no attempt of it starts, and its deadlines stand still
+    Pause(Hold),
+    /// Lets a paused step go on
+    Resume(Hold),
 }
 
 /// Arguments of `steps resolve`.
@@ -49,6 +53,35 @@ pub(crate) struct Resolve {
     server: ServerArgs,
 }
 
+/// Arguments of `steps pause` and `steps resume`.
+#[derive(clap::Args)]
+pub(crate) struct Hold {
+    /// The run
+    run: String,
+    /// The step: name, scope/name or scope/name#occurrence
+    step: String,
+    /// Why; kept in the event
+    #[arg(long)]
+    reason: Option<String>,
+    /// Who; kept in the event
+    #[arg(long, value_name = "NAME", env = "SPINE_ACTOR")]
+    actor: Option<String>,
+    /// The tenant of the run
+    #[arg(long, default_value = "default", env = "SPINE_TENANT")]
+    tenant: String,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Serialize)]
+struct HoldRequest<'a> {
+    tenant: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'a str>,
+}
+
 #[derive(Serialize)]
 struct Request<'a> {
     happened: bool,
@@ -67,7 +100,26 @@ struct Request<'a> {
 /// # Errors
 /// When the server refuses or cannot be reached.
 pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
-    let Verb::Resolve(resolve) = verb;
+    match verb {
+        Verb::Resolve(args) => resolve(args).await,
+        Verb::Pause(args) => hold(args, "pause", "is paused: no attempt of it starts").await,
+        Verb::Resume(args) => hold(args, "resume", "goes on").await,
+    }
+}
+
+async fn hold(args: &Hold, verb: &str, done: &str) -> Result<(), Failure> {
+    let (reason, actor) = (args.reason.as_deref(), args.actor.as_deref());
+    let body = serde_json::to_vec(&HoldRequest { tenant: &args.tenant, reason, actor })
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let path = format!("/v1/runs/{}/steps/{}/{verb}", segment(&args.run), segment(&args.step));
+    let answer = Client::new(&args.server).post(&path, Content::json(body)).await?;
+    if args.server.json {
+        return output::line(&answer.text);
+    }
+    output::line(&format!("step {} of run {} {done}", args.step, args.run))
+}
+
+async fn resolve(resolve: &Resolve) -> Result<(), Failure> {
     let request = Request {
         happened: resolve.happened,
         tenant: &resolve.tenant,

@@ -121,7 +121,23 @@ pub(crate) struct Step {
     pub(crate) lease_until: Option<Time>,
     pub(crate) effect: String,
     pub(crate) letter: Option<String>,
+    pub(crate) task: Option<String>,
+    pub(crate) paused: Option<Paused>,
+    pub(crate) output: Option<Source>,
     pub(crate) scheduled_at: Time,
+}
+
+/// Why no attempt of a step starts.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Paused {
+    pub(crate) reason: String,
+    pub(crate) by: String,
+}
+
+/// Where an output comes from, if not from the step's own attempt.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Source {
+    pub(crate) source: Option<String>,
 }
 
 /// An attempt.
@@ -162,6 +178,13 @@ pub(crate) struct Event {
     pub(crate) actor: String,
     pub(crate) verdict: String,
     pub(crate) reason: Option<String>,
+}
+
+/// A page of tasks.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct TasksPage {
+    pub(crate) tasks: Vec<Letter>,
+    pub(crate) next: Option<String>,
 }
 
 /// A page of dead letters.

@@ -122,7 +122,13 @@ fn bad_field(field: &str, error: &serde_json::Error) -> Problem {
     Problem::new(Code::InvalidField, format!("{field}: {error}")).with("field", field)
 }
 
-/// The reason that every operator's request must give.
+/// The reason for what can be taken back, or for what ends nothing but a run.
+pub(crate) fn optional_reason(given: Option<&str>) -> String {
+    let given = given.map(str::trim).filter(|reason| !reason.is_empty());
+    given.unwrap_or("no reason was given").to_owned()
+}
+
+/// The reason that must be given for what cannot be seen from the rest of the history.
 pub(crate) fn reason(given: Option<&str>) -> Result<String, Problem> {
     match given.map(str::trim).filter(|reason| !reason.is_empty()) {
         Some(reason) => Ok(reason.to_owned()),

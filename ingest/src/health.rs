@@ -38,6 +38,7 @@ pub(crate) async fn index() -> Json<Value> {
             "events": "/v1/events",
             "runs": "/v1/runs",
             "dead_letters": "/v1/dead-letters",
+            "tasks": "/v1/tasks",
             "partitions": "/v1/partitions",
             "metrics": "/metrics",
             "health": "/healthz",

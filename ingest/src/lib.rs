@@ -24,6 +24,7 @@ mod query;
 mod routes;
 mod runs;
 mod server;
+mod tasks;
 mod verdicts;
 mod views;
 

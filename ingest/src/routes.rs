@@ -1,6 +1,6 @@
 //! Which route is answered where.
 
-use crate::{App, Verdicts, events, guard, health, journal, letters, partitions, runs};
+use crate::{App, Verdicts, events, guard, health, journal, letters, partitions, runs, tasks};
 use axum::{
     Router, middleware,
     routing::{get, post},
@@ -18,6 +18,7 @@ pub fn router<L: EventLog, S: RunStore, V: Verdicts>(app: App<L, S, V>) -> Route
         .route("/v1/events", post(events::post::<L, S, V>))
         .merge(of_runs())
         .merge(of_letters())
+        .merge(of_tasks())
         .merge(of_partitions())
         .fallback(health::unknown_route)
         .layer(middleware::from_fn_with_state(app.clone(), guard::guard::<L, S, V>))
@@ -50,12 +51,23 @@ fn of_runs<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
         .route("/v1/runs/{id}/steps", get(runs::steps::list::<L, S, V>))
         .route(
             "/v1/runs/{id}/steps/{*step}",
-            get(runs::steps::get::<L, S, V>).post(runs::resolve::post::<L, S, V>),
+            get(runs::steps::get::<L, S, V>).post(runs::step_verbs::post::<L, S, V>),
         )
         .route("/v1/runs/{id}/events", get(runs::history::list::<L, S, V>))
         .route("/v1/runs/{id}/decisions", get(runs::decisions::list::<L, S, V>))
         .route("/v1/runs/{id}/why", get(runs::why::get::<L, S, V>))
         .route("/v1/runs/{id}/journal", post(journal::post::<L, S, V>))
+        .route("/v1/runs/{id}/cancel", post(runs::steer::cancel::<L, S, V>))
+        .route("/v1/runs/{id}/kill", post(runs::steer::kill::<L, S, V>))
+        .route("/v1/runs/{id}/pause", post(runs::steer::pause::<L, S, V>))
+        .route("/v1/runs/{id}/resume", post(runs::steer::resume::<L, S, V>))
+}
+
+fn of_tasks<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
+    Router::new()
+        .route("/v1/tasks", get(tasks::list::<L, S, V>))
+        .route("/v1/tasks/{id}", get(tasks::show::<L, S, V>))
+        .route("/v1/tasks/{id}/decide", post(tasks::decide::<L, S, V>))
 }
 
 fn of_letters<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {

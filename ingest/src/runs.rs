@@ -1,12 +1,14 @@
-//! Runs: made, listed, shown from all sides, and their stuck steps resolved. One file per resource.
+//! Runs: made, listed, shown from all sides, steered, and their stuck steps resolved. One file per resource.
 
 pub(crate) mod create;
 pub(crate) mod decisions;
 pub(crate) mod history;
 pub(crate) mod list;
 mod plan;
-pub(crate) mod resolve;
+mod resolve;
 pub(crate) mod show;
+pub(crate) mod steer;
+pub(crate) mod step_verbs;
 mod step_view;
 pub(crate) mod steps;
 pub(crate) mod why;

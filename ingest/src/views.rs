@@ -4,7 +4,7 @@ use crate::{app::Shared, limits};
 use base64::{display::Base64Display, prelude::BASE64_STANDARD};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
-use spine_runs::{RunState, Wait, WaitKind};
+use spine_runs::{Pause, RunState, Wait, WaitKind};
 use spine_schemas::{Digest, Output, Payload, StepKey, canonical, time::Micros};
 use std::sync::Arc;
 
@@ -94,6 +94,20 @@ impl<'a> OutputView<'a> {
     }
 }
 
+/// Why nothing new starts.
+#[derive(Serialize)]
+pub(crate) struct PauseView<'a> {
+    reason: &'a str,
+    by: &'a str,
+    at: Time,
+}
+
+impl<'a> PauseView<'a> {
+    pub(crate) fn of(pause: &'a Pause) -> Self {
+        Self { reason: &pause.reason, by: &pause.by, at: Time(pause.at) }
+    }
+}
+
 /// A named wait of an open run.
 #[derive(Serialize)]
 pub(crate) struct WaitView {
@@ -104,6 +118,8 @@ pub(crate) struct WaitView {
     until: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     letter: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<Digest>,
 }
 
 /// The waits of a run, and how many were left out.
@@ -118,5 +134,6 @@ pub(crate) fn waits(run: &RunState) -> (Option<Vec<WaitView>>, usize) {
 fn wait_view(run: &RunState, wait: Wait) -> WaitView {
     let step = wait.step.as_ref().and_then(|key| run.steps.get(key));
     let letter = step.and_then(|step| step.letter.as_ref()).map(|letter| letter.letter_id);
-    WaitView { r#for: wait.wait_for, step: wait.step, until: Time::of(wait.until), letter }
+    let task = step.and_then(|step| step.task.as_ref()).map(|task| task.task_id);
+    WaitView { r#for: wait.wait_for, step: wait.step, until: Time::of(wait.until), letter, task }
 }

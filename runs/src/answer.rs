@@ -121,4 +121,8 @@ pub enum Reason {
     LimitReached,
     /// The step was given up.
     GivenUp,
+    /// There is no such question, or it is answered.
+    TaskClosed,
+    /// The run is being cancelled or undone.
+    RunEnding,
 }

@@ -3,20 +3,19 @@
 //! It looks only at the state, at the time and at what the owner knows of itself, so it may run at
 //! any moment and any number of times. What it returns becomes true only when the fold accepts it.
 
+mod planned;
+mod recover;
+
 use crate::{
-    Holder, Live, RunState, StepState, StepStatus, input,
-    limits::{BATCH_BYTES, LOOK_UP_BYTES},
+    Holder, Live, RunState, StepState, StepStatus, fallback,
+    limits::BATCH_BYTES,
     retry::{self, Next},
-    unresolved, weight,
+    undo, unresolved, weight,
 };
 use spine_schemas::{
-    Body, Driver, OnExhausted, Output, PlanStep, RunEvent, StepError, StepEvent, StepKey,
-    StepStarted, keys, time::Micros,
+    Body, Driver, Output, StepError, StepEvent, StepKey, StepStarted, time::Micros,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the owner knows when it decides.
 #[derive(Clone, Copy, Debug)]
@@ -93,15 +92,14 @@ pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
     if !run.is_open() || run.driver() == Driver::Record {
         return decided;
     }
-    let failing = failing_step(run, owner.now);
-    let may_start = failing.is_none() && run.driver() == Driver::Plan;
+    let phase = Phase::of(run, owner.now);
     let mut open = running_steps(run);
     for step in run.steps.unsettled() {
         if decided.bytes >= BATCH_BYTES {
             decided.more = true;
             break;
         }
-        if let Some(event) = decide_step(run, step, owner, may_start) {
+        if let Some(event) = decide_step(run, step, owner, &phase) {
             if let StepEvent::Started(_) = event {
                 if !slots.take(&step.spec.tool, open) {
                     decided.starved = true;
@@ -112,10 +110,60 @@ pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
             decided.push_step(run, &step.key, event);
         }
     }
-    if run.driver() == Driver::Plan && decided.bodies.is_empty() {
-        decide_plan(run, failing, &mut decided);
+    if decided.bodies.is_empty() {
+        decide_run(run, phase, &mut decided);
     }
     decided
+}
+
+/// Which way a run goes.
+#[derive(Clone, Debug)]
+enum Phase {
+    /// On with its steps.
+    Forward,
+    /// Nothing starts until somebody says so.
+    Paused,
+    /// To its end, with the step that it fails with, and why.
+    Failing(StepKey, StepError),
+    /// To its end, because somebody asked for it.
+    Cancelling,
+    /// Back.
+    Undoing,
+}
+
+impl Phase {
+    fn of(run: &RunState, now: Micros) -> Self {
+        if run.paused.is_some() {
+            return Self::Paused;
+        }
+        if run.undo.is_some() {
+            return Self::Undoing;
+        }
+        if run.cancel.is_some() {
+            return Self::Cancelling;
+        }
+        match failing_step(run, now) {
+            Some((step, error)) => Self::Failing(step, error),
+            None => Self::Forward,
+        }
+    }
+
+    /// Whether steps of this kind go on: are started, retried, given letters.
+    fn moves(&self, run: &RunState, key: &StepKey) -> bool {
+        match self {
+            Self::Forward | Self::Failing(..) => true,
+            Self::Undoing => undo::is_undo(run, key),
+            Self::Paused | Self::Cancelling => false,
+        }
+    }
+
+    fn starts(&self, run: &RunState, key: &StepKey) -> bool {
+        match self {
+            Self::Forward => true,
+            Self::Undoing => undo::is_undo(run, key),
+            Self::Paused | Self::Failing(..) | Self::Cancelling => false,
+        }
+    }
 }
 
 impl Decided {
@@ -138,26 +186,22 @@ fn decide_step(
     run: &RunState,
     step: &StepState,
     owner: &Owner<'_>,
-    may_start: bool,
+    phase: &Phase,
 ) -> Option<StepEvent> {
     if let Some(event) = cut_by_restore(run, step, owner) {
         return Some(event);
     }
+    let held_back = step.paused.is_some() || !phase.moves(run, &step.key);
     match step.status {
         StepStatus::Running => step.live.as_ref().and_then(|live| end_of_live(live, owner)),
+        _ if held_back => None,
         StepStatus::Failed => after_failure(run, step, owner.now),
         StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => {
-            if let Some(error) = retry::overdue(step, owner.now) {
-                return exhausted(run, step, error);
-            }
-            if unresolved::key_is_forgotten(run.driver(), step, owner.now) {
-                return Some(StepEvent::Unknown {
-                    attempt: step.attempt,
-                    reason: "the remote may have forgotten the key of an earlier attempt".into(),
-                });
-            }
-            let due = step.due_at.is_none_or(|due| due <= owner.now);
-            (may_start && due).then(|| start(step.attempt + 1))
+            after_waiting(run, step, owner, phase)
+        }
+        StepStatus::Awaiting => fallback::stand_in(run, step).map(replaced),
+        StepStatus::DeadLettered if undo::is_undo(run, &step.key) && step.task.is_none() => {
+            step.error.clone().map(|error| recover::ask(run, step, error))
         }
         StepStatus::Unknown
         | StepStatus::Completed
@@ -165,6 +209,35 @@ fn decide_step(
         | StepStatus::Skipped
         | StepStatus::Cancelled => None,
     }
+}
+
+/// The next start of a step that waits, or the end of its waiting.
+fn after_waiting(
+    run: &RunState,
+    step: &StepState,
+    owner: &Owner<'_>,
+    phase: &Phase,
+) -> Option<StepEvent> {
+    if let Some(reason) = recover::needless(run, step) {
+        return Some(reason);
+    }
+    if let Some(error) = retry::overdue(step, owner.now) {
+        return recover::exhausted(run, step, error);
+    }
+    if unresolved::key_is_forgotten(run.driver(), step, owner.now) {
+        return Some(StepEvent::Unknown {
+            attempt: step.attempt,
+            reason: "the remote may have forgotten the key of an earlier attempt".into(),
+        });
+    }
+    let due = step.due_at.is_none_or(|due| due <= owner.now);
+    let may_start = run.driver() == Driver::Plan && phase.starts(run, &step.key);
+    (may_start && due).then(|| start(step.attempt + 1))
+}
+
+fn replaced(output: Output) -> StepEvent {
+    let source = output.source.as_deref().unwrap_or("its fallback");
+    StepEvent::Skipped { reason: format!("{source} stands in for it"), output: Some(output) }
 }
 
 fn start(attempt: u32) -> StepEvent {
@@ -184,7 +257,8 @@ fn cut_by_restore(run: &RunState, step: &StepState, owner: &Owner<'_>) -> Option
         | StepStatus::RetryWaiting
         | StepStatus::Deferred
         | StepStatus::Failed => !step.given_up,
-        StepStatus::Unknown
+        StepStatus::Awaiting
+        | StepStatus::Unknown
         | StepStatus::Completed
         | StepStatus::DeadLettered
         | StepStatus::Skipped
@@ -222,44 +296,28 @@ fn after_failure(run: &RunState, step: &StepState, now: Micros) -> Option<StepEv
         return None;
     }
     let attempt = step.attempt;
+    if let Some(event) = recover::needless(run, step) {
+        return Some(event);
+    }
     match retry::after_failure(&run.key, step, now) {
         Next::Retry(due_at) => Some(StepEvent::RetryScheduled { attempt, due_at }),
         Next::Defer(due_at) => Some(StepEvent::Deferred { attempt, due_at }),
-        Next::Exhausted(error) => exhausted(run, step, error),
+        Next::Exhausted(error) => recover::exhausted(run, step, error),
     }
-}
-
-/// A letter, unless the run fails instead; then `decide_plan` ends the run.
-fn exhausted(run: &RunState, step: &StepState, error: StepError) -> Option<StepEvent> {
-    let is_plan = run.driver() == Driver::Plan;
-    if is_plan && fails_run(step.spec.on_exhausted, &error) {
-        return None;
-    }
-    if !retry::class_row(error.class).dead_lettered {
-        let reason = error.message;
-        return Some(StepEvent::Cancelled { reason });
-    }
-    Some(StepEvent::DeadLettered {
-        attempt: step.attempt,
-        letter_id: keys::step_letter_id(&run.key, &step.key, step.generation),
-        error,
-    })
-}
-
-/// Whether a plan run ends with a step that ended so. One that was cancelled gets no letter, and
-/// nothing that comes after it could ever run.
-fn fails_run(policy: OnExhausted, error: &StepError) -> bool {
-    policy == OnExhausted::Fail || !retry::class_row(error.class).dead_lettered
 }
 
 /// The step with which the run is bound to fail, if there is one, and why.
 fn failing_step(run: &RunState, now: Micros) -> Option<(StepKey, StepError)> {
+    if run.driver() != Driver::Plan {
+        return None;
+    }
     run.steps.unsettled().find_map(|step| {
         let error = if step.status == StepStatus::Failed && step.given_up {
             step.error.clone()
         } else {
-            let fails = |error: &StepError| fails_run(step.spec.on_exhausted, error);
-            exhaustion(run, step, now).filter(fails)
+            let fails = |error: &StepError| recover::fails_run(step.spec.on_exhausted, error);
+            let needed = recover::needless(run, step).is_none() && step.paused.is_none();
+            exhaustion(run, step, now).filter(|error| needed && fails(error))
         };
         error.map(|error| (step.key.clone(), error))
     })
@@ -275,6 +333,7 @@ fn exhaustion(run: &RunState, step: &StepState, now: Micros) -> Option<StepError
             retry::overdue(step, now)
         }
         StepStatus::Running
+        | StepStatus::Awaiting
         | StepStatus::Unknown
         | StepStatus::Completed
         | StepStatus::DeadLettered
@@ -283,87 +342,25 @@ fn exhaustion(run: &RunState, step: &StepState, now: Micros) -> Option<StepError
     }
 }
 
-/// New steps, or the end of the run. A run that is bound to fail starts nothing more and fails
-/// when its last running attempt has ended.
-fn decide_plan(run: &RunState, failing: Option<(StepKey, StepError)>, decided: &mut Decided) {
-    let run_event = |event| Body::Run(run.key.run_id.clone(), event);
-    if let Some((step, error)) = failing {
-        if running_steps(run) == 0 {
-            let step = Some(step);
-            decided.push(run_event(RunEvent::Failed { error, step }));
-        }
-        return;
-    }
-    let Some(plan) = run.created.plan.clone() else {
-        return;
-    };
-    let ended_well = |index: &usize| {
-        run.steps
-            .get(&plan.steps[*index].key)
-            .is_some_and(|step| matches!(step.status, StepStatus::Completed | StepStatus::Skipped))
-    };
-    let unscheduled = plan.steps.len().saturating_sub(run.steps.len());
-    let next =
-        (plan.steps.iter()).filter(|step| !run.steps.contains_key(&step.key)).take(unscheduled);
-    let mut read_bytes = 0;
-    for step in next.filter(|step| step.after.iter().all(ended_well)) {
-        // Between two steps: a step that cannot run is scheduled and ended together.
-        if decided.bytes >= BATCH_BYTES || read_bytes >= LOOK_UP_BYTES {
-            decided.more = true;
-            return;
-        }
-        if !schedule(run, step, &mut read_bytes, decided) {
-            return;
-        }
-    }
-    if (0..plan.steps.len()).all(|index| ended_well(&index)) {
-        let output = plan.steps.last().and_then(|last| output_of(run, &last.key));
-        decided.push(run_event(RunEvent::Completed { output }));
-    }
-}
-
-/// Schedules a step with its input resolved. Where that cannot be done the step ends at once, with
-/// an error that names the source. Says whether the run goes on.
-fn schedule(
-    run: &RunState,
-    step: &PlanStep,
-    read_bytes: &mut usize,
-    decided: &mut Decided,
-) -> bool {
-    match input::resolve(run, step, read_bytes) {
-        Ok(spec) => decided.push_step(run, &step.key, StepEvent::Scheduled(Arc::new(spec))),
-        Err(unresolved) => {
-            let (spec, error) = *unresolved;
-            let failed = match spec.on_exhausted {
-                OnExhausted::DeadLetter => Some(Body::Step(
-                    run.key.run_id.clone(),
-                    step.key.clone(),
-                    StepEvent::DeadLettered {
-                        attempt: 0,
-                        letter_id: keys::step_letter_id(&run.key, &step.key, 0),
-                        error,
-                    },
-                )),
-                OnExhausted::Fail if running_steps(run) == 0 => Some(Body::Run(
-                    run.key.run_id.clone(),
-                    RunEvent::Failed { error, step: Some(step.key.clone()) },
-                )),
-                OnExhausted::Fail => None,
-            };
-            let Some(failed) = failed else { return true };
-            let ends_run = matches!(failed, Body::Run(..));
-            if ends_run {
-                // What else could be scheduled now would only be cancelled with the run.
-                decided.bodies.clear();
+/// What is to be done for the run as a whole, when its steps ask for nothing.
+fn decide_run(run: &RunState, phase: Phase, decided: &mut Decided) {
+    let of_run = |event| Body::Run(run.key.run_id.clone(), event);
+    match phase {
+        Phase::Paused => {}
+        Phase::Forward if run.driver() == Driver::Plan => planned::go_on(run, decided),
+        Phase::Forward => {}
+        // A run that is bound to fail starts nothing more and fails when its last running attempt has
+        // ended.
+        Phase::Failing(step, error) => {
+            if let Some(event) = recover::fail(run, step, error) {
+                decided.push(of_run(event));
             }
-            decided.push_step(run, &step.key, StepEvent::Scheduled(Arc::new(spec)));
-            decided.push(failed);
-            return !ends_run;
         }
+        Phase::Cancelling => {
+            if let Some(event) = recover::cancel(run) {
+                decided.push(of_run(event));
+            }
+        }
+        Phase::Undoing => planned::go_back(run, decided),
     }
-    true
-}
-
-fn output_of(run: &RunState, key: &StepKey) -> Option<Output> {
-    run.steps.get(key).and_then(|step| step.output.clone())
 }

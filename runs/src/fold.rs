@@ -5,13 +5,17 @@
 
 mod attempt;
 mod begin;
+mod ending;
 mod gate;
 mod operator;
 mod outcome;
 mod partition;
+mod pause;
 mod run;
 mod session;
+mod stand_in;
 mod step;
+mod task;
 
 use crate::{Answer, PartitionState, Reason, RunState};
 use serde::{Deserialize, Serialize};

@@ -8,6 +8,7 @@
 mod ahead;
 mod answer;
 mod decide;
+mod fallback;
 pub mod fold;
 mod input;
 mod kept;
@@ -15,6 +16,7 @@ pub mod limits;
 pub mod retry;
 mod state;
 mod steps;
+mod undo;
 mod unresolved;
 mod waits;
 mod wake;
@@ -26,9 +28,9 @@ pub use answer::{Answer, Reason};
 pub use decide::{Decided, Owner, Slots, decide};
 pub use fold::{Place, Verdict, fold, refold};
 pub use state::{
-    AttemptEnd, AttemptState, BatchProgress, ClaimState, FOLD_VERSION, Holder, LetterRef, Live,
-    OpAnswer, PartitionState, RunState, RunStatus, Session, StepState, StepStatus, Totals, Wait,
-    WaitKind,
+    AttemptEnd, AttemptState, BatchProgress, CancelRequest, ClaimState, FOLD_VERSION, Holder,
+    LetterRef, Live, OpAnswer, PartitionState, Pause, RunState, RunStatus, Session, StepState,
+    StepStatus, TaskRef, Totals, Undo, Wait, WaitKind,
 };
 pub use steps::{StepMut, Steps};
 pub use waits::StepCounts;

@@ -18,8 +18,9 @@ use std::{
 };
 
 /// Rules by which this version folds. Carried in every claim. From 2 on a run's state keeps at most
-/// [`crate::limits::RUN_BYTES`] of payloads; from 3 on the release of an attempt that never was is stale.
-pub const FOLD_VERSION: u32 = 3;
+/// [`crate::limits::RUN_BYTES`] of payloads; from 3 on the release of an attempt that never was is stale;
+/// from 4 on failing steps may be left out, replaced, undone or asked about, and runs cancelled and paused.
+pub const FOLD_VERSION: u32 = 4;
 
 /// What is known about a partition as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +79,12 @@ pub struct RunState {
     pub error: Option<StepError>,
     /// The step that it failed with.
     pub failed_step: Option<StepKey>,
+    /// Set from the request to cancel it on.
+    pub cancel: Option<CancelRequest>,
+    /// Set from the decision to undo what it has done on.
+    pub undo: Option<Undo>,
+    /// Set while nothing new may start.
+    pub paused: Option<Pause>,
     /// Its steps. A plan step is here from its scheduling on.
     pub steps: Steps,
     /// Recent batches, newest last, at most [`spine_schemas::limits::RUN_BATCHES`].
@@ -110,6 +117,39 @@ pub enum RunStatus {
     Failed,
     /// It was cancelled.
     Cancelled,
+}
+
+/// Somebody asked that the run end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelRequest {
+    /// Why.
+    pub reason: String,
+    /// Whether what was done is undone first.
+    pub compensate: bool,
+    /// Log time of the request.
+    pub at: Micros,
+}
+
+/// What the run has done is undone, the newest first; then it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undo {
+    /// Why; the run ends with it.
+    pub error: StepError,
+    /// The step that failed, if one.
+    pub step: Option<StepKey>,
+    /// Log time of the decision.
+    pub at: Micros,
+}
+
+/// Nothing new starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Why.
+    pub reason: String,
+    /// Who asked for it.
+    pub by: String,
+    /// Log time of the request. Budgets and deadlines stand still from here.
+    pub at: Micros,
 }
 
 /// The state of one step.
@@ -156,6 +196,12 @@ pub struct StepState {
     pub attempts_omitted: u32,
     /// The open letter.
     pub letter: Option<LetterRef>,
+    /// The question to a person that is open.
+    pub task: Option<TaskRef>,
+    /// How many questions there were.
+    pub tasks: u32,
+    /// Set while no attempt of it may start.
+    pub paused: Option<Pause>,
     /// Set when nobody will try again and the run is to fail: policy `fail`, or a discard.
     pub given_up: bool,
     /// Set when an older attempt turned out to have succeeded after a newer one had started.
@@ -178,6 +224,8 @@ pub enum StepStatus {
     RetryWaiting,
     /// Waits for its next attempt after one that was free of charge.
     Deferred,
+    /// Somebody was asked what to do, or other steps stand in for it.
+    Awaiting,
     /// An attempt may or may not have taken effect; somebody must find out.
     Unknown,
     /// Done.
@@ -283,6 +331,17 @@ pub struct LetterRef {
     pub at: Micros,
 }
 
+/// An open question about a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRef {
+    /// Its id.
+    pub task_id: Digest,
+    /// Offset of the event that opened it.
+    pub offset: u64,
+    /// Log time of that event.
+    pub at: Micros,
+}
+
 /// How far a batch was applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchProgress {
@@ -343,6 +402,12 @@ pub enum WaitKind {
     Resolution,
     /// An operator who redrives or discards a letter.
     DeadLetter,
+    /// Somebody who decides what is to be done.
+    Task,
+    /// The steps that stand in for it.
+    Fallback,
+    /// Somebody who ends the pause.
+    Paused,
     /// The agent that drives the run.
     Client,
     /// The outside system that reports the run.
@@ -393,6 +458,11 @@ impl RunState {
         }
     }
 
+    /// Whether it is about to end, so that nothing of its own goes on.
+    pub fn is_ending(&self) -> bool {
+        self.cancel.is_some() || self.undo.is_some()
+    }
+
     /// Who drives the run.
     pub fn driver(&self) -> Driver {
         self.created.driver
@@ -418,9 +488,24 @@ impl StepStatus {
             | Self::Running
             | Self::RetryWaiting
             | Self::Deferred
+            | Self::Awaiting
             | Self::Unknown
             | Self::Failed
             | Self::DeadLettered => false,
+        }
+    }
+
+    /// Whether the step neither runs nor leaves anything behind that outlives its run.
+    pub(crate) fn waits_for_its_run(self) -> bool {
+        match self {
+            Self::Scheduled | Self::RetryWaiting | Self::Deferred | Self::Awaiting => true,
+            Self::Running
+            | Self::Unknown
+            | Self::Completed
+            | Self::Failed
+            | Self::DeadLettered
+            | Self::Skipped
+            | Self::Cancelled => false,
         }
     }
 
@@ -431,6 +516,7 @@ impl StepStatus {
             Self::Running => "running",
             Self::RetryWaiting => "retry_waiting",
             Self::Deferred => "deferred",
+            Self::Awaiting => "awaiting",
             Self::Unknown => "unknown",
             Self::Completed => "completed",
             Self::Failed => "failed",

@@ -1,6 +1,6 @@
 //! What an open run waits for, when its next timer is due, and how its state reads from outside.
 
-use crate::{RunState, RunStatus, StepState, StepStatus, Wait, WaitKind, unresolved};
+use crate::{RunState, RunStatus, StepState, StepStatus, Wait, WaitKind, undo, unresolved};
 use spine_schemas::{Driver, time::Micros};
 
 /// Steps of a run by what became of them.
@@ -26,10 +26,15 @@ impl RunState {
     }
 
     fn needs_a_person(&self) -> bool {
-        let mut waits = self.steps.unsettled().filter_map(|step| self.step_wait(step)).peekable();
+        let mut waits = self.waits().into_iter().peekable();
         waits.peek().is_some()
             && waits.all(|wait| match wait.wait_for {
-                WaitKind::Resolution | WaitKind::DeadLetter => true,
+                WaitKind::Resolution
+                | WaitKind::DeadLetter
+                | WaitKind::Task
+                | WaitKind::Paused
+                // The steps that stand in have waits of their own.
+                | WaitKind::Fallback => true,
                 WaitKind::Owner
                 | WaitKind::Attempt
                 | WaitKind::Retry
@@ -45,8 +50,11 @@ impl RunState {
         if !self.is_open() {
             return Vec::new();
         }
-        let waits: Vec<Wait> =
+        let mut waits: Vec<Wait> =
             self.steps.unsettled().filter_map(|step| self.step_wait(step)).collect();
+        if self.paused.is_some() {
+            waits.insert(0, Wait { wait_for: WaitKind::Paused, step: None, until: None });
+        }
         if waits.is_empty() {
             return vec![Wait { wait_for: self.idle_wait(), step: None, until: None }];
         }
@@ -55,12 +63,24 @@ impl RunState {
 
     /// What a step that has not ended waits for.
     pub fn step_wait(&self, step: &StepState) -> Option<Wait> {
+        let holds_back = self.paused.is_some() || step.paused.is_some();
         let (wait_for, until) = match step.status {
+            StepStatus::Scheduled
+            | StepStatus::RetryWaiting
+            | StepStatus::Deferred
+            | StepStatus::Failed
+                if holds_back =>
+            {
+                (WaitKind::Paused, None)
+            }
             StepStatus::Scheduled => (self.idle_wait(), None),
             StepStatus::Running => (WaitKind::Attempt, step.lease_until()),
             StepStatus::RetryWaiting => (WaitKind::Retry, step.due_at),
             StepStatus::Deferred => (WaitKind::Deferral, step.due_at),
+            StepStatus::Awaiting if step.task.is_some() => (WaitKind::Task, None),
+            StepStatus::Awaiting => (WaitKind::Fallback, None),
             StepStatus::Unknown => (WaitKind::Resolution, None),
+            StepStatus::Failed if step.given_up && self.undo.is_some() => return None,
             StepStatus::Failed => match self.driver() {
                 Driver::Plan => (WaitKind::Owner, None),
                 Driver::Journal if step.given_up => (WaitKind::Client, None),
@@ -76,6 +96,7 @@ impl RunState {
     fn idle_wait(&self) -> WaitKind {
         match self.driver() {
             Driver::Plan => WaitKind::Owner,
+            Driver::Journal if self.is_ending() => WaitKind::Owner,
             Driver::Journal => WaitKind::Client,
             Driver::Record => WaitKind::Reporter,
         }
@@ -87,13 +108,29 @@ impl RunState {
         if !self.is_open() || self.driver() == Driver::Record {
             return None;
         }
-        self.steps.unsettled().filter_map(|step| step.next_due()).min()
+        let steps = self.steps.unsettled().filter(|step| self.may_move(step));
+        steps.filter_map(|step| step.next_due()).min()
+    }
+
+    /// Whether time alone may move a step: its attempt's, or its own where nothing holds it back.
+    pub(crate) fn may_move(&self, step: &StepState) -> bool {
+        step.status == StepStatus::Running || undo::may_start(self, &step.key)
+    }
+
+    /// All steps that are known: those of a plan's list, and what came beside them.
+    fn step_total(&self) -> usize {
+        let seen = self.steps.len();
+        let Some(plan) = self.created.plan.as_deref() else { return seen };
+        if plan.listed == plan.steps.len() {
+            return seen.max(plan.listed);
+        }
+        let beside = |step: &&spine_schemas::PlanStep| self.steps.contains_key(&step.key);
+        plan.listed + plan.steps[plan.listed..].iter().filter(beside).count()
     }
 
     /// Steps by what became of them.
     pub fn step_counts(&self) -> StepCounts {
-        let planned = self.created.plan.as_ref().map_or(0, |plan| plan.steps.len());
-        let total = u32::try_from(planned.max(self.steps.len())).unwrap_or(u32::MAX);
+        let total = u32::try_from(self.step_total()).unwrap_or(u32::MAX);
         StepCounts {
             total,
             completed: self.steps.count(StepStatus::Completed),
@@ -138,7 +175,8 @@ impl StepState {
                 earliest(self.due_at, self.limit_after(None))
             }
             StepStatus::Running => self.lease_until(),
-            StepStatus::Unknown
+            StepStatus::Awaiting
+            | StepStatus::Unknown
             | StepStatus::Completed
             | StepStatus::Failed
             | StepStatus::DeadLettered

@@ -11,7 +11,8 @@ pub fn wake_at(run: &RunState, owner: &Owner<'_>) -> Option<Micros> {
     if !run.is_open() || run.driver() == Driver::Record {
         return None;
     }
-    run.steps.unsettled().filter_map(|step| step_wakes_at(step, owner)).min()
+    let steps = run.steps.unsettled().filter(|step| run.may_move(step));
+    steps.filter_map(|step| step_wakes_at(step, owner)).min()
 }
 
 fn step_wakes_at(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {
@@ -21,7 +22,8 @@ fn step_wakes_at(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {
             let due = step.due_at.filter(|due| *due > owner.now);
             due.into_iter().chain(step.limit_after(Some(owner.now))).min()
         }
-        StepStatus::Unknown
+        StepStatus::Awaiting
+        | StepStatus::Unknown
         | StepStatus::Completed
         | StepStatus::Failed
         | StepStatus::DeadLettered

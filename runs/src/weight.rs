@@ -24,8 +24,13 @@ fn of_run_event(event: &RunEvent) -> usize {
         RunEvent::Completed { output } => {
             output.as_ref().map_or(0, |output| of_payload(&output.payload))
         }
-        RunEvent::Failed { error, step: _ } => of_error(error),
-        RunEvent::Cancelled { reason } => reason.len(),
+        RunEvent::Failed { error, step: _ } | RunEvent::CompensationStarted { error, step: _ } => {
+            of_error(error)
+        }
+        RunEvent::Cancelled { reason }
+        | RunEvent::CancelRequested { reason, compensate: _ }
+        | RunEvent::Paused { reason }
+        | RunEvent::Resumed { reason } => reason.len(),
         RunEvent::DecisionRecorded(decision) => {
             let texts = [&decision.decision, &decision.request, &decision.reasoning];
             let texts = texts.map(String::len).iter().sum::<usize>() + decision.action.len();
@@ -40,12 +45,19 @@ fn of_step_event(event: &StepEvent) -> usize {
         StepEvent::Scheduled(spec) => of_spec(spec),
         StepEvent::Started(started) => started.spec.as_deref().map_or(0, of_spec),
         StepEvent::Completed { output, .. } => of_payload(&output.payload),
-        StepEvent::Failed { error, .. } | StepEvent::DeadLettered { error, .. } => of_error(error),
+        StepEvent::Failed { error, .. }
+        | StepEvent::DeadLettered { error, .. }
+        | StepEvent::FallbackStarted { error, .. }
+        | StepEvent::TaskOpened { error, .. } => of_error(error),
         StepEvent::Released { error, .. } => error.as_ref().map_or(0, of_error),
+        StepEvent::Skipped { reason, output } | StepEvent::TaskDecided { reason, output, .. } => {
+            reason.len() + output.as_ref().map_or(0, |output| of_payload(&output.payload))
+        }
         StepEvent::Lost { reason, .. }
         | StepEvent::Unknown { reason, .. }
-        | StepEvent::Skipped { reason }
         | StepEvent::Cancelled { reason }
+        | StepEvent::Paused { reason }
+        | StepEvent::Resumed { reason }
         | StepEvent::Discarded { reason, .. } => reason.len(),
         StepEvent::Resolved(resolution) => {
             let output = resolution.output.as_ref().map_or(0, |output| of_payload(&output.payload));

@@ -3,7 +3,7 @@
 //! The words come from an exhaustive match over the waiting states, and beside them stands the set
 //! of events one of which comes next; the simulator holds the log against it.
 
-use crate::{Holder, RunState, RunStatus, StepState, StepStatus};
+use crate::{Holder, RunState, RunStatus, StepState, StepStatus, undo};
 use spine_schemas::{Driver, OnExhausted};
 
 /// The answer to "why is this run not finished?".
@@ -24,19 +24,23 @@ pub fn why(run: &RunState) -> Why {
         let next = if open_letter { vec!["step_discarded"] } else { Vec::new() };
         return Why { sentence, next };
     }
+    let moves = |step: &&std::sync::Arc<StepState>| concerns(run, step);
+    let unsettled = run.steps.unsettled().filter(moves);
     let mut reasons: Vec<(u8, &StepState)> =
-        run.steps.unsettled().filter_map(|step| Some((nearness(step)?, step.as_ref()))).collect();
+        unsettled.filter_map(|step| Some((nearness(step)?, step.as_ref()))).collect();
     reasons.sort_by_key(|(nearness, _)| *nearness);
     let mut next: Vec<&'static str> = run_level_next(run).to_vec();
-    for (_, step) in &reasons {
+    for step in run.steps.unsettled() {
         next.extend(step_next(run, step));
     }
     next.sort_unstable();
     next.dedup();
+    let mut sentence = on_the_whole(run).unwrap_or_default();
     let Some((_, nearest)) = reasons.first() else {
-        return Why { sentence: idle(run), next };
+        sentence.push_str(&idle(run));
+        return Why { sentence, next };
     };
-    let mut sentence = step_sentence(run, nearest);
+    sentence.push_str(&step_sentence(run, nearest));
     match reasons.len() - 1 {
         0 => {}
         1 => sentence.push_str(" (one other step is open, too)"),
@@ -44,6 +48,49 @@ pub fn why(run: &RunState) -> Why {
     }
     sentence.push('.');
     Why { sentence, next }
+}
+
+/// Whether the run as a whole waits for a step. One that is about to end waits for what it cannot leave.
+fn concerns(run: &RunState, step: &StepState) -> bool {
+    let (running, unknown) =
+        (step.status == StepStatus::Running, step.status == StepStatus::Unknown);
+    if run.undo.is_some() {
+        return running || unknown || undo::is_undo(run, &step.key);
+    }
+    match &run.cancel {
+        Some(cancel) => running || (unknown && cancel.compensate),
+        None => run.paused.is_none() || running,
+    }
+}
+
+/// What holds for the run as a whole: a sentence that ends with a space.
+fn on_the_whole(run: &RunState) -> Option<String> {
+    let mut text = String::new();
+    match (&run.undo, &run.cancel) {
+        (_, Some(cancel)) => {
+            text = format!("The run is being cancelled ({}). ", cancel.reason);
+            if run.undo.is_some() {
+                text.push_str("What it has done is undone first. ");
+            }
+        }
+        (Some(undo), None) => {
+            let with = undo.step.as_ref().map(|step| format!(" with step {step}"));
+            text = format!(
+                "The run failed{} ({}: {}), and what it has done is being undone. ",
+                with.unwrap_or_default(),
+                undo.error.code,
+                undo.error.message
+            );
+        }
+        (None, None) => {}
+    }
+    if let Some(paused) = &run.paused {
+        text.push_str(&format!(
+            "The run is paused since {} by {} ({}): 'spine runs resume {}' lets it go on. ",
+            paused.at, paused.by, paused.reason, run.key.run_id
+        ));
+    }
+    (!text.is_empty()).then_some(text)
 }
 
 fn ended(run: &RunState) -> Option<String> {
@@ -74,11 +121,21 @@ fn nearness(step: &StepState) -> Option<u8> {
         StepStatus::Deferred => Some(4),
         StepStatus::Unknown => Some(5),
         StepStatus::DeadLettered => Some(6),
+        StepStatus::Awaiting => Some(7),
         StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => None,
     }
 }
 
 fn idle(run: &RunState) -> String {
+    if run.paused.is_some() {
+        return "No attempt runs.".into();
+    }
+    if run.undo.is_some() {
+        return "The owner undoes the next step or ends the run now.".into();
+    }
+    if run.cancel.is_some() {
+        return "No attempt runs: the owner ends it now.".into();
+    }
     match run.driver() {
         Driver::Plan => "No step is open: the owner will schedule the next ones or end the run now.",
         Driver::Journal => {
@@ -91,6 +148,13 @@ fn idle(run: &RunState) -> String {
 
 fn step_sentence(run: &RunState, step: &StepState) -> String {
     let key = &step.key;
+    let stuck = matches!(step.status, StepStatus::Unknown | StepStatus::DeadLettered);
+    if let Some(paused) = step.paused.as_ref().filter(|_| step.live.is_none() && !stuck) {
+        return format!(
+            "Step {key} is paused since {} by {} ({}): 'spine steps resume {} {key}' lets it go on",
+            paused.at, paused.by, paused.reason, run.key.run_id
+        );
+    }
     match step.status {
         StepStatus::Scheduled => match run.driver() {
             Driver::Plan => format!(
@@ -135,6 +199,7 @@ fn step_sentence(run: &RunState, step: &StepState) -> String {
                 last_error(step)
             ),
         },
+        StepStatus::Awaiting => awaiting(step),
         StepStatus::DeadLettered => {
             let letter = step.letter.as_ref().map(|letter| letter.letter_id.to_string());
             let letter = letter.unwrap_or_default();
@@ -147,6 +212,24 @@ fn step_sentence(run: &RunState, step: &StepState) -> String {
         StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => {
             format!("Step {key} has ended")
         }
+    }
+}
+
+fn awaiting(step: &StepState) -> String {
+    let key = &step.key;
+    match &step.task {
+        Some(task) => format!(
+            "Step {key} used up its attempts with {}, and somebody is asked what to do since {}: \
+             'spine tasks decide {} --retry --reason …', or '--complete', '--skip', '--fail'",
+            last_error(step),
+            task.at,
+            task.task_id
+        ),
+        None => format!(
+            "Step {key} used up its attempts with {}, and its fallback takes over: the owner \
+             schedules the next step of that, or ends this one, now",
+            last_error(step)
+        ),
     }
 }
 
@@ -190,10 +273,27 @@ fn last_error(step: &StepState) -> String {
 
 fn run_level_next(run: &RunState) -> &'static [&'static str] {
     match run.driver() {
-        Driver::Plan => &["decision_recorded", "step_scheduled", "run_completed", "run_failed"],
-        Driver::Journal => {
-            &["decision_recorded", "step_started", "run_completed", "run_failed", "run_cancelled"]
-        }
+        Driver::Plan => &[
+            "decision_recorded",
+            "step_scheduled",
+            "run_completed",
+            "run_failed",
+            "run_cancelled",
+            "cancel_requested",
+            "compensation_started",
+            "run_paused",
+            "run_resumed",
+        ],
+        Driver::Journal => &[
+            "decision_recorded",
+            "step_started",
+            "run_completed",
+            "run_failed",
+            "run_cancelled",
+            "cancel_requested",
+            "run_paused",
+            "run_resumed",
+        ],
         Driver::Record => &[
             "decision_recorded",
             "step_scheduled",
@@ -207,25 +307,39 @@ fn run_level_next(run: &RunState) -> &'static [&'static str] {
 
 /// The events that an open step waits for.
 fn step_next(run: &RunState, step: &StepState) -> Vec<&'static str> {
-    let fails_run = step.spec.on_exhausted == OnExhausted::Fail || step.given_up;
-    let exhausted = if fails_run && run.driver() != Driver::Journal {
-        "run_failed"
-    } else {
-        "step_dead_lettered"
+    let is_plan = run.driver() == Driver::Plan;
+    let exhausted = match step.spec.on_exhausted {
+        _ if step.given_up && run.driver() != Driver::Journal => "run_failed",
+        OnExhausted::Fail if run.driver() != Driver::Journal => "run_failed",
+        OnExhausted::Skip if is_plan => "step_skipped",
+        OnExhausted::Fallback if is_plan => "fallback_started",
+        OnExhausted::Compensate if is_plan => "compensation_started",
+        OnExhausted::Escalate => "task_opened",
+        OnExhausted::DeadLetter
+        | OnExhausted::Fail
+        | OnExhausted::Skip
+        | OnExhausted::Fallback
+        | OnExhausted::Compensate => "step_dead_lettered",
     };
     let mut next = match step.status {
-        StepStatus::Scheduled => vec!["step_started", exhausted],
+        StepStatus::Scheduled => vec!["step_started", "step_cancelled", exhausted],
         StepStatus::Running => {
             vec!["step_completed", "step_failed", "step_heartbeat", "step_lost", "step_released"]
         }
-        StepStatus::RetryWaiting | StepStatus::Deferred => vec!["step_started", exhausted],
+        StepStatus::RetryWaiting | StepStatus::Deferred => {
+            vec!["step_started", "step_cancelled", exhausted]
+        }
         StepStatus::Unknown => vec!["step_resolved", "step_released"],
         StepStatus::Failed => {
             vec!["step_retry_scheduled", "step_deferred", "step_cancelled", exhausted]
         }
-        StepStatus::DeadLettered => vec!["step_redriven", "step_discarded"],
+        StepStatus::DeadLettered => vec!["step_redriven", "step_discarded", "task_opened"],
+        StepStatus::Awaiting => vec!["step_skipped"],
         StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => vec![],
     };
+    if step.task.is_some() {
+        next.push("task_decided");
+    }
     // An attempt that is over can still report how it ended, and one that runs may be made to fail.
     if step.attempt > 0 && !step.status.is_terminal() {
         next.extend(["step_completed", "step_failed"]);
@@ -235,7 +349,9 @@ fn step_next(run: &RunState, step: &StepState) -> Vec<&'static str> {
     }
     match run.driver() {
         Driver::Record => next.extend(["step_skipped", "step_cancelled", "step_unknown"]),
-        Driver::Plan | Driver::Journal => next.push("step_unknown"),
+        Driver::Plan | Driver::Journal => {
+            next.extend(["step_unknown", "step_paused", "step_resumed"]);
+        }
     }
     next
 }

@@ -47,11 +47,14 @@ fn check_run_event(event: &RunEvent) -> Result<()> {
     match event {
         RunEvent::Created(run) => check_run(run),
         RunEvent::Completed { output } => output.as_ref().map_or(Ok(()), check_output),
-        RunEvent::Failed { error, step } => {
+        RunEvent::Failed { error, step } | RunEvent::CompensationStarted { error, step } => {
             check_error(error)?;
             step.as_ref().map_or(Ok(()), StepKey::check)
         }
-        RunEvent::Cancelled { reason } => message("reason", reason),
+        RunEvent::Cancelled { reason }
+        | RunEvent::CancelRequested { reason, compensate: _ }
+        | RunEvent::Paused { reason }
+        | RunEvent::Resumed { reason } => message("reason", reason),
         RunEvent::DecisionRecorded(decision) => check_decision(decision),
     }
 }
@@ -89,10 +92,21 @@ fn check_step_event(event: &StepEvent) -> Result<()> {
             message("reason", &resolution.reason)?;
             resolution.output.as_ref().map_or(Ok(()), check_output)
         }
-        StepEvent::Skipped { reason }
-        | StepEvent::Cancelled { reason }
+        StepEvent::Skipped { reason, output } => {
+            message("reason", reason)?;
+            output.as_ref().map_or(Ok(()), check_output)
+        }
+        StepEvent::Cancelled { reason }
+        | StepEvent::Paused { reason }
+        | StepEvent::Resumed { reason }
         | StepEvent::Discarded { letter_id: _, then: _, reason } => message("reason", reason),
-        StepEvent::DeadLettered { attempt: _, letter_id: _, error } => check_error(error),
+        StepEvent::DeadLettered { attempt: _, letter_id: _, error }
+        | StepEvent::FallbackStarted { attempt: _, error }
+        | StepEvent::TaskOpened { attempt: _, task_id: _, error } => check_error(error),
+        StepEvent::TaskDecided { task_id: _, verdict: _, output, reason } => {
+            message("reason", reason)?;
+            output.as_ref().map_or(Ok(()), check_output)
+        }
         StepEvent::Redriven { letter_id: _, reason, force: _, edit } => {
             message("reason", reason)?;
             let edit = edit.as_ref();

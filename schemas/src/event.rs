@@ -110,8 +110,32 @@ pub enum RunEvent {
         /// The step that it failed with, if one.
         step: Option<StepKey>,
     },
+    /// `cancel_requested`
+    CancelRequested {
+        /// Why.
+        reason: String,
+        /// Whether what was done is undone first.
+        compensate: bool,
+    },
     /// `run_cancelled`
     Cancelled {
+        /// Why.
+        reason: String,
+    },
+    /// `compensation_started`
+    CompensationStarted {
+        /// Why what was done is undone; the run ends with it.
+        error: StepError,
+        /// The step that failed, if one.
+        step: Option<StepKey>,
+    },
+    /// `run_paused`
+    Paused {
+        /// Why.
+        reason: String,
+    },
+    /// `run_resumed`
+    Resumed {
         /// Why.
         reason: String,
     },
@@ -247,6 +271,8 @@ pub enum StepEvent {
     Skipped {
         /// Why.
         reason: String,
+        /// What stands in for its output, if anything does.
+        output: Option<Output>,
     },
     /// `step_cancelled`
     Cancelled {
@@ -279,6 +305,43 @@ pub enum StepEvent {
         letter_id: Digest,
         /// What follows for the run.
         then: Then,
+        /// Why.
+        reason: String,
+    },
+    /// `fallback_started`
+    FallbackStarted {
+        /// The last attempt.
+        attempt: u32,
+        /// What ended the retrying.
+        error: StepError,
+    },
+    /// `task_opened`
+    TaskOpened {
+        /// The last attempt.
+        attempt: u32,
+        /// Identity of the task.
+        task_id: Digest,
+        /// What ended the retrying.
+        error: StepError,
+    },
+    /// `task_decided`
+    TaskDecided {
+        /// The task.
+        task_id: Digest,
+        /// What was decided.
+        verdict: TaskVerdict,
+        /// What the step produced, where it was done by hand, or what stands in for that.
+        output: Option<Output>,
+        /// Why.
+        reason: String,
+    },
+    /// `step_paused`
+    Paused {
+        /// Why.
+        reason: String,
+    },
+    /// `step_resumed`
+    Resumed {
         /// Why.
         reason: String,
     },
@@ -332,6 +395,20 @@ pub enum Then {
     Fail,
     /// The step is skipped and the run goes on, degraded.
     Skip,
+}
+
+/// What a person decided about a step that they were asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskVerdict {
+    /// It is tried again, with its full budget.
+    Retry,
+    /// It was done by other means.
+    Complete,
+    /// It is left out, and the run goes on, degraded.
+    Skip,
+    /// The run fails.
+    Fail,
 }
 
 /// What an attempt used, in the provider's own classes.

@@ -23,8 +23,13 @@ impl Event {
 fn fit_run_event(event: &mut RunEvent) {
     match event {
         RunEvent::Completed { output: Some(output) } => fit_output(output),
-        RunEvent::Failed { error, step: _ } => fit_error(error),
-        RunEvent::Cancelled { reason } => cut(reason, limits::MESSAGE_BYTES),
+        RunEvent::Failed { error, step: _ } | RunEvent::CompensationStarted { error, step: _ } => {
+            fit_error(error);
+        }
+        RunEvent::Cancelled { reason }
+        | RunEvent::CancelRequested { reason, compensate: _ }
+        | RunEvent::Paused { reason }
+        | RunEvent::Resumed { reason } => cut(reason, limits::MESSAGE_BYTES),
         RunEvent::Created(_)
         | RunEvent::Completed { output: None }
         | RunEvent::DecisionRecorded(_) => {}
@@ -36,15 +41,22 @@ fn fit_step_event(event: &mut StepEvent) {
         StepEvent::Completed { output, .. } => fit_output(output),
         StepEvent::Failed { error, .. }
         | StepEvent::DeadLettered { error, .. }
+        | StepEvent::FallbackStarted { error, .. }
+        | StepEvent::TaskOpened { error, .. }
         | StepEvent::Released { error: Some(error), .. } => fit_error(error),
         StepEvent::Resolved(resolution) => {
             cut(&mut resolution.reason, limits::MESSAGE_BYTES);
             resolution.output.iter_mut().for_each(fit_output);
         }
+        StepEvent::Skipped { reason, output } | StepEvent::TaskDecided { reason, output, .. } => {
+            cut(reason, limits::MESSAGE_BYTES);
+            output.iter_mut().for_each(fit_output);
+        }
         StepEvent::Lost { reason, .. }
         | StepEvent::Unknown { reason, .. }
-        | StepEvent::Skipped { reason }
         | StepEvent::Cancelled { reason }
+        | StepEvent::Paused { reason }
+        | StepEvent::Resumed { reason }
         | StepEvent::Redriven { reason, .. }
         | StepEvent::Discarded { reason, .. } => cut(reason, limits::MESSAGE_BYTES),
         StepEvent::Scheduled(_)

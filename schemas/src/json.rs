@@ -76,6 +76,10 @@ pub fn is_fact(body: &Body) -> bool {
             | RunEvent::Failed { .. }
             | RunEvent::Cancelled { .. }
             | RunEvent::DecisionRecorded(_) => true,
+            RunEvent::CancelRequested { .. }
+            | RunEvent::CompensationStarted { .. }
+            | RunEvent::Paused { .. }
+            | RunEvent::Resumed { .. } => false,
         },
         Body::Step(_, _, event) => match event {
             StepEvent::Scheduled(_)
@@ -95,6 +99,11 @@ pub fn is_fact(body: &Body) -> bool {
             | StepEvent::DeadLettered { .. }
             | StepEvent::Redriven { .. }
             | StepEvent::Discarded { .. }
+            | StepEvent::FallbackStarted { .. }
+            | StepEvent::TaskOpened { .. }
+            | StepEvent::TaskDecided { .. }
+            | StepEvent::Paused { .. }
+            | StepEvent::Resumed { .. }
             | StepEvent::FaultInjected { .. } => false,
         },
         Body::Partition(

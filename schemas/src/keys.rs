@@ -26,6 +26,17 @@ pub fn step_letter_id(run: &RunKey, step: &StepKey, generation: u32) -> Digest {
     ])
 }
 
+/// The identity of a question about a step; `number` counts the step's questions from 0.
+pub fn task_id(run: &RunKey, step: &StepKey, number: u32) -> Digest {
+    Digest::of_parts(&[
+        b"task",
+        run.tenant.as_bytes(),
+        run.run_id.as_bytes(),
+        step.to_string().as_bytes(),
+        &number.to_be_bytes(),
+    ])
+}
+
 /// The identity of a record's letter.
 pub fn record_letter_id(log_id: &str, topic: &str, partition: u32, offset: u64) -> Digest {
     Digest::of_parts(&[

@@ -39,6 +39,15 @@ pub enum Kind {
     OwnerClaimed,
     RecordDeadLettered,
     RecordDisposed,
+    CancelRequested,
+    CompensationStarted,
+    RunPaused,
+    RunResumed,
+    FallbackStarted,
+    TaskOpened,
+    TaskDecided,
+    StepPaused,
+    StepResumed,
 }
 
 impl Kind {
@@ -71,6 +80,15 @@ impl Kind {
             Self::OwnerClaimed => "owner_claimed",
             Self::RecordDeadLettered => "record_dead_lettered",
             Self::RecordDisposed => "record_disposed",
+            Self::CancelRequested => "cancel_requested",
+            Self::CompensationStarted => "compensation_started",
+            Self::RunPaused => "run_paused",
+            Self::RunResumed => "run_resumed",
+            Self::FallbackStarted => "fallback_started",
+            Self::TaskOpened => "task_opened",
+            Self::TaskDecided => "task_decided",
+            Self::StepPaused => "step_paused",
+            Self::StepResumed => "step_resumed",
         }
     }
 }
@@ -108,6 +126,10 @@ impl RunEvent {
             Self::Failed { .. } => Kind::RunFailed,
             Self::Cancelled { .. } => Kind::RunCancelled,
             Self::DecisionRecorded(_) => Kind::DecisionRecorded,
+            Self::CancelRequested { .. } => Kind::CancelRequested,
+            Self::CompensationStarted { .. } => Kind::CompensationStarted,
+            Self::Paused { .. } => Kind::RunPaused,
+            Self::Resumed { .. } => Kind::RunResumed,
         }
     }
 }
@@ -133,6 +155,11 @@ impl StepEvent {
             Self::Redriven { .. } => Kind::StepRedriven,
             Self::Discarded { .. } => Kind::StepDiscarded,
             Self::FaultInjected { .. } => Kind::FaultInjected,
+            Self::FallbackStarted { .. } => Kind::FallbackStarted,
+            Self::TaskOpened { .. } => Kind::TaskOpened,
+            Self::TaskDecided { .. } => Kind::TaskDecided,
+            Self::Paused { .. } => Kind::StepPaused,
+            Self::Resumed { .. } => Kind::StepResumed,
         }
     }
 }

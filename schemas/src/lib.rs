@@ -29,12 +29,12 @@ mod wire;
 pub use error::{Error, Result};
 pub use event::{
     BatchItem, Body, Claim, Decision, Event, InputEdit, Op, PartitionEvent, Resolution, RunCreated,
-    RunEvent, StepEvent, StepStarted, Then, Trace, Usage,
+    RunEvent, StepEvent, StepStarted, TaskVerdict, Then, Trace, Usage,
 };
 pub use failure::{ErrorClass, Fault, RecordClass, StepError};
 pub use ids::{Digest, RunKey, StepKey, check_id, check_tenant};
 pub use kind::Kind;
 pub use letter::{DeadLetter, LetterAttempt, LetterSource};
 pub use payload::{Output, Payload};
-pub use plan::{Plan, PlanFault, PlanStep};
+pub use plan::{Plan, PlanFault, PlanStep, Role, UNDO_SCOPE};
 pub use spec::{Driver, Effect, OnExhausted, RetryPolicy, StepSpec};

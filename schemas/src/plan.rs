@@ -1,20 +1,27 @@
 //! Plans: the steps that a run carries, checked as a whole before anything is appended.
 
-use crate::{
-    Effect, Error, Fault, OnExhausted, Result, RetryPolicy, StepKey, canonical, limits, spec,
-};
+mod order;
+mod read;
+
+use crate::{Effect, Error, Fault, OnExhausted, Result, RetryPolicy, StepKey, canonical, limits};
 use bytes::Bytes;
+use read::{Flat, PlanJson};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+/// The scope of the steps that undo others. Their names are those of what they undo.
+pub const UNDO_SCOPE: &str = "compensate";
 
 /// The steps of a plan run, in the order of the list.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The plan as it was received: `{"retry":…,"steps":[…],"faults":[…]}`.
     pub source: Bytes,
-    /// The steps; predecessors are indexes into this list.
+    /// The steps of the list, and behind them those that only run when something fails.
+    /// Predecessors are indexes into this.
     pub steps: Vec<PlanStep>,
+    /// How many of them the list has.
+    pub listed: usize,
     /// Faults to inject, on test tenants only.
     pub faults: Vec<PlanFault>,
 }
@@ -30,6 +37,8 @@ impl PartialEq for Plan {
 pub struct PlanStep {
     /// Its identity.
     pub key: StepKey,
+    /// When it runs at all.
+    pub role: Role,
     /// The tool to call.
     pub tool: String,
     /// What repeating may do.
@@ -50,8 +59,29 @@ pub struct PlanStep {
     pub key_ttl_ms: u64,
     /// What happens when retrying is over.
     pub on_exhausted: OnExhausted,
+    /// JSON that stands in for its output where it is skipped; only with [`OnExhausted::Skip`].
+    pub default: Option<Bytes>,
     /// Statuses by which the tool says that nothing was applied.
     pub not_applied: Vec<u16>,
+}
+
+/// When a step of a plan runs. Indexes are into [`Plan::steps`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// In its turn.
+    Listed,
+    /// In place of another that is out of attempts.
+    Fallback {
+        /// That step.
+        of: usize,
+        /// Place in its list.
+        place: usize,
+    },
+    /// When the run is undone, if another has completed.
+    Undo {
+        /// That step.
+        of: usize,
+    },
 }
 
 /// A fault to inject instead of one call.
@@ -64,47 +94,6 @@ pub struct PlanFault {
     pub attempt: u32,
     /// What is pretended.
     pub fault: Fault,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PlanJson<'a> {
-    #[serde(default)]
-    retry: RetryPolicy,
-    #[serde(borrow)]
-    steps: Vec<StepJson<'a>>,
-    #[serde(default)]
-    faults: Vec<PlanFault>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StepJson<'a> {
-    name: String,
-    #[serde(default)]
-    scope: String,
-    #[serde(default = "one")]
-    occurrence: u32,
-    tool: String,
-    #[serde(default)]
-    effect: Effect,
-    #[serde(borrow, default)]
-    input: Option<&'a RawValue>,
-    after: Option<Vec<String>>,
-    retry: Option<RetryPolicy>,
-    timeout_ms: Option<u64>,
-    #[serde(default)]
-    schedule_to_start_ms: u64,
-    deadline_ms: Option<u64>,
-    key_ttl_ms: Option<u64>,
-    #[serde(default)]
-    on_exhausted: OnExhausted,
-    #[serde(default)]
-    not_applied: Vec<u16>,
-}
-
-fn one() -> u32 {
-    1
 }
 
 impl Plan {
@@ -122,34 +111,67 @@ impl Plan {
         if json.steps.is_empty() {
             return Err(Error::invalid("steps", "a plan needs at least one step"));
         }
-        if json.steps.len() > limits::PLAN_STEPS {
-            return Err(Error::too_large("steps", json.steps.len(), limits::PLAN_STEPS));
-        }
         json.retry.check("retry")?;
-        let names = index_of_names(&json.steps)?;
-        let mut steps = Vec::with_capacity(json.steps.len());
-        for (at, step) in json.steps.iter().enumerate() {
-            steps.push(plan_step(at, step, &json.retry, &names)?);
+        let flat = read::flat(&json.steps)?;
+        let names = index_of_names(&flat)?;
+        let mut steps: Vec<PlanStep> = Vec::with_capacity(flat.len());
+        for (at, step) in flat.iter().enumerate() {
+            let path = || path(at, |at| flat[at].role);
+            let after = order::predecessors(at, &flat, &names)
+                .map_err(|message| Error::invalid(format!("{}.after", path()), message))?;
+            steps.push(step.read(&path, after, &json.retry)?);
         }
-        check_references(&steps, &names)?;
+        order::check_references(&steps, &names)?;
         check_faults(&json.faults, &names)?;
-        Ok(Self { steps, faults: json.faults, source })
+        Ok(Self { steps, listed: json.steps.len(), faults: json.faults, source })
     }
 
     /// What is asked of a new plan beyond what makes it a plan. Those in the log may be older than
     /// the limit.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] naming the step, over [`limits::STEP_REFERENCES`].
+    /// [`Error::TooLarge`] naming the step, over [`limits::STEP_REFERENCES`]; [`Error::Invalid`] for a
+    /// step in the scope of those that undo others.
     pub fn check_new(&self) -> Result<()> {
         for (at, step) in self.steps.iter().enumerate() {
             let count = canonical::references(&step.input)?.len();
             if count > limits::STEP_REFERENCES {
-                let field = format!("steps[{at}].input.$ref");
+                let field = format!("{}.input.$ref", self.path(at));
                 return Err(Error::too_large(field, count, limits::STEP_REFERENCES));
+            }
+            let undoes = matches!(step.role, Role::Undo { .. });
+            if !undoes && step.key.scope.split('/').next() == Some(UNDO_SCOPE) {
+                let message = "\"compensate\" is the scope of the steps that undo others";
+                return Err(Error::invalid(format!("{}.scope", self.path(at)), message));
             }
         }
         Ok(())
+    }
+
+    /// The steps of the list, in its order.
+    pub fn in_list(&self) -> &[PlanStep] {
+        &self.steps[..self.listed]
+    }
+
+    /// A step of the plan and its index.
+    pub fn find(&self, key: &StepKey) -> Option<(usize, &PlanStep)> {
+        self.steps.iter().enumerate().find(|(_, step)| step.key == *key)
+    }
+
+    /// The steps that stand in for another, in their order.
+    pub fn fallback(&self, of: usize) -> impl Iterator<Item = &PlanStep> {
+        let stands_in = move |role| matches!(role, Role::Fallback { of: other, .. } if other == of);
+        self.steps[self.listed..].iter().filter(move |step| stands_in(step.role))
+    }
+
+    /// The step that undoes another.
+    pub fn undo(&self, of: usize) -> Option<&PlanStep> {
+        self.steps[self.listed..].iter().find(|step| step.role == Role::Undo { of })
+    }
+
+    /// Where a step stands in the plan's text, for messages.
+    pub fn path(&self, at: usize) -> String {
+        path(at, |at| self.steps[at].role)
     }
 
     /// The fault planned for an attempt, if any.
@@ -159,146 +181,28 @@ impl Plan {
     }
 }
 
-fn index_of_names(steps: &[StepJson<'_>]) -> Result<BTreeMap<StepKey, usize>> {
+fn path(at: usize, role_of: impl Fn(usize) -> Role) -> String {
+    let (mut at, mut below) = (at, String::new());
+    loop {
+        match role_of(at) {
+            Role::Listed => return format!("steps[{at}]{below}"),
+            Role::Fallback { of, place } => {
+                (at, below) = (of, format!(".fallback[{place}]{below}"))
+            }
+            Role::Undo { of } => (at, below) = (of, format!(".compensate{below}")),
+        }
+    }
+}
+
+fn index_of_names(steps: &[Flat<'_>]) -> Result<BTreeMap<StepKey, usize>> {
     let mut names = BTreeMap::new();
     for (at, step) in steps.iter().enumerate() {
-        let key = StepKey::new(&step.scope, &step.name, step.occurrence)
-            .map_err(|error| Error::invalid(format!("steps[{at}]"), error.to_string()))?;
-        let text = key.to_string();
-        if names.insert(key, at).is_some() {
-            return Err(Error::invalid(
-                format!("steps[{at}].name"),
-                format!("{text} is there twice"),
-            ));
+        if names.insert(step.key.clone(), at).is_some() {
+            let field = format!("{}.name", path(at, |at| steps[at].role));
+            return Err(Error::invalid(field, format!("{} is there twice", step.key)));
         }
     }
     Ok(names)
-}
-
-fn plan_step(
-    at: usize,
-    step: &StepJson<'_>,
-    retry: &RetryPolicy,
-    names: &BTreeMap<StepKey, usize>,
-) -> Result<PlanStep> {
-    let field = |name: &str| format!("steps[{at}].{name}");
-    if step.tool.is_empty() || step.tool.len() > limits::NAME_BYTES {
-        return Err(Error::invalid(field("tool"), "must have 1 to 512 bytes"));
-    }
-    let retry = step.retry.unwrap_or(*retry);
-    retry.check(&field("retry"))?;
-    let timeout_ms = step.timeout_ms.unwrap_or(spec::TIMEOUT_MS);
-    if timeout_ms == 0 || timeout_ms > limits::TIMEOUT_MS {
-        return Err(Error::invalid(field("timeout_ms"), "must be between 1 and 86400000"));
-    }
-    let deadline_ms = step.deadline_ms.unwrap_or(spec::DEADLINE_MS);
-    if deadline_ms.max(step.schedule_to_start_ms) > limits::DEADLINE_MS {
-        return Err(Error::invalid(field("deadline_ms"), "must not be longer than a year"));
-    }
-    let key_ttl_ms = step.key_ttl_ms.unwrap_or(spec::KEY_TTL_MS);
-    if key_ttl_ms > limits::DEADLINE_MS {
-        return Err(Error::invalid(field("key_ttl_ms"), "must not be longer than a year"));
-    }
-    if step.not_applied.len() > limits::STATUSES {
-        let (count, limit) = (step.not_applied.len(), limits::STATUSES);
-        return Err(Error::too_large(field("not_applied"), count, limit));
-    }
-    let input = step.input.map_or("null", RawValue::get);
-    if input.len() > limits::PAYLOAD_BYTES {
-        return Err(Error::too_large(field("input"), input.len(), limits::PAYLOAD_BYTES));
-    }
-    Ok(PlanStep {
-        key: StepKey::new(&step.scope, &step.name, step.occurrence)?,
-        tool: step.tool.clone(),
-        effect: step.effect,
-        input: Bytes::copy_from_slice(input.as_bytes()),
-        after: predecessors(at, step, names)?,
-        retry,
-        timeout_ms,
-        schedule_to_start_ms: step.schedule_to_start_ms,
-        deadline_ms,
-        key_ttl_ms,
-        on_exhausted: step.on_exhausted,
-        not_applied: step.not_applied.clone(),
-    })
-}
-
-/// Without `after` a step follows its predecessor in the list. Only earlier steps can be named, so
-/// that a plan cannot hold a cycle.
-fn predecessors(
-    at: usize,
-    step: &StepJson<'_>,
-    names: &BTreeMap<StepKey, usize>,
-) -> Result<Vec<usize>> {
-    let field = format!("steps[{at}].after");
-    let Some(after) = &step.after else {
-        return Ok(at.checked_sub(1).into_iter().collect());
-    };
-    if after.len() > limits::PLAN_AFTER {
-        return Err(Error::too_large(field, after.len(), limits::PLAN_AFTER));
-    }
-    let mut indexes = BTreeSet::new();
-    for name in after {
-        let key: StepKey = name
-            .parse()
-            .map_err(|error: Error| Error::invalid(field.as_str(), error.to_string()))?;
-        match names.get(&key) {
-            Some(&index) if index < at => indexes.insert(index),
-            Some(_) => {
-                return Err(Error::invalid(
-                    field,
-                    format!("{name} does not come before this step"),
-                ));
-            }
-            None => return Err(Error::invalid(field, format!("there is no step {name}"))),
-        };
-    }
-    Ok(indexes.into_iter().collect())
-}
-
-/// Every `$ref` must name the run or a step that has surely ended when the reference is resolved.
-fn check_references(steps: &[PlanStep], names: &BTreeMap<StepKey, usize>) -> Result<()> {
-    let mut before: Vec<Indexes> = Vec::with_capacity(steps.len());
-    for (at, step) in steps.iter().enumerate() {
-        let mut ended = Indexes::none(steps.len());
-        for &index in &step.after {
-            ended.insert(index);
-            ended.insert_all(&before[index]);
-        }
-        for reference in canonical::references(&step.input)? {
-            let Some(source) = &reference.step else { continue };
-            if !names.get(source).is_some_and(|&index| ended.contains(index)) {
-                let message = format!("$ref to {source}, which this step does not come after");
-                return Err(Error::invalid(format!("steps[{at}].input"), message));
-            }
-        }
-        before.push(ended);
-    }
-    Ok(())
-}
-
-/// A set of indexes, one bit each: a plan is read with every decoding of its run, and a chain of a
-/// thousand steps has half a million predecessors.
-struct Indexes(Vec<u64>);
-
-impl Indexes {
-    fn none(count: usize) -> Self {
-        Self(vec![0; count.div_ceil(64)])
-    }
-
-    fn insert(&mut self, index: usize) {
-        self.0[index / 64] |= 1 << (index % 64);
-    }
-
-    fn insert_all(&mut self, other: &Self) {
-        for (word, more) in self.0.iter_mut().zip(&other.0) {
-            *word |= more;
-        }
-    }
-
-    fn contains(&self, index: usize) -> bool {
-        self.0[index / 64] & (1 << (index % 64)) != 0
-    }
 }
 
 fn check_faults(faults: &[PlanFault], names: &BTreeMap<StepKey, usize>) -> Result<()> {

@@ -59,6 +59,14 @@ pub enum OnExhausted {
     DeadLetter,
     /// The run fails.
     Fail,
+    /// The step is left out, with the plan's default in place of its output, and the run ends degraded.
+    Skip,
+    /// The steps of its fallback take over, and the output of the last one is its own.
+    Fallback,
+    /// What the run has done is undone, the newest first, and the run fails.
+    Compensate,
+    /// Somebody is asked what to do.
+    Escalate,
 }
 
 /// When a failed step is tried again. Data, copied into the step when it is scheduled.

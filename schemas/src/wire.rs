@@ -13,7 +13,9 @@ mod to_typed;
 pub(crate) use form::{Sum, Symbol, Time};
 pub(crate) use payload::{JsonText, Slot};
 
-use crate::{Driver, Effect, ErrorClass, Fault, Kind, OnExhausted, RecordClass, Then, spec};
+use crate::{
+    Driver, Effect, ErrorClass, Fault, Kind, OnExhausted, RecordClass, TaskVerdict, Then, spec,
+};
 use form::wire_record;
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -89,6 +91,10 @@ wire_record! {
         record: Option<Record<'a>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         disposal: Option<Disposal>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cancel: Option<Cancel>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<Task>,
     }
 }
 
@@ -319,6 +325,21 @@ wire_record! {
 wire_record! {
     Disposal as "Disposal" {
         redriven: bool,
+    }
+}
+
+wire_record! {
+    Cancel as "Cancel" {
+        #[serde(default, skip_serializing_if = "is_false")]
+        compensate: bool,
+    }
+}
+
+wire_record! {
+    Task as "Task" {
+        task_id: Sum,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verdict: Option<Symbol<TaskVerdict>>,
     }
 }
 

@@ -18,7 +18,7 @@ mod traits;
 pub use comparison::{Comparison, Difference, ProgressDifference, TableComparison};
 pub use error::{Error, Result};
 pub use rows::{
-    DecisionRow, EventRow, LetterClosing, LetterKind, LetterRow, LetterStatus, Page, Progress,
-    RefusalRow, RunChange, RunFilter, RunRow, StoreBatch, VerdictKind,
+    DecisionRow, EventRow, LetterClosing, LetterFilter, LetterKind, LetterRow, LetterStatus, Page,
+    Progress, RefusalRow, RunChange, RunFilter, RunRow, StoreBatch, VerdictKind,
 };
 pub use traits::RunStore;

@@ -132,7 +132,8 @@ pub struct DecisionRow {
     pub actor: String,
 }
 
-/// A dead letter as operators see it.
+/// What waits for a person, as they see it: a dead letter, or a question about a step. Both are opened by
+/// one event, closed by the first that follows, and listed newest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LetterRow {
     /// Its id.
@@ -217,6 +218,8 @@ pub enum LetterKind {
     Step,
     /// A record.
     Record,
+    /// A question about a step.
+    Task,
 }
 
 impl LetterKind {
@@ -225,6 +228,7 @@ impl LetterKind {
         match self {
             Self::Step => "step",
             Self::Record => "record",
+            Self::Task => "task",
         }
     }
 }
@@ -241,6 +245,8 @@ pub enum LetterStatus {
     Resolved,
     /// Given up.
     Discarded,
+    /// The question was answered.
+    Decided,
 }
 
 impl LetterStatus {
@@ -251,6 +257,7 @@ impl LetterStatus {
             Self::Redriven => "redriven",
             Self::Resolved => "resolved",
             Self::Discarded => "discarded",
+            Self::Decided => "decided",
         }
     }
 }
@@ -310,6 +317,25 @@ pub struct RunFilter {
     pub workflow: Option<String>,
     /// In this public status only.
     pub status: Option<String>,
+}
+
+/// Which letters to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LetterFilter {
+    /// Questions instead of letters.
+    pub tasks: bool,
+    /// In this status only.
+    pub status: Option<LetterStatus>,
+    /// Of this tenant only.
+    pub tenant: Option<String>,
+}
+
+impl LetterFilter {
+    /// Whether a row is of the kind and in the status that is asked for.
+    pub fn takes(&self, row: &LetterRow) -> bool {
+        let is_task = row.kind == LetterKind::Task;
+        is_task == self.tasks && self.status.is_none_or(|status| row.status == status)
+    }
 }
 
 /// A page of a list and the cursor of the next one.

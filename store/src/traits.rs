@@ -1,7 +1,7 @@
 //! The store contract. Every adapter passes the suite in `contract.rs`.
 
 use crate::{
-    DecisionRow, EventRow, LetterRow, LetterStatus, Page, Progress, RefusalRow, Result, RunFilter,
+    DecisionRow, EventRow, LetterFilter, LetterRow, Page, Progress, RefusalRow, Result, RunFilter,
     RunRow, StoreBatch,
 };
 use bytes::Bytes;
@@ -88,11 +88,10 @@ pub trait RunStore: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<DecisionRow>>> + Send;
 
-    /// Letters, newest first; of one status and of one tenant if given.
+    /// Letters or questions, newest first.
     fn list_letters(
         &self,
-        status: Option<LetterStatus>,
-        tenant: Option<&str>,
+        filter: &LetterFilter,
         cursor: Option<&str>,
         limit: usize,
     ) -> impl Future<Output = Result<Page<LetterRow>>> + Send;

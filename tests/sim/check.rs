@@ -219,6 +219,7 @@ impl Reading {
                     | StepStatus::RetryWaiting
                     | StepStatus::Deferred
                     | StepStatus::Failed
+                    | StepStatus::Awaiting
                     | StepStatus::DeadLettered
                     | StepStatus::Skipped
                     | StepStatus::Cancelled => {

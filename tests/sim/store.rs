@@ -9,8 +9,8 @@ use spine_schemas::{
     time::Micros,
 };
 use spine_store::{
-    DecisionRow, Error, EventRow, LetterRow, LetterStatus, Page, Progress, RefusalRow, Result,
-    RunFilter, RunRow, RunStore, StoreBatch,
+    DecisionRow, Error, EventRow, LetterFilter, LetterRow, LetterStatus, Page, Progress,
+    RefusalRow, Result, RunFilter, RunRow, RunStore, StoreBatch,
 };
 use std::{
     collections::BTreeMap,
@@ -231,14 +231,13 @@ impl RunStore for SimStore {
 
     async fn list_letters(
         &self,
-        status: Option<LetterStatus>,
-        _tenant: Option<&str>,
+        filter: &LetterFilter,
         _cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<LetterRow>> {
         let world = self.world.lock().unwrap();
         let rows = world.now.rows.letters.values();
-        let wanted = rows.filter(|row| status.is_none_or(|status| row.status == status));
+        let wanted = rows.filter(|row| filter.takes(row));
         Ok(Page { rows: wanted.take(limit).cloned().collect(), next: None })
     }
 

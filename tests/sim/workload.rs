@@ -220,7 +220,11 @@ impl<A: Access> Clients<A> {
                 1 => ",\"after\":[]".to_owned(),
                 _ => String::new(),
             };
-            let exhausted = if self.random.chance(15) { ",\"on_exhausted\":\"fail\"" } else { "" };
+            let exhausted = match self.random.below(20) {
+                0..3 => ",\"on_exhausted\":\"fail\"",
+                3..5 => ",\"on_exhausted\":\"skip\",\"default\":{\"instead\":1}",
+                _ => "",
+            };
             steps.push(format!(
                 "{{\"name\":\"s{number}\",\"tool\":\"http://tool/{}\",\"effect\":\"{effect}\",\
                  \"timeout_ms\":{}{after}{exhausted}}}",

@@ -103,13 +103,14 @@ impl Materializer {
         };
         let bytes = record.value.as_ref().map_or(0, bytes::Bytes::len);
         let slot = cache.slot(&key, record.offset, bytes);
-        let before = letters::open_letter(slot.as_deref(), event);
+        let before = letters::open(slot.as_deref(), event);
         let verdict = fold(&mut self.state, slot, event, place);
         let run = slot.clone();
         self.pending.bytes += bytes;
         let letter = self.run_rows(record, event, &key, run.as_ref(), &verdict);
-        if let (Verdict::Applied(_), Some(letter_id)) = (&verdict, before) {
-            self.pending.closings.extend(letters::closing(run.as_deref(), event, letter_id, place));
+        if let (Verdict::Applied(_), false) = (&verdict, before.is_empty()) {
+            let closings = letters::closings(run.as_deref(), event, &before, place);
+            self.pending.closings.extend(closings);
         }
         Folded { verdict, run: Some(key), letter }
     }
@@ -255,6 +256,11 @@ impl Materializer {
                 self.pending.letters.extend(letters::step_row(self.partition, key, state));
                 Some(LetterDue::Step { run: key.clone(), step: state.clone() })
             }
+            Body::Step(_, step, StepEvent::TaskOpened { .. }) => {
+                let state = run?.steps.get(step)?;
+                self.pending.letters.extend(letters::task_row(self.partition, key, state));
+                None
+            }
             Body::Run(..) | Body::Step(..) | Body::Partition(_) => None,
         }
     }
@@ -317,7 +323,10 @@ fn event_row(
 fn step_of(body: &Body) -> Option<&StepKey> {
     match body {
         Body::Step(_, key, _) => Some(key),
-        Body::Run(_, RunEvent::Failed { step, .. }) => step.as_ref(),
+        Body::Run(
+            _,
+            RunEvent::Failed { step, .. } | RunEvent::CompensationStarted { step, .. },
+        ) => step.as_ref(),
         Body::Run(_, RunEvent::DecisionRecorded(decision)) => decision.step.as_ref(),
         Body::Run(..) | Body::Partition(_) => None,
     }
@@ -338,12 +347,17 @@ fn attempt_of(body: &Body) -> Option<u32> {
         | StepEvent::Released { attempt, .. }
         | StepEvent::Unknown { attempt, .. }
         | StepEvent::DeadLettered { attempt, .. }
+        | StepEvent::FallbackStarted { attempt, .. }
+        | StepEvent::TaskOpened { attempt, .. }
         | StepEvent::FaultInjected { attempt, .. } => Some(*attempt),
         StepEvent::Resolved(resolution) => Some(resolution.attempt),
         StepEvent::Scheduled(_)
         | StepEvent::Skipped { .. }
         | StepEvent::Cancelled { .. }
         | StepEvent::Redriven { .. }
+        | StepEvent::TaskDecided { .. }
+        | StepEvent::Paused { .. }
+        | StepEvent::Resumed { .. }
         | StepEvent::Discarded { .. } => None,
     }
 }

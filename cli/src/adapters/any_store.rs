@@ -4,7 +4,7 @@ use bytes::Bytes;
 use spine_runs::RunState;
 use spine_schemas::{Digest, RunKey, time::Micros};
 use spine_store::{
-    DecisionRow, EventRow, LetterRow, LetterStatus, Page, Progress, RefusalRow, Result, RunFilter,
+    DecisionRow, EventRow, LetterFilter, LetterRow, Page, Progress, RefusalRow, Result, RunFilter,
     RunRow, RunStore, StoreBatch, cql::CqlStore, sqlite::SqliteStore,
 };
 use std::sync::Arc;
@@ -97,12 +97,11 @@ impl RunStore for AnyStore {
 
     async fn list_letters(
         &self,
-        status: Option<LetterStatus>,
-        tenant: Option<&str>,
+        filter: &LetterFilter,
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<LetterRow>> {
-        each!(self, store => store.list_letters(status, tenant, cursor, limit).await)
+        each!(self, store => store.list_letters(filter, cursor, limit).await)
     }
 
     async fn letter(&self, id: &Digest) -> Result<Option<LetterRow>> {

@@ -15,9 +15,10 @@ fn with(style: Style, text: &str) -> String {
 /// A status of a run, step, attempt or letter.
 pub(crate) fn status(text: &str) -> String {
     let style = match text.trim_end() {
-        "completed" | "resolved" | "redriven" => GOOD,
+        "completed" | "resolved" | "redriven" | "decided" => GOOD,
         "failed" | "dead_lettered" | "lost" | "open" => BAD,
-        "waiting" | "retry_waiting" | "deferred" | "unknown" | "degraded" | "released" => WAITING,
+        "waiting" | "awaiting" | "retry_waiting" | "deferred" | "unknown" | "degraded"
+        | "released" => WAITING,
         _ => return text.to_owned(),
     };
     with(style, text)

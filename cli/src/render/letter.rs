@@ -53,7 +53,9 @@ pub(crate) fn whole(letter: &Letter, now: Micros) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail, here and below.
     let id = color::strong(&letter.id);
-    let _ = writeln!(text, "{id}  {}  {} letter", color::status(&letter.status), letter.kind);
+    let what =
+        if letter.kind == "task" { "task".to_owned() } else { format!("{} letter", letter.kind) };
+    let _ = writeln!(text, "{id}  {}  {what}", color::status(&letter.status));
     if letter.run_id.is_some() {
         let _ = writeln!(text, "  run      {}", run_of(letter));
     }
@@ -104,6 +106,15 @@ fn next(letter: &Letter) -> String {
         return String::new();
     }
     let id = &letter.id;
+    if letter.kind == "task" {
+        return format!(
+            "\nThe step is out of attempts. Decide what is to be done:\n  \
+             spine tasks decide {id} --retry --reason '…'      try it again\n  \
+             spine tasks decide {id} --complete --reason '…'   it was done by hand\n  \
+             spine tasks decide {id} --skip --reason '…'       go on without it\n  \
+             spine tasks decide {id} --fail --reason '…'       the run fails\n"
+        );
+    }
     let then = if letter.kind == "step" { " --then fail|skip" } else { "" };
     format!(
         "\nRepair the cause, then put it back to work:\n  \

@@ -189,11 +189,20 @@ fn attempt_line(of: &Attempt, waited: Option<u64>, start: Micros, now: Micros) -
 /// What a step that has not ended waits for.
 fn wait(of: &Step, now: Micros) -> Option<String> {
     let due = |at: Option<Time>| at.map(|at| relative(at.0, now)).unwrap_or_default();
+    let held = matches!(of.status.as_str(), "scheduled" | "retry_waiting" | "deferred" | "failed");
+    if let Some(paused) = of.paused.as_ref().filter(|_| held) {
+        return Some(format!("paused by {}: {}", paused.by, short(&paused.reason, EXCERPT)));
+    }
     match of.status.as_str() {
         "running" => Some(format!("runs; ends {} at the latest", due(of.lease_until))),
         "retry_waiting" => Some(format!("next attempt {}", due(of.due_at))),
         "deferred" => Some(format!("put off free of charge; next attempt {}", due(of.due_at))),
         "unknown" => Some("waits for 'spine steps resolve'".into()),
+        "awaiting" => Some(match &of.task {
+            Some(task) => format!("task {task}"),
+            None => "its fallback takes over".into(),
+        }),
+        "skipped" => of.output.as_ref()?.source.as_ref().map(|from| format!("{from} stands in")),
         "dead_lettered" => Some(format!("letter {}", of.letter.as_deref().unwrap_or("unknown"))),
         _ => None,
     }

@@ -107,6 +107,12 @@ fn right_door(kind: Kind) -> &'static str {
         Kind::StepResolved => "POST /v1/runs/{id}/steps/{step}/resolve takes it",
         Kind::StepRedriven => "POST /v1/dead-letters/{id}/redrive takes it",
         Kind::StepDiscarded | Kind::RecordDisposed => "POST /v1/dead-letters/{id}/discard takes it",
+        Kind::TaskDecided => "POST /v1/tasks/{id}/decide takes it",
+        Kind::CancelRequested => "POST /v1/runs/{id}/cancel takes it",
+        Kind::RunPaused | Kind::RunResumed => "POST /v1/runs/{id}/pause and resume take it",
+        Kind::StepPaused | Kind::StepResumed => {
+            "POST /v1/runs/{id}/steps/{step}/pause and resume take it"
+        }
         Kind::StepLost
         | Kind::StepRetryScheduled
         | Kind::StepDeferred
@@ -114,6 +120,9 @@ fn right_door(kind: Kind) -> &'static str {
         | Kind::StepUnknown
         | Kind::StepDeadLettered
         | Kind::FaultInjected
+        | Kind::CompensationStarted
+        | Kind::FallbackStarted
+        | Kind::TaskOpened
         | Kind::OwnerClaimed
         | Kind::RecordDeadLettered => "the owner of the partition decides it",
         Kind::Unknown

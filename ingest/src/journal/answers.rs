@@ -104,12 +104,12 @@ async fn stored_output<L: EventLog, S: RunStore, V: Verdicts>(
 fn finished_output(state: &RunState, step: &StepKey) -> Option<Result<Box<RawValue>, Problem>> {
     let step = state.steps.get(step)?;
     let output = match step.status {
-        StepStatus::Completed => step.output.as_ref(),
-        StepStatus::Skipped => None,
+        StepStatus::Completed | StepStatus::Skipped => step.output.as_ref(),
         StepStatus::Scheduled
         | StepStatus::Running
         | StepStatus::RetryWaiting
         | StepStatus::Deferred
+        | StepStatus::Awaiting
         | StepStatus::Unknown
         | StepStatus::Failed
         | StepStatus::DeadLettered

@@ -43,6 +43,7 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
             let detail = "then: is missing; say fail or skip";
             return Err(Problem::new(Code::InvalidField, detail).with("field", "then"));
         }
+        (LetterKind::Task, _) => unreachable!("a task is no letter"),
         // No run waits for a record.
         (LetterKind::Record, _) => records::discard(&app, &letter, actor, reason).await?,
     };

@@ -11,7 +11,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use spine_log::EventLog;
 use spine_schemas::check_tenant;
-use spine_store::{LetterRow, LetterStatus, RunStore};
+use spine_store::{LetterFilter, LetterStatus, RunStore};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,17 +39,12 @@ pub(crate) async fn get<L: EventLog, S: RunStore, V: Verdicts>(
     let query: ListQuery = query::read(&uri)?;
     let limit = query::page_rows(query.limit)?;
     let status = query.status.as_deref().map(status).transpose()?;
-    let tenant = query.tenant.as_deref();
-    if let Some(tenant) = tenant {
+    if let Some(tenant) = &query.tenant {
         check_tenant(tenant)?;
     }
-    let page = app.store().list_letters(status, tenant, query.cursor.as_deref(), limit).await?;
-    let view = |row| {
-        let row: &LetterRow = row;
-        let source = app.position(row.partition, row.source_offset);
-        LetterView::of(row, source, app.position(row.partition, row.offset))
-    };
-    let dead_letters = page.rows.iter().map(view).collect();
+    let filter = LetterFilter { tasks: false, status, tenant: query.tenant };
+    let page = app.store().list_letters(&filter, query.cursor.as_deref(), limit).await?;
+    let dead_letters = page.rows.iter().map(|row| LetterView::of(&app, row)).collect();
     Ok(Json(LettersPage { dead_letters, next: page.next }).into_response())
 }
 

@@ -44,6 +44,7 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
             let detail = "input: the bytes of a record cannot be edited";
             return Err(Problem::new(Code::InvalidField, detail).with("field", "input"));
         }
+        LetterKind::Task => unreachable!("a task is no letter"),
         LetterKind::Record => records::redrive(&app, letter, actor, reason).await?,
     };
     let position = app.position(asked.partition, asked.offset);

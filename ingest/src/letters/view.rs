@@ -1,6 +1,9 @@
 //! The JSON of a letter: a row of the list, and the whole with every attempt.
 
-use crate::views::{PositionView, Time};
+use crate::{
+    app::Shared,
+    views::{PositionView, Time},
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use spine_schemas::{Digest, StepKey};
@@ -8,7 +11,7 @@ use spine_store::{LetterKind, LetterRow, LetterStatus};
 
 /// A letter in a list.
 #[derive(Serialize)]
-pub(super) struct LetterView<'a> {
+pub(crate) struct LetterView<'a> {
     id: Digest,
     kind: LetterKind,
     status: LetterStatus,
@@ -30,7 +33,9 @@ pub(super) struct LetterView<'a> {
 }
 
 impl<'a> LetterView<'a> {
-    pub(super) fn of(row: &'a LetterRow, source: PositionView, decided: PositionView) -> Self {
+    pub(crate) fn of<L, S, V>(app: &Shared<L, S, V>, row: &'a LetterRow) -> Self {
+        let source = app.position(row.partition, row.source_offset);
+        let decided = app.position(row.partition, row.offset);
         Self {
             id: row.letter_id,
             kind: row.kind,
@@ -56,8 +61,8 @@ impl<'a> LetterView<'a> {
 
 /// A letter with its whole history.
 #[derive(Serialize)]
-pub(super) struct WholeLetterView<'a> {
+pub(crate) struct WholeLetterView<'a> {
     #[serde(flatten)]
-    pub(super) letter: LetterView<'a>,
-    pub(super) attempts: &'a RawValue,
+    pub(crate) letter: LetterView<'a>,
+    pub(crate) attempts: &'a RawValue,
 }

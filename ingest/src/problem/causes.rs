@@ -30,6 +30,8 @@ impl From<Reason> for Code {
             Reason::SessionGone => Self::SessionGone,
             Reason::LimitReached => Self::LimitReached,
             Reason::GivenUp => Self::GivenUp,
+            Reason::TaskClosed => Self::TaskClosed,
+            Reason::RunEnding => Self::RunEnding,
         }
     }
 }

@@ -116,6 +116,9 @@ codes! {
     1222 NoClaim "no_claim" 409 "Only the owner of the partition decides this" "Leave it to the server."
     1223 OlderClaim "older_claim" 409 "The owner of the partition changed" "Try again."
     1224 ClaimLost "claim_lost" 409 "Another owner claimed the partition" "Try again."
+    1225 TaskAbsent "task_absent" 404 "There is no such task" "GET /v1/tasks lists them."
+    1226 TaskClosed "task_closed" 409 "The task is closed" "GET the task for what was decided."
+    1227 RunEnding "run_ending" 409 "The run is being cancelled or undone" "GET the run's why; POST …/kill ends it at once."
 
     1301 LogBusy "log_busy" 429 "The log has too many appends waiting" "Come back after the time in Retry-After."
     1302 LogFull "log_full" 503 "The log has no space for new work" "Make room on the disk."

@@ -4,10 +4,7 @@ use crate::{
     App, Code, Problem, Verdicts, ask, body, limits,
     query::{self, RunQuery},
 };
-use axum::{
-    Json,
-    extract::{Path, Request, State},
-};
+use axum::{Json, extract::Request};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use spine_log::EventLog;
@@ -26,26 +23,22 @@ struct Resolve<'a> {
     tenant: Option<String>,
 }
 
-/// Resolves an unknown outcome. The step's text form may hold slashes, so it is the rest of the path.
-pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
-    State(app): State<App<L, S, V>>,
-    Path((run_id, rest)): Path<(String, String)>,
+/// Resolves an unknown outcome.
+pub(super) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run_id: &str,
+    step: StepKey,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    let Some(step) = rest.strip_suffix("/resolve") else {
-        let detail = "steps take POST …/steps/{step}/resolve only";
-        return Err(Problem::new(Code::RouteUnknown, detail));
-    };
-    let step: StepKey = step.parse()?;
     let query: RunQuery = query::read(request.uri())?;
     let taken = body::take_json(&app.in_flight, request, limits::REQUEST_BYTES).await?;
     let resolve: Resolve<'_> = body::read_json(&taken.bytes)?;
     let tenant = resolve.tenant.as_deref().or(query.tenant.as_deref());
-    let run = query::run_key(tenant, &run_id)?;
+    let run = query::run_key(tenant, run_id)?;
     let reason = body::reason(resolve.reason.as_deref())?;
     let attempt = match resolve.attempt {
         Some(attempt) => attempt,
-        None => attempt_in_question(&app, &run, &step).await?,
+        None => attempt_in_question(app, &run, &step).await?,
     };
     let output = resolve.output.map(|output| Payload::json("output", output.get().to_owned()));
     let output = output.transpose()?.map(Output::of);
@@ -53,7 +46,7 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     let event = StepEvent::Resolved(resolution);
     let event = Body::Step(run.run_id.clone(), step.clone(), event);
     let event = app.event(&run.tenant, resolve.actor.as_deref(), event);
-    let asked = ask::ask_one(&app, &run, event).await?;
+    let asked = ask::ask_one(app, &run, event).await?;
     Ok(Json(json!({
         "status": "resolved",
         "step": step,

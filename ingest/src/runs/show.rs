@@ -4,7 +4,7 @@ use super::list::CountsView;
 use crate::{
     App, Problem, Verdicts,
     query::{self, RunQuery},
-    views::{self, OutputView, PayloadView, PositionView, Time, WaitView},
+    views::{self, OutputView, PauseView, PayloadView, PositionView, Time, WaitView},
 };
 use axum::{
     Json,
@@ -14,7 +14,7 @@ use axum::{
 };
 use serde::Serialize;
 use spine_log::EventLog;
-use spine_runs::{RunState, Totals};
+use spine_runs::{CancelRequest, RunState, Totals};
 use spine_schemas::{Digest, Driver, StepError, StepKey};
 use spine_store::RunStore;
 use std::collections::BTreeMap;
@@ -43,11 +43,31 @@ struct RunView<'a> {
     output: Option<OutputView<'a>>,
     error: Option<&'a StepError>,
     failed_step: Option<&'a StepKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancelling: Option<CancelView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compensating: Option<&'a StepError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<PauseView<'a>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     tags: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<&'a str>,
     digest: Digest,
+}
+
+/// A request that the run end.
+#[derive(Serialize)]
+struct CancelView<'a> {
+    reason: &'a str,
+    compensate: bool,
+    at: Time,
+}
+
+impl<'a> CancelView<'a> {
+    fn of(cancel: &'a CancelRequest) -> Self {
+        Self { reason: &cancel.reason, compensate: cancel.compensate, at: Time(cancel.at) }
+    }
 }
 
 /// Tokens of all attempts, in the provider's classes.
@@ -107,6 +127,9 @@ fn view(run: &RunState, applied: PositionView) -> RunView<'_> {
         output: run.output.as_ref().map(OutputView::of),
         error: run.error.as_ref(),
         failed_step: run.failed_step.as_ref(),
+        cancelling: run.cancel.as_ref().filter(|_| run.is_open()).map(CancelView::of),
+        compensating: run.undo.as_ref().filter(|_| run.is_open()).map(|undo| &undo.error),
+        paused: run.paused.as_ref().map(PauseView::of),
         tags: &run.created.tags,
         parent: run.created.parent.as_deref(),
         digest: run.created_digest,

@@ -1,6 +1,6 @@
 //! The JSON of a step and of its attempts.
 
-use crate::views::{OutputView, PayloadView, Time};
+use crate::views::{OutputView, PauseView, PayloadView, Time};
 use serde::Serialize;
 use spine_runs::{AttemptEnd, AttemptState, StepState};
 use spine_schemas::{Digest, Effect, Fault, RetryPolicy, RunKey, StepError, StepKey, keys};
@@ -29,6 +29,10 @@ pub(super) struct StepView<'a> {
     error: Option<&'a StepError>,
     idempotency_key: Digest,
     letter: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<PauseView<'a>>,
     generation: u32,
     edit: u32,
     given_up: bool,
@@ -78,6 +82,8 @@ impl<'a> StepView<'a> {
             error: step.error.as_ref(),
             idempotency_key: keys::idempotency_key(installation, run, &step.key, step.edit),
             letter: step.letter.as_ref().map(|letter| letter.letter_id),
+            task: step.task.as_ref().map(|task| task.task_id),
+            paused: step.paused.as_ref().map(PauseView::of),
             generation: step.generation,
             edit: step.edit,
             given_up: step.given_up,

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Answer, AttemptEnd, AttemptState, Holder, Live, Reason, RunState, StepState, StepStatus, kept,
-    unresolved,
+    undo, unresolved,
 };
 use spine_schemas::{
     Driver, ErrorClass, Fault, StepError, StepKey, StepSpec, StepStarted, limits, time::Micros,
@@ -37,6 +37,9 @@ pub(super) fn fresh(key: &StepKey, spec: &Arc<StepSpec>, place: Place) -> StepSt
         attempts: Vec::new(),
         attempts_omitted: 0,
         letter: None,
+        task: None,
+        tasks: 0,
+        paused: None,
         given_up: false,
         late_success: false,
         ended_at: None,
@@ -63,6 +66,9 @@ pub(super) fn scheduled(
     }
     if state.steps.len() >= limits::RUN_STEPS {
         return author.reject(Reason::LimitReached);
+    }
+    if author == Author::Owner && !undo::may_schedule(state, key) {
+        return author.reject(Reason::LostRace);
     }
     // What was reported has happened, so it is kept; what an owner decides it has found room for.
     let reported = state.driver() == Driver::Record;
@@ -97,6 +103,9 @@ fn started_by_owner(
     place: Place,
     author: Author,
 ) -> Verdict {
+    if !undo::may_start(state, key) {
+        return author.reject(Reason::LostRace);
+    }
     let Some(mut step) = state.steps.get_mut(key) else {
         return author.reject(Reason::StepAbsent);
     };
@@ -342,7 +351,8 @@ pub(super) fn unknown(
     if step.status == StepStatus::Unknown {
         return author.duplicate();
     }
-    if step.status.is_terminal() || step.status == StepStatus::DeadLettered || step.given_up {
+    let parked = matches!(step.status, StepStatus::DeadLettered | StepStatus::Awaiting);
+    if step.status.is_terminal() || parked || step.given_up {
         return reject_past(author, &step, attempt, Reason::StepState);
     }
     let step = &mut *step;

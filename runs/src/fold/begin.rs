@@ -1,7 +1,9 @@
 //! `begin`: an agent asks to run a step, and the state answers.
 
 use super::{Place, Verdict, attempt};
-use crate::{Answer, Holder, Reason, RunState, StepState, StepStatus, WaitKind, kept, unresolved};
+use crate::{
+    Answer, Holder, Reason, RunState, StepState, StepStatus, WaitKind, kept, undo, unresolved,
+};
 use spine_schemas::{Driver, Event, StepKey, StepSpec, StepStarted, limits, spec};
 use std::sync::Arc;
 
@@ -30,6 +32,13 @@ pub(super) fn begin(
     }
     if !state.is_open() {
         return denied(Reason::RunEnded);
+    }
+    if state.is_ending() {
+        return denied(Reason::RunEnding);
+    }
+    if !undo::may_start(state, key) {
+        let answer = Answer::Wait { wait_for: WaitKind::Paused, until: None };
+        return Verdict::Refused(Reason::StepState, answer);
     }
     if !state.steps.contains_key(key) {
         let has_room = kept::has_room(state, spec.input.data.len());
@@ -75,6 +84,7 @@ fn answer_without_start(step: &StepState, spec: &StepSpec, place: Place) -> Opti
         StepStatus::Running => wait(WaitKind::Attempt, step.lease_until()),
         StepStatus::Failed if step.given_up => Some(Answer::Denied { code: Reason::GivenUp }),
         StepStatus::Failed => wait(WaitKind::Owner, None),
+        StepStatus::Awaiting => wait(WaitKind::Task, None),
         StepStatus::Unknown => Some(Answer::Unknown { attempt: step.attempt }),
         StepStatus::Completed | StepStatus::Skipped => Some(Answer::Replay),
         StepStatus::DeadLettered => match &step.letter {

@@ -48,12 +48,12 @@ pub(super) fn author(event: &Event, driver: Option<Driver>) -> Author {
     }
     match &event.body {
         Body::Partition(_) => Author::Owner,
-        Body::Run(_, body) => run_author(body, driver),
+        Body::Run(_, body) => run_author(body, driver, event.claim.is_some()),
         Body::Step(_, _, body) => step_author(body, driver),
     }
 }
 
-fn run_author(body: &RunEvent, driver: Option<Driver>) -> Author {
+fn run_author(body: &RunEvent, driver: Option<Driver>, claimed: bool) -> Author {
     match body {
         RunEvent::Created(created) => match created.driver {
             Driver::Record => Author::Reporter,
@@ -64,6 +64,12 @@ fn run_author(body: &RunEvent, driver: Option<Driver>) -> Author {
             Some(Driver::Journal) => Author::Requester,
             Some(Driver::Record) | None => Author::Reporter,
         },
+        RunEvent::CompensationStarted { .. } => Author::Owner,
+        RunEvent::CancelRequested { .. } | RunEvent::Paused { .. } | RunEvent::Resumed { .. } => {
+            Author::Requester
+        }
+        // Whoever asked for it may do so at once; the owner does it when nothing runs any more.
+        RunEvent::Cancelled { .. } if claimed && driver != Some(Driver::Record) => Author::Owner,
         RunEvent::Cancelled { .. } | RunEvent::DecisionRecorded(_) => match driver {
             Some(Driver::Plan | Driver::Journal) => Author::Requester,
             Some(Driver::Record) | None => Author::Reporter,
@@ -84,13 +90,18 @@ fn step_author(body: &StepEvent, driver: Option<Driver>) -> Author {
         StepEvent::Completed { .. } | StepEvent::Failed { .. } => or(Author::Runner),
         StepEvent::Heartbeat { .. } => or(Author::Requester),
         StepEvent::Released { .. } => Author::Runner,
-        StepEvent::Resolved(_) | StepEvent::Redriven { .. } | StepEvent::Discarded { .. } => {
-            Author::Requester
-        }
+        StepEvent::Resolved(_)
+        | StepEvent::Redriven { .. }
+        | StepEvent::Discarded { .. }
+        | StepEvent::TaskDecided { .. }
+        | StepEvent::Paused { .. }
+        | StepEvent::Resumed { .. } => Author::Requester,
         StepEvent::Lost { .. }
         | StepEvent::RetryScheduled { .. }
         | StepEvent::Deferred { .. }
         | StepEvent::DeadLettered { .. }
+        | StepEvent::FallbackStarted { .. }
+        | StepEvent::TaskOpened { .. }
         | StepEvent::FaultInjected { .. } => Author::Owner,
     }
 }
@@ -99,7 +110,11 @@ fn step_author(body: &StepEvent, driver: Option<Driver>) -> Author {
 fn is_operation(body: &Body) -> bool {
     match body {
         Body::Run(_, event) => match event {
-            RunEvent::Created(_) => false,
+            RunEvent::Created(_)
+            | RunEvent::CancelRequested { .. }
+            | RunEvent::CompensationStarted { .. }
+            | RunEvent::Paused { .. }
+            | RunEvent::Resumed { .. } => false,
             RunEvent::Completed { .. }
             | RunEvent::Failed { .. }
             | RunEvent::Cancelled { .. }
@@ -122,6 +137,11 @@ fn is_operation(body: &Body) -> bool {
             | StepEvent::DeadLettered { .. }
             | StepEvent::Redriven { .. }
             | StepEvent::Discarded { .. }
+            | StepEvent::FallbackStarted { .. }
+            | StepEvent::TaskOpened { .. }
+            | StepEvent::TaskDecided { .. }
+            | StepEvent::Paused { .. }
+            | StepEvent::Resumed { .. }
             | StepEvent::FaultInjected { .. } => false,
         },
         Body::Partition(_) => false,

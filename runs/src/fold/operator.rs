@@ -77,6 +77,7 @@ pub(super) fn dead_lettered(
         StepStatus::Failed => !step.given_up,
         StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => true,
         StepStatus::Running
+        | StepStatus::Awaiting
         | StepStatus::Unknown
         | StepStatus::Completed
         | StepStatus::DeadLettered
@@ -148,7 +149,7 @@ pub(super) fn redriven(
 }
 
 /// Whoever forces a redrive accepts that the attempts so far may have taken effect.
-fn accept_unresolved(driver: Driver, step: &mut StepState) {
+pub(super) fn accept_unresolved(driver: Driver, step: &mut StepState) {
     let effect = step.spec.effect;
     for attempt in &mut step.attempts {
         attempt.accepted |= unresolved::is_unresolved(driver, effect, attempt);
@@ -156,7 +157,7 @@ fn accept_unresolved(driver: Driver, step: &mut StepState) {
 }
 
 /// A redriven step keeps its identity, key and history, and gets its full budget again.
-fn put_back(step: &mut StepState, place: Place) {
+pub(super) fn put_back(step: &mut StepState, place: Place) {
     step.generation += 1;
     step.charged = 0;
     step.lost_in_row = 0;
@@ -164,6 +165,7 @@ fn put_back(step: &mut StepState, place: Place) {
     step.budget_from = place.at;
     step.first_started_at = None;
     step.letter = None;
+    step.task = None;
     step.status = StepStatus::Scheduled;
     step.last_offset = place.offset;
 }
@@ -194,6 +196,7 @@ pub(super) fn discarded(
     }
     let step = &mut *step;
     step.letter = None;
+    step.task = None;
     step.last_offset = place.offset;
     step.ended_at = Some(place.at);
     match then {

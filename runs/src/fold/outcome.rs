@@ -76,7 +76,7 @@ pub(super) fn completed(
     place: Place,
     author: Author,
 ) -> Verdict {
-    let driver = state.driver();
+    let (driver, undoing) = (state.driver(), state.undo.is_some());
     let has_room = kept::has_room(state, output.payload.data.len());
     let Some(mut step) = state.steps.get_mut(which.key) else {
         return mismatch(author, Reason::StepAbsent);
@@ -91,7 +91,9 @@ pub(super) fn completed(
             Timing::Superseded => late(Reason::Late),
         };
     }
-    if step.status.is_terminal() || step.given_up {
+    // What turns out to have happened while its run is undone is undone, too.
+    let given_up = step.given_up && !undoing;
+    if step.status.is_terminal() || given_up {
         return late(Reason::Late);
     }
     if planted(Mutant::IgnoreLateSuccess) && step.generation > 0 && step.live.is_none() {
@@ -124,8 +126,10 @@ fn complete(
     end_attempt(step, AttemptEnd::Completed, false, place);
     note_cost(step, which.attempt, usage);
     step.status = StepStatus::Completed;
+    step.given_up = false;
     step.output = Some(output);
     step.letter = None;
+    step.task = None;
     step.due_at = None;
     step.lost_in_row = 0;
     step.free_in_row = 0;
@@ -142,6 +146,7 @@ fn keep_evidence(step: &mut StepState, attempt: u32, driver: Driver) {
         | StepStatus::Deferred
         | StepStatus::Failed => true,
         StepStatus::Running
+        | StepStatus::Awaiting
         | StepStatus::Unknown
         | StepStatus::Completed
         | StepStatus::DeadLettered
@@ -266,52 +271,5 @@ pub(super) fn released(
         Some(_) => StepStatus::Failed,
         None => StepStatus::Scheduled,
     };
-    Verdict::Applied(Answer::Ok)
-}
-
-/// `step_skipped` and `step_cancelled`: reported in record runs; decided for an agent's step whose
-/// attempt ended as cancelled.
-pub(super) fn left_out(
-    state: &mut RunState,
-    key: &StepKey,
-    status: StepStatus,
-    reason: &str,
-    place: Place,
-    author: Author,
-) -> Verdict {
-    let driver = state.driver();
-    let Some(mut step) = state.steps.get_mut(key) else {
-        return author.reject(Reason::StepAbsent);
-    };
-    if step.status == status {
-        return author.duplicate();
-    }
-    let ended_cancelled = step.status == StepStatus::Failed
-        && !step.given_up
-        && (step.error.as_ref()).is_some_and(|error| error.class == ErrorClass::Cancelled);
-    let may_leave_out = match driver {
-        Driver::Record => true,
-        Driver::Journal => status == StepStatus::Cancelled && ended_cancelled,
-        Driver::Plan => false,
-    };
-    if !may_leave_out {
-        return author.reject(Reason::WrongDriver);
-    }
-    if step.status.is_terminal() {
-        return author.reject(Reason::StepState);
-    }
-    let step = &mut *step;
-    let class = ErrorClass::Cancelled;
-    if step.live.is_some() {
-        end_attempt(
-            step,
-            AttemptEnd::Failed(StepError::new(class, status.as_str(), reason)),
-            false,
-            place,
-        );
-    }
-    step.status = status;
-    step.ended_at = Some(place.at);
-    step.last_offset = place.offset;
     Verdict::Applied(Answer::Ok)
 }

@@ -1,6 +1,6 @@
 //! Events about a run as a whole: creation, end, recorded decisions.
 
-use super::{Place, Verdict, attempt::end_attempt, gate::Author};
+use super::{Place, Verdict, attempt::end_attempt, ending, gate::Author, pause};
 use crate::{
     Answer, AttemptEnd, Reason, RunState, RunStatus, StepState, StepStatus, Steps, Totals,
 };
@@ -34,6 +34,9 @@ pub(super) fn create(
         output: None,
         error: None,
         failed_step: None,
+        cancel: None,
+        undo: None,
+        paused: None,
         steps: Steps::default(),
         batches: VecDeque::new(),
         sessions: BTreeMap::new(),
@@ -75,7 +78,15 @@ pub(super) fn fold(
         RunEvent::Created(created) => created_again(state, created, author),
         RunEvent::Completed { output } => completed(state, output.as_ref(), place, author),
         RunEvent::Failed { error, step } => failed(state, error, step.as_ref(), place, author),
-        RunEvent::Cancelled { reason } => cancelled(state, reason, place, author),
+        RunEvent::CancelRequested { reason, compensate } => {
+            ending::cancel_requested(state, reason, *compensate, place, author)
+        }
+        RunEvent::CompensationStarted { error, step } => {
+            ending::compensation_started(state, error, step.as_ref(), place, author)
+        }
+        RunEvent::Cancelled { reason } => ending::cancelled(state, reason, place, author),
+        RunEvent::Paused { reason } => pause::pause_run(state, event, reason, place),
+        RunEvent::Resumed { .. } => pause::resume_run(state, place),
         RunEvent::DecisionRecorded(_) => decision(state, event, author),
     }
 }
@@ -121,8 +132,9 @@ fn completed(
 fn may_complete(state: &RunState) -> bool {
     match state.driver() {
         Driver::Plan => {
-            let planned = state.created.plan.as_ref().map_or(0, |plan| plan.steps.len());
-            state.steps.len() == planned && state.steps.unsettled().next().is_none()
+            let listed = state.created.plan.iter().flat_map(|plan| plan.in_list());
+            let all = listed.into_iter().all(|step| state.steps.contains_key(&step.key));
+            all && state.steps.unsettled().next().is_none() && !state.is_ending()
         }
         Driver::Journal => {
             let open = [StepStatus::Running, StepStatus::Unknown];
@@ -146,6 +158,9 @@ fn failed(
     if running && state.driver() != Driver::Record {
         return author.reject(Reason::StepState);
     }
+    if author == Author::Owner && state.is_ending() && !ending::is_undone(state) {
+        return author.reject(Reason::StepState);
+    }
     if let Some(mut failed) = step.and_then(|key| state.steps.get_mut(key)) {
         if !failed.status.is_terminal() {
             give_up(&mut failed, error, place);
@@ -154,18 +169,20 @@ fn failed(
         }
     }
     state.error = Some(error.clone());
-    state.failed_step = step.cloned();
+    let began_with = state.undo.as_ref().and_then(|undo| undo.step.as_ref());
+    state.failed_step = step.or(began_with).cloned();
     end(state, RunStatus::Failed, place)
 }
 
 /// The step with which a run fails. An open letter and an open question stay what they are.
-fn give_up(step: &mut StepState, error: &StepError, place: Place) {
+pub(super) fn give_up(step: &mut StepState, error: &StepError, place: Place) {
     match step.status {
         StepStatus::DeadLettered | StepStatus::Unknown => {}
         StepStatus::Scheduled
         | StepStatus::Running
         | StepStatus::RetryWaiting
         | StepStatus::Deferred
+        | StepStatus::Awaiting
         | StepStatus::Completed
         | StepStatus::Failed
         | StepStatus::Skipped
@@ -183,57 +200,55 @@ fn give_up(step: &mut StepState, error: &StepError, place: Place) {
     step.last_offset = place.offset;
 }
 
-fn cancelled(state: &mut RunState, reason: &str, place: Place, author: Author) -> Verdict {
-    if state.driver() == Driver::Plan {
-        return author.reject(Reason::WrongDriver);
-    }
-    if !state.is_open() {
-        return ended_already(state, author, |status| status == RunStatus::Cancelled);
-    }
-    let class = spine_schemas::ErrorClass::Cancelled;
-    state.error = Some(StepError::new(class, "cancelled", reason));
-    end(state, RunStatus::Cancelled, place)
-}
-
-fn ended_already(state: &RunState, author: Author, same: impl Fn(RunStatus) -> bool) -> Verdict {
+pub(super) fn ended_already(
+    state: &RunState,
+    author: Author,
+    same: impl Fn(RunStatus) -> bool,
+) -> Verdict {
     if same(state.status) { author.duplicate() } else { author.reject(Reason::RunEnded) }
 }
 
 /// Ends the run; steps that wait end with it, and so do attempts that Spine answers for.
-fn end(state: &mut RunState, status: RunStatus, place: Place) -> Verdict {
+pub(super) fn end(state: &mut RunState, status: RunStatus, place: Place) -> Verdict {
     state.status = status;
     state.ended_at = Some(place.at);
-    let reported = state.driver() == Driver::Record;
-    let unsettled: Vec<StepKey> = state.steps.unsettled().map(|step| step.key.clone()).collect();
-    for key in &unsettled {
-        let mut step = state.steps.get_mut(key).expect("it was among them");
-        match step.status {
-            StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => {
-                cancel_step(&mut step, place);
-            }
-            StepStatus::Running if !reported => {
-                let step = &mut *step;
-                end_attempt(step, AttemptEnd::Lost("the run ended".into()), false, place);
-                if step.spec.effect.is_careful() {
-                    step.status = StepStatus::Unknown;
-                } else {
-                    cancel_step(step, place);
-                }
-            }
-            StepStatus::Running
-            | StepStatus::Unknown
-            | StepStatus::Completed
-            | StepStatus::Failed
-            | StepStatus::DeadLettered
-            | StepStatus::Skipped
-            | StepStatus::Cancelled => {}
-        }
+    state.paused = None;
+    cancel_waiting(state, place);
+    if state.driver() != Driver::Record {
+        lose_running(state, place);
     }
     Verdict::Applied(Answer::Ok)
 }
 
+/// Steps that wait are cancelled. Open letters and open questions about effects stay what they are.
+pub(super) fn cancel_waiting(state: &mut RunState, place: Place) {
+    for key in unsettled_in(state, StepStatus::waits_for_its_run) {
+        let mut step = state.steps.get_mut(&key).expect("it was among them");
+        cancel_step(&mut step, place);
+    }
+}
+
+fn lose_running(state: &mut RunState, place: Place) {
+    for key in unsettled_in(state, |status| status == StepStatus::Running) {
+        let mut step = state.steps.get_mut(&key).expect("it was among them");
+        let step = &mut *step;
+        end_attempt(step, AttemptEnd::Lost("the run ended".into()), false, place);
+        if step.spec.effect.is_careful() {
+            step.status = StepStatus::Unknown;
+        } else {
+            cancel_step(step, place);
+        }
+    }
+}
+
+fn unsettled_in(state: &RunState, wanted: impl Fn(StepStatus) -> bool) -> Vec<StepKey> {
+    let steps = state.steps.unsettled().filter(|step| wanted(step.status));
+    steps.map(|step| step.key.clone()).collect()
+}
+
 fn cancel_step(step: &mut StepState, place: Place) {
     step.status = StepStatus::Cancelled;
+    step.task = None;
     step.due_at = None;
     step.ended_at = Some(place.at);
     step.last_offset = place.offset;

@@ -142,6 +142,10 @@ fn hash_of_question(event: &Event) -> u64 {
                 ("run_failed", String::new(), error.code.clone().into_bytes())
             }
             RunEvent::Cancelled { .. } => ("run_cancelled", String::new(), Vec::new()),
+            RunEvent::CancelRequested { .. }
+            | RunEvent::CompensationStarted { .. }
+            | RunEvent::Paused { .. }
+            | RunEvent::Resumed { .. } => ("other", String::new(), Vec::new()),
             RunEvent::DecisionRecorded(decision) => {
                 ("decision", String::new(), decision.decision.clone().into_bytes())
             }
@@ -185,6 +189,11 @@ fn step_question(body: &StepEvent) -> (&'static str, Vec<u8>) {
         | StepEvent::DeadLettered { .. }
         | StepEvent::Redriven { .. }
         | StepEvent::Discarded { .. }
+        | StepEvent::FallbackStarted { .. }
+        | StepEvent::TaskOpened { .. }
+        | StepEvent::TaskDecided { .. }
+        | StepEvent::Paused { .. }
+        | StepEvent::Resumed { .. }
         | StepEvent::FaultInjected { .. } => ("other", Vec::new()),
     }
 }

@@ -5,6 +5,9 @@ use super::{
     gate::{Author, late},
     operator,
     outcome::{self, Which},
+    pause,
+    stand_in::{self, LeftOut},
+    task,
 };
 use crate::{Reason, RunState, StepState, StepStatus};
 use spine_schemas::{Driver, Event, StepEvent, StepKey};
@@ -48,11 +51,24 @@ pub(super) fn fold(
         StepEvent::FaultInjected { attempt, fault } => {
             attempt::fault_injected(state, key, *attempt, *fault, place)
         }
-        StepEvent::Skipped { reason } => {
-            outcome::left_out(state, key, StepStatus::Skipped, reason, place, author)
+        StepEvent::FallbackStarted { attempt, error } => {
+            stand_in::fallback_started(state, key, *attempt, error, place)
+        }
+        StepEvent::TaskOpened { attempt, task_id, error } => {
+            task::opened(state, key, *attempt, *task_id, error, place)
+        }
+        StepEvent::TaskDecided { task_id, verdict, output, .. } => {
+            task::decided(state, key, *task_id, *verdict, output.as_ref(), place)
+        }
+        StepEvent::Paused { reason } => pause::pause_step(state, event, key, reason, place),
+        StepEvent::Resumed { .. } => pause::resume_step(state, key, place),
+        StepEvent::Skipped { reason, output } => {
+            let how = LeftOut { status: StepStatus::Skipped, reason, output: output.as_ref() };
+            stand_in::left_out(state, key, how, place, author)
         }
         StepEvent::Cancelled { reason } => {
-            outcome::left_out(state, key, StepStatus::Cancelled, reason, place, author)
+            let how = LeftOut { status: StepStatus::Cancelled, reason, output: None };
+            stand_in::left_out(state, key, how, place, author)
         }
         StepEvent::DeadLettered { attempt, letter_id, error } => {
             operator::dead_lettered(state, key, *attempt, *letter_id, error, place)
@@ -112,6 +128,11 @@ fn after_end(state: &RunState, key: &StepKey, body: &StepEvent, author: Author) 
         | StepEvent::DeadLettered { .. }
         | StepEvent::Redriven { .. }
         | StepEvent::Discarded { .. }
+        | StepEvent::FallbackStarted { .. }
+        | StepEvent::TaskOpened { .. }
+        | StepEvent::TaskDecided { .. }
+        | StepEvent::Paused { .. }
+        | StepEvent::Resumed { .. }
         | StepEvent::FaultInjected { .. } => false,
     };
     let known = state.steps.get(key).is_some_and(|step| is_known(step));
@@ -139,6 +160,11 @@ fn is_allowed_after_end(body: &StepEvent, driver: Driver) -> bool {
         | StepEvent::Skipped { .. }
         | StepEvent::Cancelled { .. }
         | StepEvent::DeadLettered { .. }
+        | StepEvent::FallbackStarted { .. }
+        | StepEvent::TaskOpened { .. }
+        | StepEvent::TaskDecided { .. }
+        | StepEvent::Paused { .. }
+        | StepEvent::Resumed { .. }
         | StepEvent::FaultInjected { .. } => false,
     }
 }

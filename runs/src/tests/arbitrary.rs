@@ -2,8 +2,8 @@
 
 use super::{
     bodies::{
-        begin, claimed, completed, decision, failed, heartbeat, item, lost, redriven, released,
-        reported, resolved, run, spec, started, step,
+        begin, claimed, completed, decision, failed, heartbeat, item, key_of, lost, redriven,
+        released, reported, resolved, run, spec, started, step,
     },
     given::Given,
     retry::CLASSES,
@@ -12,7 +12,7 @@ use crate::StepState;
 use proptest::prelude::*;
 use spine_schemas::{
     Body, Digest, Driver, Effect, Event, Fault, InputEdit, Op, Payload, RunEvent, StepError,
-    StepEvent, StepKey, Then, keys,
+    StepEvent, TaskVerdict, Then, keys,
 };
 
 /// A number of cases; failures are shown, not written into the tree.
@@ -34,7 +34,7 @@ pub(super) struct Choice {
 }
 
 pub(super) fn choices(longest: usize) -> impl Strategy<Value = Vec<Choice>> {
-    let one = (0u8..32, 0u8..4, 0u8..12, 0u8..16, 0u16..2_000, any::<u8>()).prop_map(
+    let one = (0u8..42, 0u8..6, 0u8..12, 0u8..16, 0u16..2_000, any::<u8>()).prop_map(
         |(what, step, class, wrong, wait, repeat)| Choice {
             what,
             step,
@@ -52,10 +52,12 @@ pub(super) fn drivers() -> impl Strategy<Value = Driver> {
 }
 
 pub(super) const PLAN: &str = r#"[
-    {"name":"a","tool":"t","effect":"idempotent","after":[],"key_ttl_ms":20000,"retry":{"max_attempts":3}},
-    {"name":"b","tool":"t","effect":"at_most_once","after":[],"retry":{"max_attempts":2}},
-    {"name":"c","tool":"t","effect":"pure","after":["a"],"input":{"$ref":"a#/ok"},"retry":{"max_attempts":2},"deadline_ms":60000},
-    {"name":"d","tool":"t","effect":"probe","after":["b","c"],"on_exhausted":"fail"}]"#;
+    {"name":"a","tool":"t","effect":"idempotent","after":[],"key_ttl_ms":20000,"retry":{"max_attempts":3},
+     "compensate":{"tool":"t","effect":"pure","input":{"$ref":"a#/ok"},"retry":{"max_attempts":2}}},
+    {"name":"b","tool":"t","effect":"at_most_once","after":[],"retry":{"max_attempts":2},"on_exhausted":"escalate"},
+    {"name":"c","tool":"t","effect":"pure","after":["a"],"input":{"$ref":"a#/ok"},"retry":{"max_attempts":2},"deadline_ms":60000,
+     "on_exhausted":"fallback","fallback":[{"name":"e","tool":"t","effect":"pure","retry":{"max_attempts":2}}]},
+    {"name":"d","tool":"t","effect":"probe","after":["b","c"],"on_exhausted":"compensate"}]"#;
 
 pub(super) fn given(driver: Driver) -> Given {
     match driver {
@@ -66,7 +68,7 @@ pub(super) fn given(driver: Driver) -> Given {
 }
 
 fn name(choice: Choice) -> &'static str {
-    ["a", "b", "c", "d"][usize::from(choice.step)]
+    ["a", "b", "c", "d", "e", "compensate/a"][usize::from(choice.step)]
 }
 
 /// The attempt and lease that an event about a step would name.
@@ -111,6 +113,7 @@ fn needs_claim(given: &Given, body: &Body) -> bool {
         Body::Run(_, RunEvent::Completed { .. } | RunEvent::Failed { .. }) => {
             driver == Driver::Plan
         }
+        Body::Run(_, RunEvent::CompensationStarted { .. }) => true,
         Body::Run(..) | Body::Partition(_) => false,
         Body::Step(_, _, event) => match event {
             StepEvent::Started(start) => start.attempt.is_some() && driver != Driver::Record,
@@ -122,6 +125,8 @@ fn needs_claim(given: &Given, body: &Body) -> bool {
             | StepEvent::RetryScheduled { .. }
             | StepEvent::Deferred { .. }
             | StepEvent::DeadLettered { .. }
+            | StepEvent::FallbackStarted { .. }
+            | StepEvent::TaskOpened { .. }
             | StepEvent::FaultInjected { .. } => true,
             StepEvent::Heartbeat { .. }
             | StepEvent::Completed { .. }
@@ -129,6 +134,9 @@ fn needs_claim(given: &Given, body: &Body) -> bool {
             | StepEvent::Released { .. }
             | StepEvent::Resolved(_)
             | StepEvent::Redriven { .. }
+            | StepEvent::TaskDecided { .. }
+            | StepEvent::Paused { .. }
+            | StepEvent::Resumed { .. }
             | StepEvent::Discarded { .. } => false,
         },
     }
@@ -136,7 +144,7 @@ fn needs_claim(given: &Given, body: &Body) -> bool {
 
 fn body(given: &Given, choice: Choice) -> Body {
     let name = name(choice);
-    let found = given.run().steps.get(&StepKey::named(name));
+    let found = given.run().steps.get(&key_of(name));
     let class = CLASSES[usize::from(choice.class)];
     let error = || StepError::new(class, class.as_str(), "it failed");
     let reason = || "because".to_owned();
@@ -150,6 +158,13 @@ fn body(given: &Given, choice: Choice) -> Body {
             let over = given.partition.claim.as_ref().map(|claim| claim.offset);
             claimed(over, choice.wrong == 0)
         }
+        32 => run(RunEvent::CancelRequested { reason: reason(), compensate: choice.wrong < 8 }),
+        33 => {
+            let step = found.map(|step| step.key.clone());
+            run(RunEvent::CompensationStarted { error: error(), step })
+        }
+        34 => run(RunEvent::Paused { reason: reason() }),
+        35 => run(RunEvent::Resumed { reason: reason() }),
         4..=20 | 31 => attempt_body(found.map(AsRef::as_ref), choice),
         _ => decided_body(given, found.map(AsRef::as_ref), choice),
     }
@@ -161,7 +176,7 @@ fn attempt_body(found: Option<&StepState>, choice: Choice) -> Body {
     let (attempt, lease, last_heard) = attempt_of(found, choice);
     let class = CLASSES[usize::from(choice.class)];
     let effects = [Effect::Pure, Effect::Idempotent, Effect::Probe, Effect::AtMostOnce];
-    let effect = effects[usize::from(choice.step)];
+    let effect = effects[usize::from(choice.step % 4)];
     match choice.what {
         4 => step(name, StepEvent::Scheduled(spec(effect, "1"))),
         5 | 6 => started(name, attempt + 1),
@@ -195,7 +210,7 @@ fn decided_body(given: &Given, found: Option<&StepState>, choice: Choice) -> Bod
         22 => StepEvent::Deferred { attempt, due_at },
         23 => StepEvent::Unknown { attempt, reason: reason() },
         24 => return resolved(name, attempt, even),
-        25 => StepEvent::Skipped { reason: reason() },
+        25 => StepEvent::Skipped { reason: reason(), output: None },
         26 => StepEvent::Cancelled { reason: reason() },
         27 => {
             let error = StepError::new(class, class.as_str(), "it failed");
@@ -203,10 +218,43 @@ fn decided_body(given: &Given, found: Option<&StepState>, choice: Choice) -> Bod
         }
         28 => return redriven(name, letter_id, choice.wrong < 12),
         29 => return edited(found, name, letter_id),
+        36 => StepEvent::Paused { reason: reason() },
+        37 => StepEvent::Resumed { reason: reason() },
+        38 => {
+            let error = StepError::new(class, class.as_str(), "it failed");
+            StepEvent::FallbackStarted { attempt, error }
+        }
+        39..=41 => return asked(given, found, name, attempt, choice),
         _ => {
             let then = if even { Then::Skip } else { Then::Fail };
             StepEvent::Discarded { letter_id, then, reason: reason() }
         }
+    };
+    step(name, event)
+}
+
+/// A question to a person, or its answer.
+fn asked(
+    given: &Given,
+    found: Option<&StepState>,
+    name: &str,
+    attempt: u32,
+    choice: Choice,
+) -> Body {
+    let number = found.map_or(0, |step| step.tasks);
+    let id = |number| keys::task_id(&given.run().key, &key_of(name), number);
+    let class = CLASSES[usize::from(choice.class)];
+    let error = StepError::new(class, class.as_str(), "it failed");
+    let verdicts =
+        [TaskVerdict::Retry, TaskVerdict::Complete, TaskVerdict::Skip, TaskVerdict::Fail];
+    let event = match choice.what {
+        39 => StepEvent::TaskOpened { attempt, task_id: id(number), error },
+        _ => StepEvent::TaskDecided {
+            task_id: id(number.saturating_sub(1)),
+            verdict: verdicts[usize::from(choice.class % 4)],
+            output: None,
+            reason: "asked".into(),
+        },
     };
     step(name, event)
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{Reason, Verdict};
 use spine_schemas::{
     Body, Digest, Driver, Effect, ErrorClass, Event, Fault, Op, RunEvent, StepError, StepEvent,
-    Then, time::Micros,
+    TaskVerdict, Then, time::Micros,
 };
 
 /// What becomes of an event: `A`pplied, or as far as its state allows; `S`tale; `R`efused; `I`llegal.
@@ -49,6 +49,8 @@ fn bodies(driver: Driver, lease: u64) -> Vec<Body> {
     let error = || StepError::new(ErrorClass::Terminal, "x", "x");
     let reason = || "x".to_owned();
     let (letter_id, due_at) = (Digest::of_bytes(b"x"), Micros(0));
+    let (verdict, output) = (TaskVerdict::Retry, None);
+    let decided = StepEvent::TaskDecided { task_id: letter_id, verdict, output, reason: reason() };
     vec![
         created(driver, None),
         run(RunEvent::Completed { output: None }),
@@ -67,22 +69,31 @@ fn bodies(driver: Driver, lease: u64) -> Vec<Body> {
         step("a", StepEvent::Deferred { attempt: 1, due_at }),
         step("a", StepEvent::Unknown { attempt: 1, reason: reason() }),
         resolved("a", 1, true),
-        step("a", StepEvent::Skipped { reason: reason() }),
+        step("a", StepEvent::Skipped { reason: reason(), output: None }),
         step("a", StepEvent::Cancelled { reason: reason() }),
         step("a", StepEvent::DeadLettered { attempt: 1, letter_id, error: error() }),
         redriven("a", letter_id, true),
         step("a", StepEvent::Discarded { letter_id, then: Then::Fail, reason: reason() }),
         step("a", StepEvent::FaultInjected { attempt: 1, fault: Fault::Timeout }),
+        run(RunEvent::CancelRequested { reason: reason(), compensate: false }),
+        run(RunEvent::CompensationStarted { error: error(), step: None }),
+        run(RunEvent::Paused { reason: reason() }),
+        run(RunEvent::Resumed { reason: reason() }),
+        step("a", StepEvent::FallbackStarted { attempt: 1, error: error() }),
+        step("a", StepEvent::TaskOpened { attempt: 1, task_id: letter_id, error: error() }),
+        step("a", decided),
+        step("a", StepEvent::Paused { reason: reason() }),
+        step("a", StepEvent::Resumed { reason: reason() }),
     ]
 }
 
 /// Kind, then for plan, journal and record the verdicts without and with a claim, each without and
 /// with an operation.
-const TABLE: [(&str, &str); 23] = [
+const TABLE: [(&str, &str); 32] = [
     ("run_created", "RIII SIII SIII"),
     ("run_completed", "IRSI RRII ARII"),
     ("run_failed", "IRSI RRII ARII"),
-    ("run_cancelled", "RRII AAII ARII"),
+    ("run_cancelled", "ARSI AASI ARII"),
     ("decision_recorded", "ARII AAII ARII"),
     ("step_scheduled", "IIAI IISI AIII"),
     ("step_started", "RRII RAII RRII"),
@@ -102,6 +113,15 @@ const TABLE: [(&str, &str); 23] = [
     ("step_redriven", "RIII RIII RIII"),
     ("step_discarded", "RIII RIII RIII"),
     ("fault_injected", "IIAI IIAI IISI"),
+    ("cancel_requested", "AIII AIII RIII"),
+    ("compensation_started", "IISI IISI IISI"),
+    ("run_paused", "AIII AIII RIII"),
+    ("run_resumed", "SIII SIII RIII"),
+    ("fallback_started", "IISI IISI IISI"),
+    ("task_opened", "IISI IISI IISI"),
+    ("task_decided", "RIII RIII RIII"),
+    ("step_paused", "AIII AIII RIII"),
+    ("step_resumed", "SIII SIII RIII"),
 ];
 
 #[test]

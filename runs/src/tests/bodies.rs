@@ -11,7 +11,12 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(super) const RUN: &str = "r1";
 
 pub(super) fn step(name: &str, event: StepEvent) -> Body {
-    Body::Step(RUN.into(), StepKey::named(name), event)
+    Body::Step(RUN.into(), key_of(name), event)
+}
+
+/// A step by its text form.
+pub(super) fn key_of(name: &str) -> StepKey {
+    name.parse().expect("the text form of a step")
 }
 
 pub(super) fn run(event: RunEvent) -> Body {
@@ -137,39 +142,7 @@ pub(super) const DUPLICATE: Verdict = Verdict::Stale(Reason::Duplicate, Some(Ans
 pub(super) const LOST_RACE: Verdict = Verdict::Stale(Reason::LostRace, None);
 pub(super) const LATE: Verdict = Verdict::Stale(Reason::Late, Some(denied(Reason::Late)));
 
-/// The name of an event's kind, as in DESIGN 4.
+/// The name of an event's kind.
 pub(super) fn kind_of(body: &Body) -> &'static str {
-    match body {
-        Body::Run(_, RunEvent::Created(_)) => "run_created",
-        Body::Run(_, RunEvent::Completed { .. }) => "run_completed",
-        Body::Run(_, RunEvent::Failed { .. }) => "run_failed",
-        Body::Run(_, RunEvent::Cancelled { .. }) => "run_cancelled",
-        Body::Run(_, RunEvent::DecisionRecorded(_)) => "decision_recorded",
-        Body::Step(_, _, event) => step_kind_of(event),
-        Body::Partition(PartitionEvent::OwnerClaimed(_)) => "owner_claimed",
-        Body::Partition(PartitionEvent::RecordDeadLettered { .. }) => "record_dead_lettered",
-        Body::Partition(PartitionEvent::RecordDisposed { .. }) => "record_disposed",
-    }
-}
-
-fn step_kind_of(event: &StepEvent) -> &'static str {
-    match event {
-        StepEvent::Scheduled(_) => "step_scheduled",
-        StepEvent::Started(_) => "step_started",
-        StepEvent::Heartbeat { .. } => "step_heartbeat",
-        StepEvent::Completed { .. } => "step_completed",
-        StepEvent::Failed { .. } => "step_failed",
-        StepEvent::Lost { .. } => "step_lost",
-        StepEvent::RetryScheduled { .. } => "step_retry_scheduled",
-        StepEvent::Deferred { .. } => "step_deferred",
-        StepEvent::Released { .. } => "step_released",
-        StepEvent::Unknown { .. } => "step_unknown",
-        StepEvent::Resolved(_) => "step_resolved",
-        StepEvent::Skipped { .. } => "step_skipped",
-        StepEvent::Cancelled { .. } => "step_cancelled",
-        StepEvent::DeadLettered { .. } => "step_dead_lettered",
-        StepEvent::Redriven { .. } => "step_redriven",
-        StepEvent::Discarded { .. } => "step_discarded",
-        StepEvent::FaultInjected { .. } => "fault_injected",
-    }
+    body.kind().as_str()
 }

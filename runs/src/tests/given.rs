@@ -1,13 +1,14 @@
 //! A log of one run with its owner, for tests: every event is folded at a place of its own.
 
-use super::bodies::{claimed, completed, created, failed, kind_of, redriven, resolved, step};
+use super::bodies::{
+    claimed, completed, created, failed, key_of, kind_of, redriven, resolved, step,
+};
 use crate::{
     Answer, Batch, Owner, PartitionState, Place, RunState, Slots, Stamp, StepState, StepStatus,
     Verdict, ahead, decide, fold,
 };
 use spine_schemas::{
-    Body, Digest, Driver, Effect, ErrorClass, Event, Op, Plan, StepEvent, StepKey, Then, keys,
-    time::Micros,
+    Body, Digest, Driver, Effect, ErrorClass, Event, Op, Plan, StepEvent, Then, keys, time::Micros,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -85,7 +86,7 @@ impl Given {
     }
 
     pub(super) fn step(&self, name: &str) -> &StepState {
-        &self.run().steps[&StepKey::named(name)]
+        &self.run().steps[&key_of(name)]
     }
 
     /// The status of step `a`.

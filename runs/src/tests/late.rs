@@ -33,6 +33,7 @@ fn parked(effect: Effect, status: StepStatus) -> (Given, u64) {
             given.redrive(true);
         }
         StepStatus::Running
+        | StepStatus::Awaiting
         | StepStatus::Completed
         | StepStatus::Skipped
         | StepStatus::Cancelled => panic!("not such a state"),

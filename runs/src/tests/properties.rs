@@ -63,7 +63,10 @@ fn check_step(run: &RunState, step: &StepState) {
     assert_eq!(step.due_at.is_some(), waits, "{key}: {status:?}");
     assert!(step.letter.is_none() || status == StepStatus::DeadLettered);
     assert_eq!(step.letter.is_some(), status == StepStatus::DeadLettered, "{key}: {status:?}");
-    assert!(step.output.is_none() || status == StepStatus::Completed);
+    let may_have_output = matches!(status, StepStatus::Completed | StepStatus::Skipped);
+    assert!(step.output.is_none() || may_have_output);
+    let asked = matches!(status, StepStatus::Awaiting | StepStatus::DeadLettered);
+    assert!(step.task.is_none() || asked, "{key}: {status:?}");
     assert!(step.edit <= step.generation);
     if run.driver() != Driver::Record {
         assert!(step.charged <= policy.max_attempts, "{key}: {} charged", step.charged);
@@ -95,7 +98,11 @@ fn check_waits(given: &Given) {
     let named = run.waits().iter().any(|wait| {
         matches!(
             wait.wait_for,
-            crate::WaitKind::Resolution | crate::WaitKind::DeadLetter | crate::WaitKind::Client
+            crate::WaitKind::Resolution
+                | crate::WaitKind::DeadLetter
+                | crate::WaitKind::Client
+                | crate::WaitKind::Task
+                | crate::WaitKind::Paused
         )
     });
     assert!(woken || live || named, "{:?}", run.waits());

@@ -12,7 +12,7 @@ fn unknown(attempt: u32) -> Body {
 }
 
 fn skipped(name: &str) -> Body {
-    step(name, StepEvent::Skipped { reason: "not needed".into() })
+    step(name, StepEvent::Skipped { reason: "not needed".into(), output: None })
 }
 
 fn heartbeat(attempt: u32) -> Body {

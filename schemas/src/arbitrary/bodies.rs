@@ -8,7 +8,8 @@ use super::{
 use crate::{
     Body, Claim, DeadLetter, Decision, Digest, Driver, Effect, ErrorClass, Fault, LetterAttempt,
     LetterSource, OnExhausted, PartitionEvent, Plan, RecordClass, Resolution, RetryPolicy,
-    RunCreated, RunEvent, RunKey, StepError, StepEvent, StepSpec, StepStarted, Then, Usage, limits,
+    RunCreated, RunEvent, RunKey, StepError, StepEvent, StepSpec, StepStarted, TaskVerdict, Then,
+    Usage, limits,
 };
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -31,6 +32,12 @@ fn run_event() -> impl Strategy<Value = RunEvent> {
         (step_error(), option::of(step_key()))
             .prop_map(|(error, step)| RunEvent::Failed { error, step }),
         text().prop_map(|reason| RunEvent::Cancelled { reason }),
+        (text(), any::<bool>())
+            .prop_map(|(reason, compensate)| RunEvent::CancelRequested { reason, compensate }),
+        (step_error(), option::of(step_key()))
+            .prop_map(|(error, step)| RunEvent::CompensationStarted { error, step }),
+        text().prop_map(|reason| RunEvent::Paused { reason }),
+        text().prop_map(|reason| RunEvent::Resumed { reason }),
         decision().prop_map(|decision| RunEvent::DecisionRecorded(Box::new(decision))),
     ]
 }
@@ -130,8 +137,17 @@ fn step_verdict() -> impl Strategy<Value = StepEvent> {
                 StepEvent::Resolved(Resolution { attempt, happened, output, reason })
             }
         ),
-        text().prop_map(|reason| StepEvent::Skipped { reason }),
+        (text(), option::of(output()))
+            .prop_map(|(reason, output)| StepEvent::Skipped { reason, output }),
         text().prop_map(|reason| StepEvent::Cancelled { reason }),
+        text().prop_map(|reason| StepEvent::Paused { reason }),
+        text().prop_map(|reason| StepEvent::Resumed { reason }),
+        (any::<u32>(), step_error())
+            .prop_map(|(attempt, error)| StepEvent::FallbackStarted { attempt, error }),
+        (any::<u32>(), digest(), step_error()).prop_map(|(attempt, task_id, error)| {
+            StepEvent::TaskOpened { attempt, task_id, error }
+        }),
+        task_decided(),
         (any::<u32>(), digest(), step_error()).prop_map(|(attempt, letter_id, error)| {
             StepEvent::DeadLettered { attempt, letter_id, error }
         }),
@@ -148,6 +164,19 @@ fn step_verdict() -> impl Strategy<Value = StepEvent> {
         (attempt(), select(vec![Fault::Timeout, Fault::Transient, Fault::Terminal]))
             .prop_map(|(attempt, fault)| StepEvent::FaultInjected { attempt, fault }),
     ]
+}
+
+fn task_decided() -> impl Strategy<Value = StepEvent> {
+    let verdicts =
+        vec![TaskVerdict::Retry, TaskVerdict::Complete, TaskVerdict::Skip, TaskVerdict::Fail];
+    (digest(), select(verdicts), option::of(output()), text()).prop_map(
+        |(task_id, verdict, output, reason)| StepEvent::TaskDecided {
+            task_id,
+            verdict,
+            output,
+            reason,
+        },
+    )
 }
 
 fn partition_event() -> impl Strategy<Value = PartitionEvent> {
@@ -183,7 +212,14 @@ fn partition_event() -> impl Strategy<Value = PartitionEvent> {
 fn spec() -> impl Strategy<Value = StepSpec> {
     let effect = select(vec![Effect::Pure, Effect::Idempotent, Effect::Probe, Effect::AtMostOnce]);
     let times = (0..=limits::TIMEOUT_MS, 0..=limits::DEADLINE_MS, 0..=limits::DEADLINE_MS);
-    let exhausted = select(vec![OnExhausted::DeadLetter, OnExhausted::Fail]);
+    let exhausted = select(vec![
+        OnExhausted::DeadLetter,
+        OnExhausted::Fail,
+        OnExhausted::Skip,
+        OnExhausted::Fallback,
+        OnExhausted::Compensate,
+        OnExhausted::Escalate,
+    ]);
     (name(), payload(), effect, retry(), times, exhausted, vec(any::<u16>(), 0..4)).prop_map(
         |(tool, input, effect, retry, times, on_exhausted, not_applied)| {
             let (timeout_ms, schedule_to_start_ms, deadline_ms) = times;

@@ -293,7 +293,7 @@ fn outsiders_report_facts_and_nothing_else() {
         Kind::RunFailed,
         Kind::RunCancelled,
     ];
-    for line in include_str!("../../fixtures/v1/events.ndjson").lines() {
+    for line in include_str!("../../fixtures/v2/events.ndjson").lines() {
         let mut event = parse(line).unwrap();
         event.claim = None;
         event.op = None;

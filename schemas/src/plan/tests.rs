@@ -1,6 +1,7 @@
 //! Plans: defaults, order, references, limits.
 
 use super::*;
+use crate::spec;
 
 fn plan(steps: &str) -> Result<Plan> {
     Plan::parse(format!(r#"{{"steps":{steps}}}"#))
@@ -53,6 +54,20 @@ fn a_step_can_name_only_earlier_steps_so_that_there_is_no_cycle() {
         (r#"[{"name":"a","tool":"t","after":["x#"]}]"#, "steps[0].after"),
     ] {
         assert_eq!(refused(format!(r#"{{"steps":{steps}}}"#)), field, "{steps}");
+    }
+}
+
+#[test]
+fn a_default_belongs_to_a_step_that_may_be_skipped() {
+    let skip = r#"[{"name":"a","tool":"t","on_exhausted":"skip","default": {"x": 1.0} }]"#;
+    assert_eq!(plan(skip).unwrap().steps[0].default.as_deref(), Some(&br#"{"x": 1.0}"#[..]));
+    let large = "x".repeat(limits::PAYLOAD_BYTES);
+    for step in [
+        r#"{"name":"a","tool":"t","default":1}"#.to_owned(),
+        r#"{"name":"a","tool":"t","on_exhausted":"fail","default":0}"#.to_owned(),
+        format!(r#"{{"name":"a","tool":"t","on_exhausted":"skip","default":"{large}"}}"#),
+    ] {
+        assert_eq!(refused(format!(r#"{{"steps":[{step}]}}"#)), "steps[0].default");
     }
 }
 
@@ -156,4 +171,66 @@ fn faults_are_found_by_step_and_attempt() {
     .unwrap();
     assert_eq!(plan.fault(&StepKey::named("a"), 2), Some(Fault::Transient));
     assert_eq!(plan.fault(&StepKey::named("a"), 1), None);
+}
+
+#[test]
+fn fallbacks_and_undos_lie_behind_the_list_and_name_their_places() {
+    let plan = plan(
+        r#"[{"name":"a","tool":"t","compensate":{"tool":"u","input":{"$ref":"a#/id"}}},
+            {"name":"b","tool":"t","scope":"s","on_exhausted":"fallback","fallback":[
+              {"name":"x","tool":"t","input":{"$ref":"a#"},"compensate":{"tool":"u"}},
+              {"name":"y","tool":"t","on_exhausted":"fallback","input":{"$ref":"x#"},
+               "fallback":[{"name":"z","tool":"t"}]}],"compensate":{"tool":"u"}}]"#,
+    )
+    .unwrap();
+    let names: Vec<_> = plan.steps.iter().map(|step| step.key.to_string()).collect();
+    assert_eq!(plan.in_list().len(), 2);
+    let expected = ["a#1", "s/b#1", "compensate/a#1", "x#1", "y#1", "compensate/s/b#1"];
+    assert_eq!(names[..6], expected);
+    assert_eq!(names[6..], ["compensate/x#1", "z#1"]);
+    let paths: Vec<_> = (0..plan.steps.len()).map(|at| plan.path(at)).collect();
+    assert_eq!(paths[4], "steps[1].fallback[1]");
+    assert_eq!(paths[6], "steps[1].fallback[0].compensate");
+    assert_eq!(paths[7], "steps[1].fallback[1].fallback[0]");
+    assert_eq!(plan.fallback(1).map(|step| &*step.key.name).collect::<Vec<_>>(), ["x", "y"]);
+    assert_eq!(plan.undo(3).unwrap().key.to_string(), "compensate/x#1");
+    assert_eq!(plan.steps[4].after, [3], "one after the other");
+    assert!(plan.check_new().is_ok());
+}
+
+#[test]
+fn what_recovers_is_checked_by_path() {
+    let step = |more: &str| format!(r#"{{"steps":[{{"name":"a","tool":"t"{more}}}]}}"#);
+    for (more, field) in [
+        (r#","on_exhausted":"fallback""#, "steps[0].fallback"),
+        (r#","fallback":[{"name":"x","tool":"t"}]"#, "steps[0].fallback"),
+        (
+            r#","on_exhausted":"fallback","fallback":[{"name":"a","tool":"t"}]"#,
+            "steps[0].fallback[0].name",
+        ),
+        (
+            r#","on_exhausted":"fallback","fallback":[{"name":"x","tool":"t","after":[]}]"#,
+            "steps[0].fallback[0].after",
+        ),
+        (
+            r#","on_exhausted":"fallback","fallback":[{"name":"x","tool":"t","input":{"$ref":"a#"}}]"#,
+            "steps[0].fallback[0].input",
+        ),
+        (
+            r#","on_exhausted":"fallback","fallback":[{"name":"x","tool":""}]"#,
+            "steps[0].fallback[0].tool",
+        ),
+        (r#","compensate":{"name":"x","tool":"t"}"#, "steps[0].compensate"),
+        (r#","compensate":{"tool":"t","on_exhausted":"fail"}"#, "steps[0].compensate.on_exhausted"),
+        (
+            r#","compensate":{"tool":"t","compensate":{"tool":"t"}}"#,
+            "steps[0].compensate.compensate",
+        ),
+        (r#","compensate":{"tool":"t","retry":{"jitter":2}}"#, "steps[0].compensate.retry.jitter"),
+    ] {
+        assert_eq!(refused(step(more)), field, "{more}");
+    }
+    let reserved = step(r#","scope":"compensate/x""#);
+    let refused = Plan::parse(reserved).unwrap().check_new().unwrap_err();
+    assert!(matches!(refused, Error::Invalid { field, .. } if field == "steps[0].scope"));
 }

@@ -1,9 +1,9 @@
 //! From the typed event to the wide record. Total: every event has a wire form.
 
 use super::{
-    Batch, Decision, Discard, Disposal, Edit, Error, JsonText, LetterRef, Op, Output, Owner,
-    Record, Redrive, Resolution, Retry, Run, Slot, Spec, Start, Step, StepEvent, Sum, Symbol, Time,
-    Timer, Trace, Usage, long,
+    Batch, Cancel, Decision, Discard, Disposal, Edit, Error, JsonText, LetterRef, Op, Output,
+    Owner, Record, Redrive, Resolution, Retry, Run, Slot, Spec, Start, Step, StepEvent, Sum,
+    Symbol, Task, Time, Timer, Trace, Usage, long,
 };
 use crate::{self as typed, Body, PartitionEvent, RetryPolicy, RunEvent, StepKey};
 use std::borrow::Cow;
@@ -46,7 +46,17 @@ impl<'a> StepEvent<'a> {
                 self.error = Some(Error::from(error));
                 self.step = step.as_ref().map(Step::from);
             }
-            RunEvent::Cancelled { reason } => self.put_reason(reason),
+            RunEvent::CancelRequested { reason, compensate } => {
+                self.put_reason(reason);
+                self.cancel = Some(Cancel { compensate: *compensate });
+            }
+            RunEvent::CompensationStarted { error, step } => {
+                self.error = Some(Error::from(error));
+                self.step = step.as_ref().map(Step::from);
+            }
+            RunEvent::Cancelled { reason }
+            | RunEvent::Paused { reason }
+            | RunEvent::Resumed { reason } => self.put_reason(reason),
             RunEvent::DecisionRecorded(decision) => {
                 self.step = decision.step.as_ref().map(Step::from);
                 self.decision = Some(Box::new(Decision::from(&**decision)));
@@ -88,7 +98,28 @@ impl<'a> StepEvent<'a> {
                 self.put_reason(reason);
             }
             E::Resolved(resolution) => self.put_resolution(resolution),
-            E::Skipped { reason } | E::Cancelled { reason } => self.put_reason(reason),
+            E::Skipped { reason, output } => {
+                self.put_reason(reason);
+                self.output = output.as_ref().map(Output::from);
+            }
+            E::Cancelled { reason } | E::Paused { reason } | E::Resumed { reason } => {
+                self.put_reason(reason);
+            }
+            E::FallbackStarted { attempt, error } => {
+                self.put_attempt(*attempt, None);
+                self.error = Some(Error::from(error));
+            }
+            E::TaskOpened { attempt, task_id, error } => {
+                self.put_attempt(*attempt, None);
+                self.error = Some(Error::from(error));
+                self.task = Some(Task { task_id: Sum(*task_id), verdict: None });
+            }
+            E::TaskDecided { task_id, verdict, output, reason } => {
+                let verdict = Some(Symbol::Known(*verdict));
+                self.task = Some(Task { task_id: Sum(*task_id), verdict });
+                self.output = output.as_ref().map(Output::from);
+                self.put_reason(reason);
+            }
             E::DeadLettered { attempt, letter_id, error } => {
                 self.put_attempt(*attempt, None);
                 self.put_letter(*letter_id);

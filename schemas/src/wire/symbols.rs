@@ -6,7 +6,7 @@ use super::{
     avro::{Malformed, Read, ReadDatum, Reader, WriteDatum, write_long},
     letter::AnyClass,
 };
-use crate::{Driver, Effect, ErrorClass, Fault, Kind, OnExhausted, RecordClass, Then};
+use crate::{Driver, Effect, ErrorClass, Fault, Kind, OnExhausted, RecordClass, TaskVerdict, Then};
 
 /// A closed set in the order of the schema, where `unknown` comes before the first.
 pub(crate) trait Symbols: Copy {
@@ -45,8 +45,9 @@ macro_rules! symbols {
 
 symbols!(Driver: Plan Journal Record);
 symbols!(Effect: Pure Idempotent Probe AtMostOnce);
-symbols!(OnExhausted: DeadLetter Fail);
+symbols!(OnExhausted: DeadLetter Fail Skip Fallback Compensate Escalate);
 symbols!(Then: Fail Skip);
+symbols!(TaskVerdict: Retry Complete Skip Fail);
 symbols!(Fault: Timeout Transient Terminal);
 symbols!(RecordClass: Decode SchemaUnknown WrongPartition IllegalEvent);
 symbols! {
@@ -58,6 +59,8 @@ symbols! {
         StepStarted StepHeartbeat StepCompleted StepFailed StepLost StepRetryScheduled StepDeferred
         StepReleased StepUnknown StepResolved StepSkipped StepCancelled StepDeadLettered StepRedriven
         StepDiscarded FaultInjected OwnerClaimed RecordDeadLettered RecordDisposed
+        CancelRequested CompensationStarted RunPaused RunResumed FallbackStarted TaskOpened TaskDecided
+        StepPaused StepResumed
 }
 
 impl Symbols for AnyClass {

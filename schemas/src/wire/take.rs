@@ -92,6 +92,7 @@ impl StepEvent<'_> {
         first_of! {
             self: run_id step attempt lease heartbeat reason run spec start output error usage
                 decision timer resolution dead_letter redrive discard fault owner record disposal
+                cancel task
         }
         None
     }

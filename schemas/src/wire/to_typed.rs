@@ -67,6 +67,19 @@ impl StepEvent<'_> {
                 self.run_body(|wire| Ok(RunEvent::Cancelled { reason: wire.take_reason() }))
             }
             Kind::DecisionRecorded => self.run_body(Self::decision_recorded),
+            Kind::CancelRequested => self.run_body(Self::cancel_requested),
+            Kind::CompensationStarted => self.run_body(|wire| {
+                Ok(RunEvent::CompensationStarted {
+                    error: wire.take_error()?,
+                    step: wire.take_step()?,
+                })
+            }),
+            Kind::RunPaused => {
+                self.run_body(|wire| Ok(RunEvent::Paused { reason: wire.take_reason() }))
+            }
+            Kind::RunResumed => {
+                self.run_body(|wire| Ok(RunEvent::Resumed { reason: wire.take_reason() }))
+            }
             Kind::StepScheduled => {
                 self.step_body(|wire| Ok(E::Scheduled(Arc::new(wire.take_spec()?))))
             }
@@ -80,9 +93,9 @@ impl StepEvent<'_> {
             Kind::StepReleased => self.step_body(Self::step_released),
             Kind::StepUnknown => self.step_body(Self::step_unknown),
             Kind::StepResolved => self.step_body(Self::step_resolved),
-            Kind::StepSkipped => {
-                self.step_body(|wire| Ok(E::Skipped { reason: wire.take_reason() }))
-            }
+            Kind::StepSkipped => self.step_body(|wire| {
+                Ok(E::Skipped { reason: wire.take_reason(), output: wire.take_output()? })
+            }),
             Kind::StepCancelled => {
                 self.step_body(|wire| Ok(E::Cancelled { reason: wire.take_reason() }))
             }
@@ -90,6 +103,15 @@ impl StepEvent<'_> {
             Kind::StepRedriven => self.step_body(Self::step_redriven),
             Kind::StepDiscarded => self.step_body(Self::step_discarded),
             Kind::FaultInjected => self.step_body(Self::fault_injected),
+            Kind::FallbackStarted => self.step_body(|wire| {
+                Ok(E::FallbackStarted { attempt: wire.take_attempt()?, error: wire.take_error()? })
+            }),
+            Kind::TaskOpened => self.step_body(Self::task_opened),
+            Kind::TaskDecided => self.step_body(Self::task_decided),
+            Kind::StepPaused => self.step_body(|wire| Ok(E::Paused { reason: wire.take_reason() })),
+            Kind::StepResumed => {
+                self.step_body(|wire| Ok(E::Resumed { reason: wire.take_reason() }))
+            }
             Kind::OwnerClaimed => self.owner_claimed().map(Body::Partition),
             Kind::RecordDeadLettered => self.record_dead_lettered().map(Body::Partition),
             Kind::RecordDisposed => self.record_disposed().map(Body::Partition),
@@ -259,6 +281,33 @@ impl StepEvent<'_> {
     fn fault_injected(&mut self) -> Result<typed::StepEvent> {
         let fault = known("fault", need("fault", self.fault.take())?)?;
         Ok(typed::StepEvent::FaultInjected { attempt: self.take_attempt()?, fault })
+    }
+
+    fn cancel_requested(&mut self) -> Result<RunEvent> {
+        let compensate = self.cancel.take().is_some_and(|cancel| cancel.compensate);
+        Ok(RunEvent::CancelRequested { reason: self.take_reason(), compensate })
+    }
+
+    fn task_opened(&mut self) -> Result<typed::StepEvent> {
+        let task = need("task", self.task.take())?;
+        if task.verdict.is_some() {
+            return Err(Error::invalid("task.verdict", "is not allowed with task_opened"));
+        }
+        Ok(typed::StepEvent::TaskOpened {
+            attempt: self.take_attempt()?,
+            task_id: task.task_id.0,
+            error: self.take_error()?,
+        })
+    }
+
+    fn task_decided(&mut self) -> Result<typed::StepEvent> {
+        let task = need("task", self.task.take())?;
+        Ok(typed::StepEvent::TaskDecided {
+            task_id: task.task_id.0,
+            verdict: known("task.verdict", need("task.verdict", task.verdict)?)?,
+            output: self.take_output()?,
+            reason: self.take_reason(),
+        })
     }
 
     fn owner_claimed(&mut self) -> Result<PartitionEvent> {

@@ -1,7 +1,7 @@
 //! Dead letters: every field, their statuses, and their order.
 
 use super::samples::{self, Tape, at};
-use crate::{LetterClosing, LetterKind, LetterRow, LetterStatus, RunStore};
+use crate::{LetterClosing, LetterFilter, LetterKind, LetterRow, LetterStatus, RunStore};
 use spine_schemas::time::Micros;
 use std::collections::BTreeSet;
 
@@ -73,7 +73,10 @@ pub(super) async fn closes_open_letters_once(store: &impl RunStore) {
         store.apply(again).await.expect("apply");
         assert_eq!(store.letter(&letter.letter_id).await.expect("letter"), Some(letter.clone()));
         for asked in [LetterStatus::Open].into_iter().chain(statuses) {
-            let page = store.list_letters(Some(asked), None, None, 10).await.expect("letters");
+            let page = store
+                .list_letters(&LetterFilter { status: Some(asked), ..Default::default() }, None, 10)
+                .await
+                .expect("letters");
             assert_eq!(page.rows.contains(&letter), asked == status, "{asked:?}");
         }
     }
@@ -105,8 +108,10 @@ pub(super) async fn pages_newest_first(store: &impl RunStore) {
     for limit in [1, 4, 100] {
         let (mut cursor, mut found, mut rounds) = (None, Vec::new(), 0);
         loop {
-            let page =
-                store.list_letters(None, None, cursor.as_deref(), limit).await.expect("letters");
+            let page = store
+                .list_letters(&LetterFilter::default(), cursor.as_deref(), limit)
+                .await
+                .expect("letters");
             found.extend(page.rows);
             rounds += 1;
             write(store, &mut one, &[samples::letter(1000 + rounds, 0, 500 + rounds)]).await;
@@ -120,10 +125,25 @@ pub(super) async fn pages_newest_first(store: &impl RunStore) {
         assert_eq!((found.len(), ids.len()), (30, 30), "pages of {limit}: each letter once");
         assert!(found.is_sorted_by_key(|letter| std::cmp::Reverse(letter.dead_at)));
     }
-    let page = store.list_letters(None, Some("other"), None, 10).await.expect("letters");
+    let page = store
+        .list_letters(
+            &LetterFilter { tenant: Some("other".into()), ..Default::default() },
+            None,
+            10,
+        )
+        .await
+        .expect("letters");
     assert_eq!(page.rows.len(), 5);
     let page = store
-        .list_letters(Some(LetterStatus::Open), Some("other"), None, 3)
+        .list_letters(
+            &LetterFilter {
+                status: Some(LetterStatus::Open),
+                tenant: Some("other".into()),
+                tasks: false,
+            },
+            None,
+            3,
+        )
         .await
         .expect("letters");
     assert_eq!(page.rows.len(), 3);

@@ -1,7 +1,7 @@
 //! Lists of runs: newest first, filtered, in stable pages.
 
 use super::samples::{self, Tape};
-use crate::{Error, RunFilter, RunRow, RunStore};
+use crate::{Error, LetterFilter, RunFilter, RunRow, RunStore};
 use spine_runs::{RunState, RunStatus, StepStatus};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -129,13 +129,13 @@ pub(super) async fn refuses_foreign_cursors_and_filters(store: &impl RunStore) {
     let mut batch = tape.next(1);
     batch.letters.extend([samples::letter(0, 0, 0), samples::letter(1, 0, 0)]);
     store.apply(batch).await.expect("apply");
-    let letters = store.list_letters(None, None, None, 1).await.expect("letters");
+    let letters = store.list_letters(&LetterFilter::default(), None, 1).await.expect("letters");
     let foreign = letters.next.expect("a second page");
     for cursor in ["", "x", "zz", "00", "ffff", "é1", foreign.as_str()] {
         let refused = store.list_runs(&RunFilter::default(), Some(cursor), 10).await;
         assert!(matches!(refused, Err(Error::BadQuery(_))), "{cursor}: {refused:?}");
     }
-    let refused = store.list_letters(None, None, Some("x"), 10).await;
+    let refused = store.list_letters(&LetterFilter::default(), Some("x"), 10).await;
     assert!(matches!(refused, Err(Error::BadQuery(_))), "{refused:?}");
     let filter = RunFilter { status: Some("done".into()), ..RunFilter::default() };
     let refused = store.list_runs(&filter, None, 10).await;

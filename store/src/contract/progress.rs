@@ -1,7 +1,7 @@
 //! Progress: compare-and-set per partition, and nothing of a lost batch.
 
 use super::samples::{self, Tape};
-use crate::{Error, RunFilter, RunStore};
+use crate::{Error, LetterFilter, RunFilter, RunStore};
 
 /// Progress moves from the expected offset and from no other.
 pub(super) async fn moves_from_the_expected_offset_only(store: &impl RunStore) {
@@ -42,7 +42,14 @@ pub(super) async fn lost_batch_leaves_nothing(store: &impl RunStore) {
     assert_eq!(store.load_runs(0, &[run.key]).await.expect("load"), [None]);
     assert_eq!(store.open_runs(0, None, 10).await.expect("open").rows, []);
     assert!(store.list_runs(&RunFilter::default(), None, 10).await.expect("list").rows.is_empty());
-    assert!(store.list_letters(None, None, None, 10).await.expect("letters").rows.is_empty());
+    assert!(
+        store
+            .list_letters(&LetterFilter::default(), None, 10)
+            .await
+            .expect("letters")
+            .rows
+            .is_empty()
+    );
     assert_eq!(store.progress(0).await.expect("progress"), progress);
 }
 

@@ -1,7 +1,7 @@
 //! States: what is loaded equals what was stored, whatever it holds.
 
 use super::samples::{self, Tape};
-use crate::{RunChange, RunFilter, RunStore};
+use crate::{LetterFilter, RunChange, RunFilter, RunStore};
 use spine_runs::{RunState, RunStatus};
 use spine_schemas::{Payload, RunKey, StepKey};
 use std::{collections::BTreeSet, sync::Arc};
@@ -72,7 +72,7 @@ pub(super) async fn same_rows_again_change_nothing(store: &impl RunStore) {
         let seen = (
             load(store, &run.key).await,
             store.list_runs(&filter, None, 10).await.expect("list"),
-            store.list_letters(None, None, None, 10).await.expect("letters"),
+            store.list_letters(&LetterFilter::default(), None, 10).await.expect("letters"),
             store.open_runs(0, None, 10).await.expect("open").rows,
             store.due_runs(0, samples::at(1_000_000_000), 10).await.expect("due"),
         );

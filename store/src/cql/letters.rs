@@ -11,7 +11,7 @@ use super::{
     store::CqlStore,
 };
 use crate::{
-    LetterClosing, LetterKind, LetterRow, LetterStatus, Page, Result, cursor,
+    LetterClosing, LetterFilter, LetterKind, LetterRow, LetterStatus, Page, Result, cursor,
     form::{Given, parse_name, read_digest, read_offset},
     limits,
 };
@@ -76,8 +76,7 @@ fn read_entry(cells: &mut Cells) -> Result<Entry> {
 impl CqlStore {
     pub(super) async fn page_of_letters(
         &self,
-        status: Option<LetterStatus>,
-        tenant: Option<&str>,
+        filter: &LetterFilter,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<LetterRow>> {
@@ -99,13 +98,12 @@ impl CqlStore {
                     };
                     looked_at += 1;
                     last = Some(entry.rank.clone());
-                    if tenant.is_none_or(|tenant| entry.tenant == tenant) {
+                    if filter.tenant.as_ref().is_none_or(|tenant| entry.tenant == *tenant) {
                         candidates.push(entry.rank);
                     }
                 }
                 let found = self.letters_of(candidates).await?;
-                let fits = |row: &LetterRow| status.is_none_or(|status| row.status == status);
-                rows.extend(found.into_iter().filter(|(_, row)| fits(row)));
+                rows.extend(found.into_iter().filter(|(_, row)| filter.takes(row)));
             }
         }
         let after = if rows.len() > limit {

@@ -10,7 +10,7 @@ use super::{
     write::Lane,
 };
 use crate::{
-    DecisionRow, Error, EventRow, LetterRow, LetterStatus, Page, Progress, RefusalRow, Result,
+    DecisionRow, Error, EventRow, LetterFilter, LetterRow, Page, Progress, RefusalRow, Result,
     RunFilter, RunRow, RunStore, StoreBatch,
     form::{read_digest, read_json},
     metrics,
@@ -247,12 +247,11 @@ impl RunStore for CqlStore {
 
     async fn list_letters(
         &self,
-        status: Option<LetterStatus>,
-        tenant: Option<&str>,
+        filter: &LetterFilter,
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<LetterRow>> {
-        self.page_of_letters(status, tenant, cursor, limit).await
+        self.page_of_letters(filter, cursor, limit).await
     }
 
     async fn letter(&self, id: &Digest) -> Result<Option<LetterRow>> {

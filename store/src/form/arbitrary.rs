@@ -96,7 +96,8 @@ fn error() -> impl Strategy<Value = StepError> {
 fn spec() -> impl Strategy<Value = StepSpec> {
     let effects =
         sample::select(vec![Effect::Pure, Effect::Idempotent, Effect::Probe, Effect::AtMostOnce]);
-    let exhausted = sample::select(vec![OnExhausted::DeadLetter, OnExhausted::Fail]);
+    let exhausted =
+        sample::select(vec![OnExhausted::DeadLetter, OnExhausted::Fail, OnExhausted::Skip]);
     let retry = (any::<[u64; 3]>(), any::<u32>(), number(), number());
     let times = any::<[u64; 4]>();
     let not_applied = collection::vec(any::<u16>(), 0..3);

@@ -6,7 +6,10 @@ use super::{
 };
 use crate::Result;
 use serde::{Deserialize, Serialize};
-use spine_runs::{BatchProgress, RunState, RunStatus, Session, Steps, Totals, WaitKind};
+use spine_runs::{
+    BatchProgress, CancelRequest, Pause, RunState, RunStatus, Session, Steps, Totals, Undo,
+    WaitKind,
+};
 use spine_schemas::{RunKey, StepError, StepKey, time::Micros};
 use std::{
     borrow::Cow,
@@ -77,6 +80,12 @@ struct State<'a> {
     #[serde(default, skip_serializing_if = "is_empty_map")]
     sessions: Cow<'a, BTreeMap<String, Session>>,
     totals: Totals,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cancel: Option<Cow<'a, CancelRequest>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    undo: Option<Cow<'a, Undo>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paused: Option<Cow<'a, Pause>>,
 }
 
 fn is_empty_queue(batches: &VecDeque<BatchProgress>) -> bool {
@@ -106,6 +115,9 @@ impl<'a> HeadForm<'a> {
             batches: Cow::Borrowed(&run.batches),
             sessions: Cow::Borrowed(&run.sessions),
             totals: run.totals,
+            cancel: run.cancel.as_ref().map(Cow::Borrowed),
+            undo: run.undo.as_ref().map(Cow::Borrowed),
+            paused: run.paused.as_ref().map(Cow::Borrowed),
         };
         Ok(Self {
             workflow: Cow::Borrowed(&run.created.workflow),
@@ -158,6 +170,9 @@ impl<'a> HeadForm<'a> {
                 state.retry_after_ms,
             )?,
             failed_step: read_step("failed_step", &self.failed_step)?,
+            cancel: state.cancel.map(Cow::into_owned),
+            undo: state.undo.map(Cow::into_owned),
+            paused: state.paused.map(Cow::into_owned),
             steps,
             batches: state.batches.into_owned(),
             sessions: state.sessions.into_owned(),

@@ -60,6 +60,9 @@ pub fn wait_name(kind: WaitKind) -> &'static str {
         WaitKind::Deferral => "deferral",
         WaitKind::Resolution => "resolution",
         WaitKind::DeadLetter => "dead_letter",
+        WaitKind::Task => "task",
+        WaitKind::Fallback => "fallback",
+        WaitKind::Paused => "paused",
         WaitKind::Client => "client",
         WaitKind::Reporter => "reporter",
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::Result;
 use serde::{Deserialize, Serialize};
-use spine_runs::{AttemptState, LetterRef, Live, StepState};
+use spine_runs::{AttemptState, LetterRef, Live, Pause, StepState, TaskRef};
 use spine_schemas::{OnExhausted, RetryPolicy, StepSpec, time::Micros};
 use std::{borrow::Cow, sync::Arc};
 
@@ -94,6 +94,12 @@ struct State<'a> {
     attempts_omitted: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     letter: Option<Cow<'a, LetterRef>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    task: Option<Cow<'a, TaskRef>>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    tasks: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paused: Option<Cow<'a, Pause>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     given_up: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -144,6 +150,9 @@ impl<'a> State<'a> {
             attempts: Cow::Borrowed(&step.attempts),
             attempts_omitted: step.attempts_omitted,
             letter: step.letter.as_ref().map(Cow::Borrowed),
+            task: step.task.as_ref().map(Cow::Borrowed),
+            tasks: step.tasks,
+            paused: step.paused.as_ref().map(Cow::Borrowed),
             given_up: step.given_up,
             late_success: step.late_success,
         }
@@ -240,6 +249,9 @@ impl<'a> StepForm<'a> {
             attempts: state.attempts.into_owned(),
             attempts_omitted: state.attempts_omitted,
             letter: state.letter.map(Cow::into_owned),
+            task: state.task.map(Cow::into_owned),
+            tasks: state.tasks,
+            paused: state.paused.map(Cow::into_owned),
             given_up: state.given_up,
             late_success: state.late_success,
             ended_at: state.given.time("ended_at", self.ended_at),

@@ -5,7 +5,8 @@
 
 use super::read::{SqlResult, blob, key, step, text};
 use crate::{
-    Error, LetterKind, LetterRow, LetterStatus, Page, Result, RunFilter, RunRow, cursor,
+    Error, LetterFilter, LetterKind, LetterRow, LetterStatus, Page, Result, RunFilter, RunRow,
+    cursor,
     form::{Given, parse_name, read_count, read_digest, read_offset},
     limits,
 };
@@ -153,18 +154,19 @@ const LETTERS: &str =
 /// A page of letters.
 pub(super) fn letters(
     connection: &Connection,
-    status: Option<LetterStatus>,
-    tenant: Option<&str>,
+    filter: &LetterFilter,
     cursor: Option<&str>,
     limit: usize,
 ) -> Result<Page<LetterRow>> {
     let mut query = Query::new(LETTERS);
-    if let Some(status) = status {
+    let kind = if filter.tasks { "+kind = ?" } else { "+kind <> ?" };
+    query.and(kind, [value(LetterKind::Task.as_str())]);
+    if let Some(status) = filter.status {
         query.and("status = ?", [value(status.as_str())]);
     }
-    if let Some(tenant) = tenant {
-        let condition = if status.is_some() { "+tenant = ?" } else { "tenant = ?" };
-        query.and(condition, [value(tenant.to_owned())]);
+    if let Some(tenant) = &filter.tenant {
+        let condition = if filter.status.is_some() { "+tenant = ?" } else { "tenant = ?" };
+        query.and(condition, [value(tenant.clone())]);
     }
     if let Some(cursor) = cursor {
         let AfterLetter(at, partition, offset, id) = cursor::read("letters", cursor)?;

@@ -16,7 +16,7 @@ mod write_runs;
 
 pub use crate::comparison::{Comparison, Difference, ProgressDifference, TableComparison};
 use crate::{
-    DecisionRow, EventRow, LetterRow, LetterStatus, Page, Progress, RefusalRow, Result, RunFilter,
+    DecisionRow, EventRow, LetterFilter, LetterRow, Page, Progress, RefusalRow, Result, RunFilter,
     RunRow, RunStore, StoreBatch, limits, metrics,
 };
 pub use compare::compare;
@@ -270,16 +270,13 @@ impl RunStore for SqliteStore {
 
     async fn list_letters(
         &self,
-        status: Option<LetterStatus>,
-        tenant: Option<&str>,
+        filter: &LetterFilter,
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<LetterRow>> {
-        let (tenant, cursor) = (tenant.map(str::to_owned), cursor.map(str::to_owned));
-        self.read(move |connection| {
-            list::letters(connection, status, tenant.as_deref(), cursor.as_deref(), limit)
-        })
-        .await
+        let (filter, cursor) = (filter.clone(), cursor.map(str::to_owned));
+        self.read(move |connection| list::letters(connection, &filter, cursor.as_deref(), limit))
+            .await
     }
 
     async fn letter(&self, id: &Digest) -> Result<Option<LetterRow>> {

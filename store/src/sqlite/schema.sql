@@ -149,10 +149,10 @@ CREATE TABLE decisions (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE dead_letters (
-  -- Letters as operators see them. The original bytes are in the dead-letter topic.
+  -- What waits for a person: letters (the original bytes are in the dead-letter topic) and questions.
   letter_id     BLOB NOT NULL PRIMARY KEY, -- SHA-256; hex() gives the id that commands take
-  kind          TEXT NOT NULL,    -- step or record
-  status        TEXT NOT NULL,    -- open, redriven, resolved or discarded
+  kind          TEXT NOT NULL,    -- step, record or task
+  status        TEXT NOT NULL,    -- open, redriven, resolved, discarded or decided
   partition     INTEGER NOT NULL,
   source_offset INTEGER NOT NULL, -- the original: the event that scheduled the step, or the record
   log_offset    INTEGER NOT NULL, -- the deciding event

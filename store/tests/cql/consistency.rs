@@ -25,7 +25,7 @@ async fn seen(store: &CqlStore, history: &History) -> impl PartialEq + std::fmt:
     }
     let open = store.open_runs(history.partition, None, 1000).await.unwrap().rows;
     let due = store.due_runs(history.partition, at(u64::from(u32::MAX)), 1000).await.unwrap();
-    let letters = store.list_letters(None, None, None, 1000).await.unwrap().rows;
+    let letters = store.list_letters(&LetterFilter::default(), None, 1000).await.unwrap().rows;
     let list = store.list_runs(&Default::default(), None, 1000).await.unwrap().rows;
     (runs, open, due, letters, list)
 }
@@ -222,8 +222,17 @@ fn the_first_closing_wins_in_any_order() {
             }
             assert!(letter.close(&first));
             assert_eq!(store.letter(&letter.letter_id).await.unwrap(), Some(letter.clone()));
-            let of =
-                async |status| store.list_letters(Some(status), None, None, 10).await.unwrap().rows;
+            let of = async |status| {
+                store
+                    .list_letters(
+                        &LetterFilter { status: Some(status), ..Default::default() },
+                        None,
+                        10,
+                    )
+                    .await
+                    .unwrap()
+                    .rows
+            };
             assert!(of(LetterStatus::Redriven).await.contains(&letter));
             assert_eq!(of(LetterStatus::Open).await, []);
         }

@@ -7,7 +7,7 @@ use spine_log::Record;
 use spine_runs::{AttemptEnd, AttemptState, Place, Reason, RunState, StepState};
 use spine_schemas::{
     Body, DeadLetter, Digest, ErrorClass, Event, LetterAttempt, LetterSource, PartitionEvent,
-    RecordClass, RunKey, StepError, StepEvent, Then,
+    RecordClass, RunEvent, RunKey, StepError, StepEvent, StepKey, TaskVerdict, Then,
     codec::{self, SchemaBook},
     limits,
     time::Micros,
@@ -48,28 +48,68 @@ pub(super) struct Cause<'a> {
     pub(super) at: Micros,
 }
 
-/// The open letter of the step that an event is about.
-pub(super) fn open_letter(run: Option<&RunState>, event: &Event) -> Option<Digest> {
-    let Body::Step(_, key, _) = &event.body else {
-        return None;
-    };
-    run?.steps.get(key)?.letter.as_ref().map(|letter| letter.letter_id)
+/// What waits for a person, as it was before an event that may close it.
+#[derive(Debug)]
+pub(super) struct Open {
+    step: StepKey,
+    letter: Option<Digest>,
+    task: Option<Digest>,
 }
 
-/// How an applied event closed the letter that its step had before.
-pub(super) fn closing(
+impl Open {
+    fn of(step: &StepState) -> Option<Self> {
+        let letter = step.letter.as_ref().map(|letter| letter.letter_id);
+        let task = step.task.as_ref().map(|task| task.task_id);
+        let waits = letter.is_some() || task.is_some();
+        waits.then(|| Self { step: step.key.clone(), letter, task })
+    }
+}
+
+/// What is open of the step that an event is about; with one that may end its run, of all steps.
+pub(super) fn open(run: Option<&RunState>, event: &Event) -> Vec<Open> {
+    let Some(run) = run else { return Vec::new() };
+    match &event.body {
+        Body::Step(_, key, _) => {
+            run.steps.get(key).and_then(|step| Open::of(step)).into_iter().collect()
+        }
+        Body::Run(_, RunEvent::DecisionRecorded(_) | RunEvent::Created(_)) => Vec::new(),
+        Body::Run(..) => run.steps.unsettled().filter_map(|step| Open::of(step)).collect(),
+        Body::Partition(_) => Vec::new(),
+    }
+}
+
+/// How an applied event closed what was open before.
+pub(super) fn closings(
     run: Option<&RunState>,
     event: &Event,
-    letter_id: Digest,
+    before: &[Open],
     place: Place,
-) -> Option<LetterClosing> {
-    let Body::Step(_, key, body) = &event.body else {
-        return None;
+) -> Vec<LetterClosing> {
+    let (offset, at) = (place.offset, place.at);
+    let close = |letter_id: Digest, (status, reason): (LetterStatus, String)| LetterClosing {
+        letter_id,
+        status,
+        offset,
+        at,
+        by: event.actor.clone(),
+        reason,
     };
-    if run?.steps.get(key)?.letter.is_some() {
-        return None;
+    let mut closings = Vec::new();
+    for open in before {
+        let Some(step) = run.and_then(|run| run.steps.get(&open.step)) else { continue };
+        let letter = open.letter.filter(|_| step.letter.is_none());
+        closings.extend(letter.map(|id| close(id, end_of_letter(event))));
+        let task = open.task.filter(|_| step.task.is_none());
+        closings.extend(task.map(|id| close(id, end_of_task(event))));
     }
-    let (status, reason) = match body {
+    closings
+}
+
+fn end_of_letter(event: &Event) -> (LetterStatus, String) {
+    let Body::Step(_, _, body) = &event.body else {
+        return (LetterStatus::Resolved, event.kind().as_str().to_owned());
+    };
+    match body {
         StepEvent::Redriven { reason, .. } => (LetterStatus::Redriven, reason.clone()),
         StepEvent::Discarded { reason, then, .. } => {
             let then = match then {
@@ -78,13 +118,34 @@ pub(super) fn closing(
             };
             (LetterStatus::Discarded, format!("{reason} (then {then})"))
         }
+        StepEvent::TaskDecided { verdict, reason, .. } => match verdict {
+            TaskVerdict::Retry => (LetterStatus::Redriven, reason.clone()),
+            TaskVerdict::Complete => (LetterStatus::Resolved, reason.clone()),
+            TaskVerdict::Skip => (LetterStatus::Discarded, format!("{reason} (then skip)")),
+            TaskVerdict::Fail => (LetterStatus::Discarded, format!("{reason} (then fail)")),
+        },
         StepEvent::Completed { attempt, .. } => {
             (LetterStatus::Resolved, format!("attempt {attempt} turned out to have succeeded"))
         }
         _ => (LetterStatus::Resolved, event.kind().as_str().to_owned()),
-    };
-    let (offset, at) = (place.offset, place.at);
-    Some(LetterClosing { letter_id, status, offset, at, by: event.actor.clone(), reason })
+    }
+}
+
+fn end_of_task(event: &Event) -> (LetterStatus, String) {
+    match &event.body {
+        Body::Step(_, _, StepEvent::TaskDecided { verdict, reason, .. }) => {
+            let verdict = match verdict {
+                TaskVerdict::Retry => "retry",
+                TaskVerdict::Complete => "complete",
+                TaskVerdict::Skip => "skip",
+                TaskVerdict::Fail => "fail",
+            };
+            (LetterStatus::Decided, format!("{verdict}: {reason}"))
+        }
+        Body::Step(..) | Body::Run(..) | Body::Partition(_) => {
+            (LetterStatus::Resolved, event.kind().as_str().to_owned())
+        }
+    }
 }
 
 /// How a disposal closes a record's letter.
@@ -137,14 +198,30 @@ fn reason_text(reason: Reason) -> String {
 /// The row of a step's letter, from the state right after the deciding event.
 pub(super) fn step_row(partition: u32, run: &RunKey, step: &StepState) -> Option<LetterRow> {
     let letter = step.letter.as_ref()?;
+    row_of(LetterKind::Step, partition, run, step, (letter.letter_id, letter.offset, letter.at))
+}
+
+/// The row of a question about a step, from the state right after the event that opened it.
+pub(super) fn task_row(partition: u32, run: &RunKey, step: &StepState) -> Option<LetterRow> {
+    let task = step.task.as_ref()?;
+    row_of(LetterKind::Task, partition, run, step, (task.task_id, task.offset, task.at))
+}
+
+fn row_of(
+    kind: LetterKind,
+    partition: u32,
+    run: &RunKey,
+    step: &StepState,
+    (letter_id, offset, dead_at): (Digest, u64, Micros),
+) -> Option<LetterRow> {
     let error = step.error.as_ref()?;
     Some(LetterRow {
-        letter_id: letter.letter_id,
-        kind: LetterKind::Step,
+        letter_id,
+        kind,
         status: LetterStatus::Open,
         partition,
         source_offset: step.scheduled_offset,
-        offset: letter.offset,
+        offset,
         tenant: Some(run.tenant.to_string()),
         run_id: Some(run.run_id.to_string()),
         step: Some(step.key.clone()),
@@ -155,7 +232,7 @@ pub(super) fn step_row(partition: u32, run: &RunKey, step: &StepState) -> Option
         attempts: step.attempt,
         attempts_json: attempts_json(step),
         tool: Some(step.spec.tool.clone()),
-        dead_at: letter.at,
+        dead_at,
         closed_at: None,
         closed_by: None,
         closed_reason: None,

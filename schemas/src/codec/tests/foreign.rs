@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Error;
+use crate::wire::symbols::Symbols;
 use apache_avro::{
     reader::datum::GenericDatumReader, types::Value, writer::datum::GenericDatumWriter,
 };
@@ -115,7 +116,7 @@ fn a_newer_kind_is_told_from_garbage_and_names_itself() {
     let teleported = |event: &Event| {
         let bytes = written_by(&schema, event, |fields| {
             let kind = fields.iter_mut().find(|(name, _)| name == "kind").unwrap();
-            kind.1 = Value::Enum(26, "step_teleported".into());
+            kind.1 = Value::Enum(Kind::COUNT as u32, "step_teleported".into());
         });
         decode(&bytes, &book).unwrap_err()
     };
@@ -158,7 +159,7 @@ fn a_symbol_beyond_our_own_list_is_garbage() {
     let at = HEADER_BYTES + 1 + event.event_id.len() + 1 + event.tenant.len() + 2 + 2;
     let mut wrong = bytes.to_vec();
     assert_eq!(wrong[at], 2 * 7, "step_started is the seventh");
-    wrong[at] = 2 * 26;
+    wrong[at] = 2 * Kind::COUNT as u8;
     assert!(matches!(decode(&wrong, &SchemaBook::default()), Err(Error::Decode(_))));
     wrong[at] = 0;
     let unknown = decode(&wrong, &SchemaBook::default()).unwrap_err();

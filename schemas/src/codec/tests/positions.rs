@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    Driver, Effect, Fault, OnExhausted, RecordClass, Then,
+    Driver, Effect, Fault, OnExhausted, RecordClass, TaskVerdict, Then,
     wire::{StepEvent, letter, symbols::Symbols},
 };
 use apache_avro::{
@@ -205,7 +205,7 @@ proptest! {
 }
 
 #[test]
-fn what_version_1_wrote_is_what_we_write() {
+fn what_version_2_wrote_is_what_we_write() {
     let events = samples();
     let written = events.iter().map(|event| to_hex(&encode(event).unwrap()));
     assert!(written.eq(HEX_EVENTS.lines()));
@@ -302,6 +302,7 @@ fn every_symbol_has_its_place_in_the_schema() {
         ("OnExhausted", listed::<OnExhausted>()),
         ("ErrorClass", listed::<ErrorClass>()),
         ("Then", listed::<Then>()),
+        ("TaskVerdict", listed::<TaskVerdict>()),
         ("Fault", listed::<Fault>()),
         ("RecordClass", listed::<RecordClass>()),
     ];

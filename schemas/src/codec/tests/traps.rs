@@ -50,6 +50,8 @@ fn every_wire_record_lists_the_fields_of_its_schema_in_order() {
         listed::<Owner<'_>>(),
         listed::<Record<'_>>(),
         listed::<Disposal>(),
+        listed::<Cancel>(),
+        listed::<Task>(),
     ]);
     assert_eq!(ours, events);
 

@@ -1,0 +1,163 @@
+//! `spine tasks`: shows what somebody is asked, and answers it.
+
+use crate::{
+    client::{Client, Content, ServerArgs, segment},
+    exit::{Exit, Failure},
+    json_file, output,
+    render::letter,
+    views::{Letter, TasksPage},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use spine_workers::{Clock, SystemClock};
+use std::path::PathBuf;
+
+/// The verbs of tasks.
+#[derive(clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Lists tasks, newest first
+    List(List),
+    /// Shows a task with every attempt of its step
+    Show(Show),
+    /// Answers a task; the first answer counts
+    Decide(Decide),
+}
+
+/// Arguments of `tasks list`.
+#[derive(clap::Args)]
+pub(crate) struct List {
+    /// Only tasks in this status: open, decided, resolved
+    #[arg(long, default_value = "open", conflicts_with = "all")]
+    status: String,
+    /// Tasks in any status
+    #[arg(long)]
+    all: bool,
+    /// Only tasks of this tenant; all tenants without this
+    #[arg(long, env = "SPINE_TENANT")]
+    tenant: Option<String>,
+    /// Rows of a page
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Goes on where the page before ended
+    #[arg(long)]
+    cursor: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Arguments of `tasks show`.
+#[derive(clap::Args)]
+pub(crate) struct Show {
+    /// The task
+    #[arg(value_name = "ID")]
+    task: String,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Arguments of `tasks decide`.
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["retry", "complete", "skip", "fail"])))]
+pub(crate) struct Decide {
+    /// The task
+    #[arg(value_name = "ID")]
+    task: String,
+    /// The step is tried again, with its full budget
+    #[arg(long, conflicts_with = "output")]
+    retry: bool,
+    /// The step was done by other means, with --output if there is one
+    #[arg(long)]
+    complete: bool,
+    /// The step is left out, with --output in place of its own; the run ends degraded
+    #[arg(long)]
+    skip: bool,
+    /// The run fails
+    #[arg(long, conflicts_with = "output")]
+    fail: bool,
+    /// A JSON file with the step's output (- is standard input)
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Why; kept in the event
+    #[arg(long)]
+    reason: String,
+    /// Who decides; kept in the event
+    #[arg(long, value_name = "NAME", env = "SPINE_ACTOR")]
+    actor: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    decision: &'static str,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'a str>,
+}
+
+/// Runs a verb.
+///
+/// # Errors
+/// When the server refuses or cannot be reached.
+pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::List(args) => list(args).await,
+        Verb::Show(args) => show(args).await,
+        Verb::Decide(args) => decide(args).await,
+    }
+}
+
+async fn list(args: &List) -> Result<(), Failure> {
+    let mut path = format!("/v1/tasks?limit={}", args.limit);
+    let status = (!args.all).then_some(&args.status);
+    let filters =
+        [("status", status), ("tenant", args.tenant.as_ref()), ("cursor", args.cursor.as_ref())];
+    for (name, value) in filters {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", segment(value)));
+        }
+    }
+    let answer = Client::new(&args.server).get(&path).await?;
+    if args.server.json {
+        return output::line(&answer.text);
+    }
+    let page: TasksPage = answer.read()?;
+    if page.tasks.is_empty() {
+        return output::line(if args.all { "no tasks" } else { "no open tasks" });
+    }
+    let mut text = letter::list(&page.tasks, SystemClock.now());
+    if let Some(next) = &page.next {
+        text.push_str(&format!("more: --cursor {next}\n"));
+    }
+    output::print(&text)
+}
+
+async fn show(args: &Show) -> Result<(), Failure> {
+    let path = format!("/v1/tasks/{}", segment(&args.task));
+    let answer = Client::new(&args.server).get(&path).await?;
+    if args.server.json {
+        return output::line(&answer.text);
+    }
+    output::print(&letter::whole(&answer.read::<Letter>()?, SystemClock.now()))
+}
+
+async fn decide(args: &Decide) -> Result<(), Failure> {
+    let (decision, done) = match (args.retry, args.complete, args.skip) {
+        (true, ..) => ("retry", "its step is tried again"),
+        (_, true, _) => ("complete", "its step is completed"),
+        (.., true) => ("skip", "its step is left out"),
+        _ => ("fail", "its run fails"),
+    };
+    let output = args.output.as_deref().map(json_file::read_json).transpose()?;
+    let request = Request { decision, reason: &args.reason, output, actor: args.actor.as_deref() };
+    let body = serde_json::to_vec(&request)
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let path = format!("/v1/tasks/{}/decide", segment(&args.task));
+    let answer = Client::new(&args.server).post(&path, Content::json(body)).await?;
+    if args.server.json {
+        return output::line(&answer.text);
+    }
+    output::line(&format!("task {}: {done}", args.task))
+}

@@ -1,0 +1,115 @@
+//! A plan's next steps: on, or back.
+
+use super::{Decided, recover, running_steps};
+use crate::{
+    RunState, fallback, input,
+    limits::{BATCH_BYTES, LOOK_UP_BYTES},
+    undo,
+};
+use spine_schemas::{
+    Body, OnExhausted, Output, PlanStep, RunEvent, StepError, StepEvent, StepKey, StepSpec,
+};
+use std::sync::Arc;
+
+/// New steps, or the end of the run.
+pub(super) fn go_on(run: &RunState, decided: &mut Decided) {
+    let Some(plan) = run.created.plan.clone() else {
+        return;
+    };
+    let ended_well =
+        |step: &PlanStep| run.steps.get(&step.key).is_some_and(|step| fallback::ended_well(step));
+    let unscheduled = plan.steps.len().saturating_sub(run.steps.len());
+    let next =
+        (plan.steps.iter()).filter(|step| !run.steps.contains_key(&step.key)).take(unscheduled);
+    let mut read_bytes = 0;
+    for step in next.filter(|step| step.after.iter().all(|before| ended_well(&plan.steps[*before])))
+    {
+        if !fallback::is_called_for(run, step) {
+            continue;
+        }
+        // Between two steps: a step that cannot run is scheduled and ended together.
+        if decided.bytes >= BATCH_BYTES || read_bytes >= LOOK_UP_BYTES {
+            decided.more = true;
+            return;
+        }
+        if !schedule(run, step, &mut read_bytes, decided) {
+            return;
+        }
+    }
+    let settled = run.steps.unsettled().next().is_none();
+    if settled && plan.in_list().iter().all(ended_well) {
+        let output = plan.in_list().last().and_then(|last| output_of(run, &last.key));
+        decided.push(Body::Run(run.key.run_id.clone(), RunEvent::Completed { output }));
+    }
+}
+
+/// The next step that undoes another, or the end of the run.
+pub(super) fn go_back(run: &RunState, decided: &mut Decided) {
+    match undo::next(run) {
+        undo::Next::Wait => {}
+        undo::Next::Undo(step) => _ = schedule(run, step, &mut 0, decided),
+        undo::Next::Done => {
+            if let Some(event) = recover::undone(run) {
+                decided.push(Body::Run(run.key.run_id.clone(), event));
+            }
+        }
+    }
+}
+
+/// Schedules a step with its input resolved. Where that cannot be done the step ends at once, with
+/// an error that names the source. Says whether the run goes on.
+fn schedule(
+    run: &RunState,
+    step: &PlanStep,
+    read_bytes: &mut usize,
+    decided: &mut Decided,
+) -> bool {
+    match input::resolve(run, step, read_bytes) {
+        Ok(spec) => {
+            decided.push_step(run, &step.key, StepEvent::Scheduled(Arc::new(spec)));
+            true
+        }
+        Err(unresolved) => {
+            let (spec, error) = *unresolved;
+            end_at_once(run, step, spec, error, decided)
+        }
+    }
+}
+
+fn end_at_once(
+    run: &RunState,
+    step: &PlanStep,
+    spec: StepSpec,
+    error: StepError,
+    decided: &mut Decided,
+) -> bool {
+    let policy = spec.on_exhausted;
+    let scheduled = StepEvent::Scheduled(Arc::new(spec));
+    if let Some(event) = recover::unable(run, &step.key, policy, error.clone()) {
+        decided.push_step(run, &step.key, scheduled);
+        decided.push_step(run, &step.key, event);
+        return true;
+    }
+    // It is scheduled with the end of the run, when nothing runs any more.
+    let may_end = match policy {
+        OnExhausted::Compensate => undo::is_quiet(run),
+        _ => running_steps(run) == 0,
+    };
+    if !may_end {
+        return true;
+    }
+    // What else could be scheduled now would only be cancelled with the run.
+    decided.bodies.clear();
+    decided.push_step(run, &step.key, scheduled);
+    let failed = Some(step.key.clone());
+    let end = match policy {
+        OnExhausted::Compensate => RunEvent::CompensationStarted { error, step: failed },
+        _ => RunEvent::Failed { error, step: failed },
+    };
+    decided.push(Body::Run(run.key.run_id.clone(), end));
+    false
+}
+
+fn output_of(run: &RunState, key: &StepKey) -> Option<Output> {
+    run.steps.get(key).and_then(|step| step.output.clone())
+}

@@ -1,0 +1,128 @@
+//! What follows when a step is out of attempts, and how a run ends that is not to go on.
+
+use crate::{RunState, StepState, fallback, retry, undo};
+use spine_schemas::{
+    Driver, ErrorClass, OnExhausted, Output, Payload, RunEvent, StepError, StepEvent, StepKey, keys,
+};
+
+/// A letter, or what stands in for the step, unless the run ends with it; then [`fail`] says so.
+pub(super) fn exhausted(run: &RunState, step: &StepState, error: StepError) -> Option<StepEvent> {
+    let (is_plan, policy) = (run.driver() == Driver::Plan, step.spec.on_exhausted);
+    if is_plan && fails_run(policy, &error) {
+        return None;
+    }
+    if !retry::class_row(error.class).dead_lettered {
+        let reason = error.message;
+        return Some(StepEvent::Cancelled { reason });
+    }
+    let attempt = step.attempt;
+    Some(match policy {
+        OnExhausted::Skip if is_plan => skipped(run, &step.key, &error),
+        OnExhausted::Fallback if is_plan => StepEvent::FallbackStarted { attempt, error },
+        OnExhausted::Escalate => ask(run, step, error),
+        OnExhausted::DeadLetter
+        | OnExhausted::Fail
+        | OnExhausted::Skip
+        | OnExhausted::Fallback
+        | OnExhausted::Compensate => {
+            let letter_id = keys::step_letter_id(&run.key, &step.key, step.generation);
+            StepEvent::DeadLettered { attempt, letter_id, error }
+        }
+    })
+}
+
+/// The same for a step that cannot run at all, as it was scheduled; `None` where its run fails.
+pub(super) fn unable(
+    run: &RunState,
+    key: &StepKey,
+    policy: OnExhausted,
+    error: StepError,
+) -> Option<StepEvent> {
+    Some(match policy {
+        OnExhausted::Skip => skipped(run, key, &error),
+        OnExhausted::Fallback => StepEvent::FallbackStarted { attempt: 0, error },
+        OnExhausted::Escalate => {
+            StepEvent::TaskOpened { attempt: 0, task_id: keys::task_id(&run.key, key, 0), error }
+        }
+        OnExhausted::DeadLetter => {
+            let letter_id = keys::step_letter_id(&run.key, key, 0);
+            StepEvent::DeadLettered { attempt: 0, letter_id, error }
+        }
+        OnExhausted::Fail | OnExhausted::Compensate => return None,
+    })
+}
+
+/// Asks somebody what to do about a step.
+pub(super) fn ask(run: &RunState, step: &StepState, error: StepError) -> StepEvent {
+    let task_id = keys::task_id(&run.key, &step.key, step.tasks);
+    StepEvent::TaskOpened { attempt: step.attempt, task_id, error }
+}
+
+/// Leaves a step out; the plan's default stands in for its output.
+fn skipped(run: &RunState, key: &StepKey, error: &StepError) -> StepEvent {
+    let planned = run.created.plan.as_ref().and_then(|plan| plan.find(key));
+    let default = planned.and_then(|(_, step)| step.default.clone());
+    let payload = default.and_then(|default| Payload::json("default", default).ok());
+    let source = Some("default".to_owned());
+    StepEvent::Skipped {
+        reason: format!("{}: {}", error.code, error.message),
+        output: payload.map(|payload| Output { payload, degraded: true, source }),
+    }
+}
+
+/// Ends a step of a fallback that is no longer called for.
+pub(super) fn needless(run: &RunState, step: &StepState) -> Option<StepEvent> {
+    let replaced = fallback::replaced(run, step)?;
+    let reason = format!("step {} ended after all", replaced.key);
+    fallback::is_needless(run, step).then_some(StepEvent::Cancelled { reason })
+}
+
+/// Whether a plan run ends with a step that ended so. One that was cancelled gets no letter, and
+/// nothing that comes after it could ever run.
+pub(super) fn fails_run(policy: OnExhausted, error: &StepError) -> bool {
+    let ends = match policy {
+        OnExhausted::Fail | OnExhausted::Compensate => true,
+        OnExhausted::DeadLetter
+        | OnExhausted::Skip
+        | OnExhausted::Fallback
+        | OnExhausted::Escalate => false,
+    };
+    ends || !retry::class_row(error.class).dead_lettered
+}
+
+/// The end of a run that fails with a step, once nothing runs, or the beginning of its way back, once
+/// it is known what has happened.
+pub(super) fn fail(run: &RunState, step: StepKey, error: StepError) -> Option<RunEvent> {
+    let policy = run.steps.get(&step).map(|step| step.spec.on_exhausted);
+    let step = Some(step);
+    match policy {
+        Some(OnExhausted::Compensate) => {
+            undo::is_quiet(run).then_some(RunEvent::CompensationStarted { error, step })
+        }
+        _ => (super::running_steps(run) == 0).then_some(RunEvent::Failed { error, step }),
+    }
+}
+
+/// The same for a run that is cancelled.
+pub(super) fn cancel(run: &RunState) -> Option<RunEvent> {
+    let asked = run.cancel.as_ref()?;
+    let reason = asked.reason.clone();
+    if asked.compensate {
+        let error = StepError::new(ErrorClass::Cancelled, "cancelled", reason);
+        let back = RunEvent::CompensationStarted { error, step: None };
+        return undo::is_quiet(run).then_some(back);
+    }
+    (super::running_steps(run) == 0).then_some(RunEvent::Cancelled { reason })
+}
+
+/// The end of a run that was undone.
+pub(super) fn undone(run: &RunState) -> Option<RunEvent> {
+    if let Some(asked) = &run.cancel {
+        return Some(RunEvent::Cancelled { reason: asked.reason.clone() });
+    }
+    let undo = run.undo.as_ref()?;
+    // It may turn out to have succeeded.
+    let open = |key: &&StepKey| run.steps.get(key).is_some_and(|step| !step.status.is_terminal());
+    let step = undo.step.as_ref().filter(open).cloned();
+    Some(RunEvent::Failed { error: undo.error.clone(), step })
+}

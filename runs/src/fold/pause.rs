@@ -1,0 +1,110 @@
+//! Pauses: nothing new starts while one stands, and the clocks of what waits stand still.
+
+use super::{Place, Verdict};
+use crate::{Answer, Pause, Reason, RunState, StepState};
+use spine_schemas::{Driver, Event, StepKey, time::Micros};
+
+fn refuse(code: Reason) -> Verdict {
+    Verdict::Refused(code, Answer::Denied { code })
+}
+
+fn duplicate() -> Verdict {
+    Verdict::Stale(Reason::Duplicate, Some(Answer::Ok))
+}
+
+pub(super) fn pause_run(
+    state: &mut RunState,
+    event: &Event,
+    reason: &str,
+    place: Place,
+) -> Verdict {
+    if let Some(refused) = refused(state) {
+        return refused;
+    }
+    if state.paused.is_some() {
+        return duplicate();
+    }
+    state.paused = Some(pause(event, reason, place));
+    Verdict::Applied(Answer::Ok)
+}
+
+pub(super) fn resume_run(state: &mut RunState, place: Place) -> Verdict {
+    if let Some(refused) = refused(state) {
+        return refused;
+    }
+    let Some(paused) = state.paused.take() else { return duplicate() };
+    let keys: Vec<StepKey> = state.steps.unsettled().map(|step| step.key.clone()).collect();
+    for key in &keys {
+        let mut step = state.steps.get_mut(key).expect("it was among them");
+        // One that is paused by itself gets its time back when that ends.
+        match &mut step.paused {
+            Some(own) => own.at = own.at.min(paused.at),
+            None => stand_still(&mut step, paused.at, place.at),
+        }
+        step.last_offset = place.offset;
+    }
+    Verdict::Applied(Answer::Ok)
+}
+
+pub(super) fn pause_step(
+    state: &mut RunState,
+    event: &Event,
+    key: &StepKey,
+    reason: &str,
+    place: Place,
+) -> Verdict {
+    if let Some(refused) = refused(state) {
+        return refused;
+    }
+    let Some(mut step) = state.steps.get_mut(key) else {
+        return refuse(Reason::StepAbsent);
+    };
+    if step.status.is_terminal() {
+        return refuse(Reason::StepState);
+    }
+    if step.paused.is_some() {
+        return duplicate();
+    }
+    step.paused = Some(pause(event, reason, place));
+    step.last_offset = place.offset;
+    Verdict::Applied(Answer::Ok)
+}
+
+pub(super) fn resume_step(state: &mut RunState, key: &StepKey, place: Place) -> Verdict {
+    if let Some(refused) = refused(state) {
+        return refused;
+    }
+    // What the run's own pause holds back is given back with that.
+    let until = state.paused.as_ref().map_or(place.at, |run| run.at);
+    let Some(mut step) = state.steps.get_mut(key) else {
+        return refuse(Reason::StepAbsent);
+    };
+    let Some(paused) = step.paused.clone() else { return duplicate() };
+    let step = &mut *step;
+    step.paused = None;
+    step.last_offset = place.offset;
+    stand_still(step, paused.at, until);
+    Verdict::Applied(Answer::Ok)
+}
+
+/// Whether the run is one that Spine can hold back.
+fn refused(state: &RunState) -> Option<Verdict> {
+    if !state.is_open() {
+        return Some(refuse(Reason::RunEnded));
+    }
+    match state.driver() {
+        Driver::Plan | Driver::Journal => None,
+        Driver::Record => Some(refuse(Reason::WrongDriver)),
+    }
+}
+
+fn pause(event: &Event, reason: &str, place: Place) -> Pause {
+    Pause { reason: reason.to_owned(), by: event.actor.clone(), at: place.at }
+}
+
+/// Moves budgets and deadlines by the time that a step was held back.
+fn stand_still(step: &mut StepState, from: Micros, to: Micros) {
+    let moved = |at: Micros| at.plus_ms(to.ms_since(from.max(at)));
+    step.budget_from = moved(step.budget_from);
+    step.first_started_at = step.first_started_at.map(moved);
+}

@@ -1,0 +1,78 @@
+//! Undoing what a run has done: which step is undone next, and what may still start in a run that is
+//! about to end or that is paused.
+
+use crate::{RunState, StepState, StepStatus, unresolved};
+use spine_schemas::{Driver, PlanStep, Role, StepKey, UNDO_SCOPE, time::Micros};
+
+/// What comes next in a run that is being undone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Next<'r> {
+    /// Something runs, or is not known, or has not been undone yet.
+    Wait,
+    /// This is done next.
+    Undo(&'r PlanStep),
+    /// Nothing is left to undo.
+    Done,
+}
+
+/// The step that ended last and has not been undone, as long as nothing is open. Whether a careful step
+/// has happened is found out first.
+pub(crate) fn next(run: &RunState) -> Next<'_> {
+    if !is_quiet(run) || run.steps.unsettled().any(|step| is_undo(run, &step.key) && !step.given_up)
+    {
+        return Next::Wait;
+    }
+    let Some(plan) = run.created.plan.as_deref() else { return Next::Done };
+    let extra = plan.steps[plan.listed..].iter();
+    let open = extra.filter(|undo| !run.steps.contains_key(&undo.key));
+    let done = open.filter_map(|undo| match undo.role {
+        Role::Undo { of } => {
+            let step = run.steps.get(&plan.steps[of].key)?;
+            may_have_happened(step).then_some((order(step), undo))
+        }
+        Role::Listed | Role::Fallback { .. } => None,
+    });
+    done.max_by_key(|(order, _)| *order).map_or(Next::Done, |(_, undo)| Next::Undo(undo))
+}
+
+/// Whether there may be something to undo: also where an attempt gave no answer and the step was given up.
+fn may_have_happened(step: &StepState) -> bool {
+    step.status == StepStatus::Completed || unresolved::any(Driver::Plan, step)
+}
+
+/// Whatever depends on a step was scheduled after its end, so this order is that of the effects.
+fn order(step: &StepState) -> (Option<Micros>, u64) {
+    let last = step.attempts.last().and_then(|attempt| attempt.ended_at);
+    (step.ended_at.or(last), step.scheduled_offset)
+}
+
+/// Whether no attempt runs and none is in question.
+pub(crate) fn is_quiet(run: &RunState) -> bool {
+    [StepStatus::Running, StepStatus::Unknown].iter().all(|status| run.steps.count(*status) == 0)
+}
+
+/// Whether a step of a plan run undoes another. The scope alone does not tell in runs that are older
+/// than its meaning.
+pub(crate) fn is_undo(run: &RunState, key: &StepKey) -> bool {
+    let in_scope = key.scope.split('/').next() == Some(UNDO_SCOPE);
+    let planned = || run.created.plan.as_deref().and_then(|plan| plan.find(key));
+    in_scope && planned().is_some_and(|(_, step)| matches!(step.role, Role::Undo { .. }))
+}
+
+/// Whether a step may be scheduled, as far as the run as a whole is concerned.
+pub(crate) fn may_schedule(run: &RunState, key: &StepKey) -> bool {
+    match &run.undo {
+        Some(_) => matches!(next(run), Next::Undo(undo) if undo.key == *key),
+        None => run.cancel.is_none() && !is_undo(run, key),
+    }
+}
+
+/// Whether an attempt of a step may start, as far as pauses and the end of the run are concerned.
+pub(crate) fn may_start(run: &RunState, key: &StepKey) -> bool {
+    let paused = run.paused.is_some() || run.steps.get(key).is_some_and(|it| it.paused.is_some());
+    let goes_on = match &run.undo {
+        Some(_) => run.driver() == Driver::Plan && is_undo(run, key),
+        None => run.cancel.is_none(),
+    };
+    goes_on && !paused
+}
