@@ -13,7 +13,9 @@ use crate::{
     undo, unresolved, weight,
 };
 use spine_schemas::{
-    Body, Driver, Output, StepError, StepEvent, StepKey, StepStarted, time::Micros,
+    Body, Driver, Output, StepError, StepEvent, StepKey, StepStarted,
+    mutants::{Mutant, planted},
+    time::Micros,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -133,7 +135,7 @@ enum Phase {
 
 impl Phase {
     fn of(run: &RunState, now: Micros) -> Self {
-        if run.paused.is_some() {
+        if run.paused.is_some() && !planted(Mutant::StartWhilePaused) {
             return Self::Paused;
         }
         if run.undo.is_some() {
@@ -191,7 +193,8 @@ fn decide_step(
     if let Some(event) = cut_by_restore(run, step, owner) {
         return Some(event);
     }
-    let held_back = step.paused.is_some() || !phase.moves(run, &step.key);
+    let paused = step.paused.is_some() && !planted(Mutant::StartWhilePaused);
+    let held_back = paused || !phase.moves(run, &step.key);
     match step.status {
         StepStatus::Running => step.live.as_ref().and_then(|live| end_of_live(live, owner)),
         _ if held_back => None,

@@ -2,7 +2,11 @@
 //! about to end or that is paused.
 
 use crate::{RunState, StepState, StepStatus, unresolved};
-use spine_schemas::{Driver, PlanStep, Role, StepKey, UNDO_SCOPE, time::Micros};
+use spine_schemas::{
+    Driver, PlanStep, Role, StepKey, UNDO_SCOPE,
+    mutants::{Mutant, planted},
+    time::Micros,
+};
 
 /// What comes next in a run that is being undone.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +36,12 @@ pub(crate) fn next(run: &RunState) -> Next<'_> {
         }
         Role::Listed | Role::Fallback { .. } => None,
     });
-    done.max_by_key(|(order, _)| *order).map_or(Next::Done, |(_, undo)| Next::Undo(undo))
+    let newest = if planted(Mutant::UndoOutOfOrder) {
+        done.min_by_key(|(order, _)| *order)
+    } else {
+        done.max_by_key(|(order, _)| *order)
+    };
+    newest.map_or(Next::Done, |(_, undo)| Next::Undo(undo))
 }
 
 /// Whether there may be something to undo: also where an attempt gave no answer and the step was given up.
@@ -67,6 +76,11 @@ pub(crate) fn may_schedule(run: &RunState, key: &StepKey) -> bool {
     }
 }
 
+/// Whether a cancelled run may end, as far as its attempts are concerned.
+pub(crate) fn none_runs(run: &RunState) -> bool {
+    run.steps.count(StepStatus::Running) == 0 || planted(Mutant::CancelSkipsRunning)
+}
+
 /// Whether an attempt of a step may start, as far as pauses and the end of the run are concerned.
 pub(crate) fn may_start(run: &RunState, key: &StepKey) -> bool {
     let paused = run.paused.is_some() || run.steps.get(key).is_some_and(|it| it.paused.is_some());
@@ -74,5 +88,5 @@ pub(crate) fn may_start(run: &RunState, key: &StepKey) -> bool {
         Some(_) => run.driver() == Driver::Plan && is_undo(run, key),
         None => run.cancel.is_none(),
     };
-    goes_on && !paused
+    goes_on && (!paused || planted(Mutant::StartWhilePaused))
 }

@@ -29,6 +29,12 @@ pub enum Mutant {
     CutLastBlock,
     /// A timer is set by a later look at the clock than the decision that it follows.
     LostWakeUp,
+    /// What was done first is undone first.
+    UndoOutOfOrder,
+    /// A cancelled run ends although an attempt of it runs.
+    CancelSkipsRunning,
+    /// A pause holds back nothing.
+    StartWhilePaused,
 }
 
 #[cfg(feature = "mutants")]

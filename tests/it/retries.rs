@@ -57,32 +57,6 @@ fn c2_retry_after_wins_over_the_policy_and_costs_no_attempt() {
 }
 
 #[test]
-fn c15_a_step_that_may_be_missing_is_left_out_and_its_default_stands_in() {
-    let fx = Fx::start(|call, _| match call.step.starts_with("score") {
-        true => Answer::Refuses(503),
-        false => Answer::Done,
-    });
-    let spine = Spine::fresh().start();
-    let mut score = lines::step("score", &fx.tool("t"), "idempotent");
-    score["on_exhausted"] = json!("skip");
-    score["default"] = json!({"risk": "unknown"});
-    let mut refund = lines::step("refund", &fx.tool("t"), "at_most_once");
-    refund["input"] = json!({"risk": {"$ref": "score#/risk"}});
-    spine.start_run(&lines::plan("r", &policy(2, 10), vec![score, refund]));
-    let seen = spine.wait_run("r", &["degraded"]);
-    assert_eq!(fx.calls_of("r", "score").len(), 2, "{seen}");
-    let refunds = fx.calls_of("r", "refund");
-    assert_eq!((refunds.len(), refunds[0].body.as_str()), (1, r#"{"risk":"unknown"}"#), "{seen}");
-    let steps = spine.steps("r");
-    assert_eq!(steps[0]["status"], "skipped", "{steps:?}");
-    assert_eq!(steps[0]["output"]["degraded"], true, "{steps:?}");
-    let letters = spine.get("/v1/dead-letters").json();
-    assert_eq!(letters["dead_letters"], json!([]), "{letters}");
-    let why = spine.get("/v1/runs/r/why").json();
-    assert!(why["sentence"].as_str().expect("words").contains("left out"), "{why}");
-}
-
-#[test]
 fn c21_f24_a_hung_tool_ends_at_its_time_out_and_at_its_deadline() {
     let fx = Fx::start(|_, _| Answer::Hangs);
     let spine = Spine::fresh().start();

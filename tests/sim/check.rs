@@ -2,6 +2,7 @@
 
 use crate::{
     random::Random,
+    recovery,
     store::{Rows, SimStore},
     tools::RemoteEffect,
     workload::{Ledger, TOPIC},
@@ -80,6 +81,9 @@ impl Reading {
         trace(record, event, &verdict);
         let applied = matches!(verdict, Verdict::Applied(_));
         check_late_success(before.as_deref(), event, &verdict);
+        if let (true, Some(before)) = (applied, before.as_deref()) {
+            recovery::check(before, event);
+        }
         if let (true, Some(expected)) = (applied, expected) {
             let kind = event.kind().as_str();
             assert!(
@@ -169,7 +173,8 @@ impl Reading {
             }
         }
         let published: BTreeSet<Digest> = found.keys().copied().collect();
-        let stored: BTreeSet<Digest> = rows.letters.keys().copied().collect();
+        let letters = rows.letters.values().filter(|row| row.kind != spine_store::LetterKind::Task);
+        let stored: BTreeSet<Digest> = letters.map(|row| row.letter_id).collect();
         assert_eq!(published, stored, "letters in the topic and in the store differ");
         assert!(self.letters_due.is_subset(&published), "a dead-lettered step has no letter");
         let steps = rows.letters.values().filter(|row| row.step.is_some());

@@ -18,8 +18,10 @@ mod late;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod node;
+mod plans;
 mod random;
 mod rebalance;
+mod recovery;
 mod store;
 mod tools;
 mod workload;

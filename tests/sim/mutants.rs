@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 12] = [
+const ALL: [Mutant; 15] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
@@ -20,6 +20,9 @@ const ALL: [Mutant; 12] = [
     Mutant::IgnoreLateSuccess,
     Mutant::CutLastBlock,
     Mutant::LostWakeUp,
+    Mutant::UndoOutOfOrder,
+    Mutant::CancelSkipsRunning,
+    Mutant::StartWhilePaused,
 ];
 
 /// The worlds in which a fault can show: the disk is simulated in one, several owners in the other.
@@ -36,7 +39,10 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         | Mutant::LetterBeforeDecision
         | Mutant::StartFromCommitted
         | Mutant::IgnoreLateSuccess
-        | Mutant::LostWakeUp => &[World::Embedded, World::Cluster],
+        | Mutant::LostWakeUp
+        | Mutant::UndoOutOfOrder
+        | Mutant::CancelSkipsRunning
+        | Mutant::StartWhilePaused => &[World::Embedded, World::Cluster],
     }
 }
 

@@ -1,8 +1,9 @@
 //! What the simulated world asks of Spine: plan runs, reported runs, and operators who put things right.
 
-use crate::agent;
 use crate::{
+    agent,
     clock::SimClock,
+    plans,
     random::Random,
     store::SimStore,
     tools::{RemoteEffect, SimTools},
@@ -11,8 +12,8 @@ use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
 use spine_runs::{AttemptEnd, RunState, StepState, StepStatus, Verdict};
 use spine_schemas::{
-    Body, Driver, Effect, Event, Output, Payload, Plan, Resolution, RunCreated, RunEvent, RunKey,
-    StepEvent, StepKey, StepSpec, StepStarted, Then, codec, keys,
+    Body, Digest, Driver, Effect, Event, Output, Payload, Resolution, RunCreated, RunEvent, RunKey,
+    StepEvent, StepKey, StepSpec, StepStarted, TaskVerdict, Then, codec, keys,
 };
 use spine_store::{LetterKind, LetterStatus};
 use spine_workers::Clock;
@@ -77,10 +78,21 @@ impl<A: Access> Clients<A> {
             if self.random.chance(20) {
                 self.report(&key).await;
             } else {
-                let body = Body::Run(key.run_id.clone(), self.plan());
+                let body = Body::Run(key.run_id.clone(), plans::created(&self.random));
                 self.append(&key, vec![body], true).await;
+                if self.random.chance(8) {
+                    self.change_mind(&key).await;
+                }
             }
         }
+    }
+
+    /// Cancels a run that has only just begun, while its first steps run.
+    async fn change_mind(&self, key: &RunKey) {
+        tokio::time::sleep(Duration::from_millis(self.random.below(60))).await;
+        let compensate = self.random.chance(50);
+        let event = RunEvent::CancelRequested { reason: "changed my mind".into(), compensate };
+        self.append(key, vec![Body::Run(key.run_id.clone(), event)], false).await;
     }
 
     /// Two agents race over a run until one of them has ended it; an agent that vanishes is replaced.
@@ -103,6 +115,7 @@ impl<A: Access> Clients<A> {
             tokio::time::sleep(Duration::from_millis(700 + self.random.below(600))).await;
             let rows = self.store.rows();
             for run in rows.runs.values() {
+                self.steer(run).await;
                 for step in run.steps.values().filter(|_| run.is_open()) {
                     if self.random.chance(50) {
                         self.report_late(run, step).await;
@@ -113,7 +126,7 @@ impl<A: Access> Clients<A> {
                 }
             }
             let open = rows.letters.values().filter(|row| row.status == LetterStatus::Open);
-            for letter in open.filter(|row| row.kind == LetterKind::Step) {
+            for letter in open.filter(|row| row.kind != LetterKind::Record) {
                 let key = RunKey::new(
                     letter.tenant.as_deref().unwrap_or_default(),
                     letter.run_id.as_deref().unwrap_or_default(),
@@ -122,7 +135,9 @@ impl<A: Access> Clients<A> {
                 let Some(run) = rows.runs.get(&key) else { continue };
                 let letter_id = letter.letter_id;
                 let reason = "simulated operator".to_owned();
-                let event = if self.random.chance(90) || !run.is_open() {
+                let event = if letter.kind == LetterKind::Task {
+                    self.answer(letter_id, reason)
+                } else if self.random.chance(90) || !run.is_open() {
                     StepEvent::Redriven { letter_id, reason, force: true, edit: None }
                 } else {
                     let then = if self.random.chance(50) { Then::Skip } else { Then::Fail };
@@ -131,6 +146,46 @@ impl<A: Access> Clients<A> {
                 self.append(&key, vec![Body::Step(key.run_id.clone(), step, event)], false).await;
             }
         }
+    }
+
+    fn answer(&self, task_id: Digest, reason: String) -> StepEvent {
+        // What was not done cannot be called done: the checkers look at the tools.
+        let verdicts =
+            [TaskVerdict::Retry, TaskVerdict::Retry, TaskVerdict::Skip, TaskVerdict::Fail];
+        let verdict = verdicts[self.random.below(4) as usize];
+        StepEvent::TaskDecided { task_id, verdict, output: None, reason }
+    }
+
+    /// Holds runs back now and then, lets them go on, and ends a few.
+    async fn steer(&self, run: &RunState) {
+        if !run.is_open() || run.driver() == Driver::Record {
+            return;
+        }
+        let reason = || "simulated operator".to_owned();
+        let event = if run.paused.is_some() {
+            RunEvent::Resumed { reason: reason() }
+        } else {
+            let compensate = run.driver() == Driver::Plan && self.random.chance(60);
+            match self.random.below(150) {
+                0..2 => RunEvent::CancelRequested { reason: reason(), compensate },
+                2 => RunEvent::Cancelled { reason: reason() },
+                3..8 => RunEvent::Paused { reason: reason() },
+                _ => return self.steer_step(run).await,
+            }
+        };
+        self.append(&run.key, vec![Body::Run(run.key.run_id.clone(), event)], false).await;
+    }
+
+    async fn steer_step(&self, run: &RunState) {
+        let Some(step) = run.steps.unsettled().next() else { return };
+        let reason = "simulated operator".to_owned();
+        let event = match step.paused {
+            Some(_) => StepEvent::Resumed { reason },
+            None if self.random.chance(3) => StepEvent::Paused { reason },
+            None => return,
+        };
+        let body = Body::Step(run.key.run_id.clone(), step.key.clone(), event);
+        self.append(&run.key, vec![body], false).await;
     }
 
     /// An outcome that was under way when its worker gave the attempt up arrives after all.
@@ -207,47 +262,6 @@ impl<A: Access> Clients<A> {
             bodies.push(bodies[2].clone());
         }
         self.append(key, bodies, true).await;
-    }
-
-    fn plan(&self) -> RunEvent {
-        let count = 1 + self.random.below(5);
-        let mut steps = Vec::new();
-        for number in 0..count {
-            let effect = ["pure", "idempotent", "idempotent", "at_most_once", "probe"]
-                [self.random.below(5) as usize];
-            let after = match self.random.below(3) {
-                0 if number > 0 => format!(",\"after\":[\"s{}\"]", self.random.below(number)),
-                1 => ",\"after\":[]".to_owned(),
-                _ => String::new(),
-            };
-            let exhausted = match self.random.below(20) {
-                0..3 => ",\"on_exhausted\":\"fail\"",
-                3..5 => ",\"on_exhausted\":\"skip\",\"default\":{\"instead\":1}",
-                _ => "",
-            };
-            steps.push(format!(
-                "{{\"name\":\"s{number}\",\"tool\":\"http://tool/{}\",\"effect\":\"{effect}\",\
-                 \"timeout_ms\":{}{after}{exhausted}}}",
-                self.random.below(3),
-                150 + self.random.below(400),
-            ));
-        }
-        let source = format!(
-            "{{\"retry\":{{\"max_attempts\":{},\"initial_ms\":{},\"max_ms\":500}},\"steps\":[{}]}}",
-            1 + self.random.below(4),
-            [1, 3, 20][self.random.below(3) as usize],
-            steps.join(",")
-        );
-        let plan = Plan::parse(source.into_bytes()).unwrap();
-        RunEvent::Created(Box::new(RunCreated {
-            workflow: "simulated".into(),
-            version: "1".into(),
-            driver: Driver::Plan,
-            input: Payload::null(),
-            tags: BTreeMap::new(),
-            parent: None,
-            plan: Some(Arc::new(plan)),
-        }))
     }
 
     /// Appends events of one run; tries again, with the same ids, until acknowledged if it must.

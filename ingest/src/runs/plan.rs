@@ -29,7 +29,7 @@ pub(super) fn read<L: EventLog, S: RunStore, V: Verdicts>(
     }
     for (at, step) in plan.steps.iter().enumerate() {
         app.verdicts().check_tool(&step.tool).map_err(|refusal| {
-            let field = format!("steps[{at}].tool");
+            let field = format!("{}.tool", plan.path(at));
             Problem::new(Code::ToolRefused, format!("{field}: {refusal}")).with("field", field)
         })?;
     }

@@ -91,10 +91,8 @@ fn end_at_once(
         return true;
     }
     // It is scheduled with the end of the run, when nothing runs any more.
-    let may_end = match policy {
-        OnExhausted::Compensate => undo::is_quiet(run),
-        _ => running_steps(run) == 0,
-    };
+    let undoes = policy == OnExhausted::Compensate;
+    let may_end = if undoes { undo::is_quiet(run) } else { running_steps(run) == 0 };
     if !may_end {
         return true;
     }
@@ -102,9 +100,10 @@ fn end_at_once(
     decided.bodies.clear();
     decided.push_step(run, &step.key, scheduled);
     let failed = Some(step.key.clone());
-    let end = match policy {
-        OnExhausted::Compensate => RunEvent::CompensationStarted { error, step: failed },
-        _ => RunEvent::Failed { error, step: failed },
+    let end = if undoes {
+        RunEvent::CompensationStarted { error, step: failed }
+    } else {
+        RunEvent::Failed { error, step: failed }
     };
     decided.push(Body::Run(run.key.run_id.clone(), end));
     false

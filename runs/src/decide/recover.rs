@@ -95,12 +95,11 @@ pub(super) fn fails_run(policy: OnExhausted, error: &StepError) -> bool {
 pub(super) fn fail(run: &RunState, step: StepKey, error: StepError) -> Option<RunEvent> {
     let policy = run.steps.get(&step).map(|step| step.spec.on_exhausted);
     let step = Some(step);
-    match policy {
-        Some(OnExhausted::Compensate) => {
-            undo::is_quiet(run).then_some(RunEvent::CompensationStarted { error, step })
-        }
-        _ => (super::running_steps(run) == 0).then_some(RunEvent::Failed { error, step }),
+    if policy == Some(OnExhausted::Compensate) {
+        let back = RunEvent::CompensationStarted { error, step };
+        return undo::is_quiet(run).then_some(back);
     }
+    (super::running_steps(run) == 0).then_some(RunEvent::Failed { error, step })
 }
 
 /// The same for a run that is cancelled.
@@ -112,7 +111,7 @@ pub(super) fn cancel(run: &RunState) -> Option<RunEvent> {
         let back = RunEvent::CompensationStarted { error, step: None };
         return undo::is_quiet(run).then_some(back);
     }
-    (super::running_steps(run) == 0).then_some(RunEvent::Cancelled { reason })
+    undo::none_runs(run).then_some(RunEvent::Cancelled { reason })
 }
 
 /// The end of a run that was undone.

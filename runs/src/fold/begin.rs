@@ -26,6 +26,9 @@ pub(super) fn begin(
     {
         return if answer.grants() {
             Verdict::Stale(Reason::Duplicate, Some(answer))
+        } else if !state.is_open() {
+            // Nobody can open what stands in the way any more.
+            denied(Reason::RunEnded)
         } else {
             Verdict::Refused(Reason::StepState, answer)
         };

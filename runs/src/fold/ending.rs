@@ -1,7 +1,7 @@
 //! Runs that are made to end: cancelled, killed, or undone first.
 
 use super::{Place, Verdict, gate::Author, run};
-use crate::{Answer, CancelRequest, Reason, RunState, RunStatus, StepStatus, Undo, undo};
+use crate::{Answer, CancelRequest, Reason, RunState, RunStatus, Undo, undo};
 use spine_schemas::{Driver, ErrorClass, StepError, StepKey};
 
 /// Somebody asks that the run end. What runs is waited for, nothing new starts, and a pause is over.
@@ -70,7 +70,7 @@ pub(super) fn cancelled(
         return run::ended_already(state, author, |status| status == RunStatus::Cancelled);
     }
     if author == Author::Owner {
-        let running = state.steps.count(StepStatus::Running) > 0;
+        let running = !undo::none_runs(state);
         let asked = state.cancel.as_ref();
         let undone = |compensate: bool| !compensate || is_undone(state);
         if running || !asked.is_some_and(|asked| undone(asked.compensate)) {

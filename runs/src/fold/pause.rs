@@ -104,7 +104,7 @@ fn pause(event: &Event, reason: &str, place: Place) -> Pause {
 
 /// Moves budgets and deadlines by the time that a step was held back.
 fn stand_still(step: &mut StepState, from: Micros, to: Micros) {
-    let moved = |at: Micros| at.plus_ms(to.ms_since(from.max(at)));
-    step.budget_from = moved(step.budget_from);
-    step.first_started_at = step.first_started_at.map(moved);
+    for at in [Some(&mut step.budget_from), step.first_started_at.as_mut()].into_iter().flatten() {
+        *at = at.plus_ms(to.ms_since(from.max(*at)));
+    }
 }

@@ -142,10 +142,12 @@ fn after_end(state: &RunState, key: &StepKey, body: &StepEvent, author: Author) 
     author.reject(Reason::RunEnded)
 }
 
-/// Letters can be closed after their run has ended; a `begin` is answered by its own rule.
+/// Letters can be closed after their run has ended, and whoever answers a question again is told; a `begin` is answered by its own rule.
 fn is_allowed_after_end(body: &StepEvent, driver: Driver) -> bool {
     match body {
-        StepEvent::Discarded { .. } | StepEvent::Redriven { .. } => true,
+        StepEvent::Discarded { .. }
+        | StepEvent::Redriven { .. }
+        | StepEvent::TaskDecided { .. } => true,
         StepEvent::Started(start) => start.attempt.is_none() && driver == Driver::Journal,
         StepEvent::Scheduled(_)
         | StepEvent::Heartbeat { .. }
@@ -162,7 +164,6 @@ fn is_allowed_after_end(body: &StepEvent, driver: Driver) -> bool {
         | StepEvent::DeadLettered { .. }
         | StepEvent::FallbackStarted { .. }
         | StepEvent::TaskOpened { .. }
-        | StepEvent::TaskDecided { .. }
         | StepEvent::Paused { .. }
         | StepEvent::Resumed { .. }
         | StepEvent::FaultInjected { .. } => false,

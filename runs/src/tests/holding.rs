@@ -183,3 +183,13 @@ fn an_agent_is_told_of_a_pause_and_of_the_end() {
     let mut other = begun(Effect::Pure);
     assert_eq!(other.append(cancel(true)).reason(), Some(Reason::WrongDriver));
 }
+
+#[test]
+fn an_agent_of_a_killed_run_is_told_that_it_has_ended() {
+    let mut given = begun(Effect::AtMostOnce);
+    given.append(kill());
+    assert_eq!(given.status(), StepStatus::Unknown);
+    let verdict = given.op("S", 2, begin("a", Effect::AtMostOnce));
+    let denied = Answer::Denied { code: Reason::RunEnded };
+    assert_eq!(verdict, Verdict::Refused(Reason::RunEnded, denied));
+}

@@ -86,8 +86,7 @@ impl<'a> StepEvent<'a> {
                 self.put_reason(reason);
             }
             E::RetryScheduled { attempt, due_at } | E::Deferred { attempt, due_at } => {
-                self.put_attempt(*attempt, None);
-                self.timer = Some(Timer { due_at: Time(*due_at) });
+                self.put_timer(*attempt, *due_at);
             }
             E::Released { attempt, lease, error } => {
                 self.put_attempt(*attempt, Some(*lease));
@@ -100,46 +99,37 @@ impl<'a> StepEvent<'a> {
             E::Resolved(resolution) => self.put_resolution(resolution),
             E::Skipped { reason, output } => {
                 self.put_reason(reason);
-                self.output = output.as_ref().map(Output::from);
+                self.put_output(output.as_ref());
             }
             E::Cancelled { reason } | E::Paused { reason } | E::Resumed { reason } => {
                 self.put_reason(reason);
             }
-            E::FallbackStarted { attempt, error } => {
-                self.put_attempt(*attempt, None);
-                self.error = Some(Error::from(error));
-            }
+            E::FallbackStarted { attempt, error } => self.put_exhausted(*attempt, error),
             E::TaskOpened { attempt, task_id, error } => {
-                self.put_attempt(*attempt, None);
-                self.error = Some(Error::from(error));
+                self.put_exhausted(*attempt, error);
                 self.task = Some(Task { task_id: Sum(*task_id), verdict: None });
             }
             E::TaskDecided { task_id, verdict, output, reason } => {
                 let verdict = Some(Symbol::Known(*verdict));
                 self.task = Some(Task { task_id: Sum(*task_id), verdict });
-                self.output = output.as_ref().map(Output::from);
+                self.put_output(output.as_ref());
                 self.put_reason(reason);
             }
             E::DeadLettered { attempt, letter_id, error } => {
-                self.put_attempt(*attempt, None);
+                self.put_exhausted(*attempt, error);
                 self.put_letter(*letter_id);
-                self.error = Some(Error::from(error));
             }
             E::Redriven { letter_id, reason, force, edit } => {
                 self.put_letter(*letter_id);
                 self.put_reason(reason);
-                let edit = edit.as_ref().map(Edit::from);
-                self.redrive = Some(Box::new(Redrive { force: *force, edit }));
+                self.put_redrive(*force, edit.as_ref());
             }
             E::Discarded { letter_id, then, reason } => {
                 self.put_letter(*letter_id);
                 self.put_reason(reason);
                 self.discard = Some(Discard { then: Symbol::Known(*then) });
             }
-            E::FaultInjected { attempt, fault } => {
-                self.put_attempt(*attempt, None);
-                self.fault = Some(Symbol::Known(*fault));
-            }
+            E::FaultInjected { attempt, fault } => self.put_fault(*attempt, *fault),
         }
     }
 
@@ -172,6 +162,30 @@ impl<'a> StepEvent<'a> {
         self.resolution = Some(Resolution { happened: resolution.happened });
         self.output = resolution.output.as_ref().map(Output::from);
         self.put_reason(&resolution.reason);
+    }
+
+    fn put_fault(&mut self, attempt: u32, fault: typed::Fault) {
+        self.put_attempt(attempt, None);
+        self.fault = Some(Symbol::Known(fault));
+    }
+
+    fn put_timer(&mut self, attempt: u32, due_at: typed::time::Micros) {
+        self.put_attempt(attempt, None);
+        self.timer = Some(Timer { due_at: Time(due_at) });
+    }
+
+    fn put_redrive(&mut self, force: bool, edit: Option<&'a typed::InputEdit>) {
+        let edit = edit.map(Edit::from);
+        self.redrive = Some(Box::new(Redrive { force, edit }));
+    }
+
+    fn put_exhausted(&mut self, attempt: u32, error: &'a typed::StepError) {
+        self.put_attempt(attempt, None);
+        self.error = Some(Error::from(error));
+    }
+
+    fn put_output(&mut self, output: Option<&'a typed::Output>) {
+        self.output = output.map(Output::from);
     }
 
     fn put_attempt(&mut self, attempt: u32, lease: Option<u64>) {

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use proptest::{collection, option, prelude::*, sample};
 use spine_runs::{
-    Answer, AttemptEnd, AttemptState, BatchProgress, Holder, LetterRef, Live, OpAnswer, Reason,
-    RunState, RunStatus, Session, StepState, StepStatus, Totals, WaitKind,
+    Answer, AttemptEnd, AttemptState, BatchProgress, CancelRequest, Holder, LetterRef, Live,
+    OpAnswer, Pause, Reason, RunState, RunStatus, Session, StepState, StepStatus, TaskRef, Totals,
+    Undo, WaitKind,
 };
 use spine_schemas::{
     Decision, Digest, Driver, Effect, ErrorClass, Fault, OnExhausted, Output, Payload, Plan,
@@ -97,7 +98,7 @@ fn spec() -> impl Strategy<Value = StepSpec> {
     let effects =
         sample::select(vec![Effect::Pure, Effect::Idempotent, Effect::Probe, Effect::AtMostOnce]);
     let exhausted =
-        sample::select(vec![OnExhausted::DeadLetter, OnExhausted::Fail, OnExhausted::Skip]);
+        sample::select(vec![OnExhausted::DeadLetter, OnExhausted::Compensate, OnExhausted::Skip]);
     let retry = (any::<[u64; 3]>(), any::<u32>(), number(), number());
     let times = any::<[u64; 4]>();
     let not_applied = collection::vec(any::<u16>(), 0..3);
@@ -188,6 +189,7 @@ fn step_status() -> impl Strategy<Value = StepStatus> {
         StepStatus::Running,
         StepStatus::RetryWaiting,
         StepStatus::Deferred,
+        StepStatus::Awaiting,
         StepStatus::Unknown,
         StepStatus::Completed,
         StepStatus::Failed,
@@ -208,8 +210,10 @@ fn step() -> impl Strategy<Value = StepState> {
     let numbers = (any::<[u32; 7]>(), offset(), offset());
     let parts = (option::of(live()), option::of(error()), option::of(output()));
     let history = collection::vec(attempt(), 0..4);
-    (identity, times, numbers, parts, history, option::of(letter), any::<[bool; 2]>()).prop_map(
-        |((key, spec, status), times, (counts, first, last), parts, attempts, letter, flags)| {
+    let waits = (option::of(letter), option::of(task()), any::<u32>(), option::of(pause()));
+    (identity, times, numbers, parts, history, waits, any::<[bool; 2]>()).prop_map(
+        |((key, spec, status), times, (counts, first, last), parts, attempts, waits, flags)| {
+            let (letter, task, tasks, paused) = waits;
             StepState {
                 key,
                 spec: Arc::new(spec),
@@ -231,6 +235,9 @@ fn step() -> impl Strategy<Value = StepState> {
                 attempts,
                 attempts_omitted: counts[6],
                 letter,
+                task,
+                tasks,
+                paused,
                 given_up: flags[0],
                 late_success: flags[1],
                 ended_at: times.4,
@@ -238,6 +245,30 @@ fn step() -> impl Strategy<Value = StepState> {
             }
         },
     )
+}
+
+fn task() -> impl Strategy<Value = TaskRef> {
+    (digest(), any::<u64>(), time()).prop_map(|(task_id, offset, at)| TaskRef {
+        task_id,
+        offset,
+        at,
+    })
+}
+
+fn pause() -> impl Strategy<Value = Pause> {
+    (text(), text(), time()).prop_map(|(reason, by, at)| Pause { reason, by, at })
+}
+
+fn undo() -> impl Strategy<Value = Undo> {
+    (error(), option::of(step_key()), time()).prop_map(|(error, step, at)| Undo { error, step, at })
+}
+
+fn cancel() -> impl Strategy<Value = CancelRequest> {
+    (text(), any::<bool>(), time()).prop_map(|(reason, compensate, at)| CancelRequest {
+        reason,
+        compensate,
+        at,
+    })
 }
 
 fn answer() -> impl Strategy<Value = Answer> {
@@ -324,7 +355,8 @@ pub(crate) fn run() -> impl Strategy<Value = RunState> {
     // The number of a run leaves 47 bits for the offset of its first event.
     let identity = (name(), created(), digest(), 0..1_u64 << 47, run_status());
     let times = (time(), option::of(time()), time());
-    let end = (option::of(output()), option::of(error()), option::of(step_key()));
+    let ending = (option::of(cancel()), option::of(undo()), option::of(pause()));
+    let end = (option::of(output()), option::of(error()), option::of(step_key()), ending);
     let sessions = collection::btree_map(text(), session(), 0..3);
     let kept = (collection::vec_deque(batch, 0..3), sessions);
     let seen = collection::btree_set(any::<u64>(), 0..5);
@@ -342,6 +374,9 @@ pub(crate) fn run() -> impl Strategy<Value = RunState> {
                 output: end.0,
                 error: end.1,
                 failed_step: end.2,
+                cancel: end.3.0,
+                undo: end.3.1,
+                paused: end.3.2,
                 steps: steps.into_iter().map(Arc::new).collect(),
                 batches: kept.0,
                 sessions: kept.1,

@@ -6,7 +6,7 @@ use crate::{
 };
 use spine_schemas::{Driver, RunKey};
 use spine_store::{
-    Error, LetterClosing, LetterStatus, RunStore, StoreBatch, VerdictKind,
+    Error, LetterClosing, LetterFilter, LetterStatus, RunStore, StoreBatch, VerdictKind,
     contract::samples::{self, Tape, at},
     cql::{CqlStore, compare},
 };

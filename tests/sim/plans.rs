@@ -1,0 +1,79 @@
+//! Plans by chance: branches, effects, and every way to recover.
+
+use crate::random::Random;
+use spine_schemas::{Driver, Payload, Plan, RunCreated, RunEvent};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The creation of a run with such a plan.
+pub(crate) fn created(random: &Random) -> RunEvent {
+    let plan = Plan::parse(source(random).into_bytes()).unwrap();
+    RunEvent::Created(Box::new(RunCreated {
+        workflow: "simulated".into(),
+        version: "1".into(),
+        driver: Driver::Plan,
+        input: Payload::null(),
+        tags: BTreeMap::new(),
+        parent: None,
+        plan: Some(Arc::new(plan)),
+    }))
+}
+
+fn source(random: &Random) -> String {
+    let count = 1 + random.below(5);
+    // Whether all that it does can be undone.
+    let undoable = random.chance(40);
+    let steps: Vec<String> = (0..count)
+        .map(|number| {
+            let after = match random.below(3) {
+                0 if number > 0 => format!(",\"after\":[\"s{}\"]", random.below(number)),
+                1 => ",\"after\":[]".to_owned(),
+                _ => String::new(),
+            };
+            let ends = if undoable && number + 1 == count {
+                ",\"on_exhausted\":\"compensate\"".to_owned()
+            } else {
+                exhausted(random, number)
+            };
+            let undo = if undoable || random.chance(10) { undo(random) } else { String::new() };
+            step(random, &format!("s{number}"), &format!("{after}{ends}{undo}"))
+        })
+        .collect();
+    format!(
+        "{{\"retry\":{{\"max_attempts\":{},\"initial_ms\":{},\"max_ms\":500}},\"steps\":[{}]}}",
+        1 + random.below(4),
+        [1, 3, 20][random.below(3) as usize],
+        steps.join(",")
+    )
+}
+
+fn step(random: &Random, name: &str, more: &str) -> String {
+    format!("{{\"name\":\"{name}\",{}{more}}}", call(random))
+}
+
+fn call(random: &Random) -> String {
+    let effects = ["pure", "idempotent", "idempotent", "at_most_once", "probe"];
+    let (effect, tool) = (effects[random.below(5) as usize], random.below(3));
+    let timeout_ms = 150 + random.below(400);
+    format!("\"tool\":\"http://tool/{tool}\",\"effect\":\"{effect}\",\"timeout_ms\":{timeout_ms}")
+}
+
+fn undo(random: &Random) -> String {
+    let policy = ["", ",\"on_exhausted\":\"escalate\"", ",\"on_exhausted\":\"skip\""];
+    format!(",\"compensate\":{{{}{}}}", call(random), policy[random.below(3) as usize])
+}
+
+fn exhausted(random: &Random, number: u64) -> String {
+    match random.below(20) {
+        0..3 => ",\"on_exhausted\":\"fail\"".into(),
+        3..5 => ",\"on_exhausted\":\"skip\",\"default\":{\"instead\":1}".into(),
+        5..9 => {
+            let (first, second) = (format!("f{number}"), format!("g{number}"));
+            let steps = [step(random, &first, ""), step(random, &second, "")];
+            let steps = steps[..1 + random.below(2) as usize].join(",");
+            format!(",\"on_exhausted\":\"fallback\",\"fallback\":[{steps}]")
+        }
+        9..12 => ",\"on_exhausted\":\"escalate\"".into(),
+        12 => ",\"on_exhausted\":\"compensate\"".into(),
+        _ => String::new(),
+    }
+}
