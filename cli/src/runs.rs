@@ -30,6 +30,8 @@ pub(crate) enum Verb {
     Pause(steer::Args),
     /// Lets a paused run go on
     Resume(steer::Args),
+    /// Sends a signal that a run waits for, or will wait for
+    Signal(steer::SignalArgs),
 }
 
 /// Which run is meant.
@@ -66,5 +68,6 @@ pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Kill(args) => steer::kill(args).await,
         Verb::Pause(args) => steer::pause(args).await,
         Verb::Resume(args) => steer::resume(args).await,
+        Verb::Signal(args) => steer::signal(args).await,
     }
 }

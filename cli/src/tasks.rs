@@ -57,7 +57,7 @@ pub(crate) struct Show {
 
 /// Arguments of `tasks decide`.
 #[derive(clap::Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).args(["retry", "complete", "skip", "fail"])))]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["retry", "complete", "skip", "fail", "approve", "deny"])))]
 pub(crate) struct Decide {
     /// The task
     #[arg(value_name = "ID")]
@@ -74,6 +74,12 @@ pub(crate) struct Decide {
     /// The run fails
     #[arg(long, conflicts_with = "output")]
     fail: bool,
+    /// The call may be made, exactly as it is
+    #[arg(long, conflicts_with = "output")]
+    approve: bool,
+    /// The call must not be made: the step ends by its policy
+    #[arg(long, conflicts_with = "output")]
+    deny: bool,
     /// A JSON file with the step's output (- is standard input)
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -143,13 +149,22 @@ async fn show(args: &Show) -> Result<(), Failure> {
     output::print(&letter::whole(&answer.read::<Letter>()?, SystemClock.now()))
 }
 
+impl Decide {
+    fn decision(&self) -> (&'static str, &'static str) {
+        let all = [
+            (self.retry, "retry", "its step is tried again"),
+            (self.complete, "complete", "its step is completed"),
+            (self.skip, "skip", "its step is left out"),
+            (self.fail, "fail", "its run fails"),
+            (self.approve, "approve", "the call is made"),
+        ];
+        let chosen = all.into_iter().find(|(chosen, ..)| *chosen);
+        chosen.map_or(("deny", "the call is not made"), |(_, decision, done)| (decision, done))
+    }
+}
+
 async fn decide(args: &Decide) -> Result<(), Failure> {
-    let (decision, done) = match (args.retry, args.complete, args.skip) {
-        (true, ..) => ("retry", "its step is tried again"),
-        (_, true, _) => ("complete", "its step is completed"),
-        (.., true) => ("skip", "its step is left out"),
-        _ => ("fail", "its run fails"),
-    };
+    let (decision, done) = args.decision();
     let output = args.output.as_deref().map(json_file::read_json).transpose()?;
     let request = Request { decision, reason: &args.reason, output, actor: args.actor.as_deref() };
     let body = serde_json::to_vec(&request)

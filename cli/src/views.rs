@@ -122,9 +122,17 @@ pub(crate) struct Step {
     pub(crate) effect: String,
     pub(crate) letter: Option<String>,
     pub(crate) task: Option<String>,
+    pub(crate) awaits: Option<Awaits>,
     pub(crate) paused: Option<Paused>,
     pub(crate) output: Option<Source>,
     pub(crate) scheduled_at: Time,
+}
+
+/// What a step awaits.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Awaits {
+    pub(crate) signal: Option<String>,
+    pub(crate) until: Time,
 }
 
 /// Why no attempt of a step starts.

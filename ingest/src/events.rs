@@ -88,7 +88,7 @@ fn form_of(headers: &HeaderMap) -> Result<Form, Problem> {
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| !text.is_empty());
     match text.filter(|text| text.len() <= IDEMPOTENCY_KEY_BYTES) {

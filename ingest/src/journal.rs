@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use spine_log::{EventLog, Urgency};
 use spine_runs::Reason;
-use spine_schemas::{BatchItem, Event, Op, RunKey, StepKey, check_id, limits};
+use spine_schemas::{BatchItem, Event, Op, RunKey, StepKey, check_id, limits, time::Micros};
 use spine_store::RunStore;
 
 #[derive(Deserialize)]
@@ -52,7 +52,7 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     let tenant = journal.tenant.as_deref().or(query.tenant.as_deref());
     let run = query::run_key(tenant, &run_id)?;
     let partition = app.partition_of(&run).await?;
-    let ops = read_ops(&journal, partition)?;
+    let ops = read_ops(&journal, partition, app.now())?;
     let (events, steps) = events(&app, &run, &journal, ops);
     for (at, event) in events.iter().enumerate() {
         event.check().map_err(|error| at_op(at, error.into()))?;
@@ -66,7 +66,11 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     Ok(Json(Results { results }))
 }
 
-fn read_ops(journal: &Journal<'_>, partition: u32) -> Result<Vec<ops::JournalOp>, Problem> {
+fn read_ops(
+    journal: &Journal<'_>,
+    partition: u32,
+    now: Micros,
+) -> Result<Vec<ops::JournalOp>, Problem> {
     check_id("session", &journal.session)?;
     if let Some(replaces) = &journal.replaces {
         check_id("replaces", replaces)?;
@@ -77,7 +81,7 @@ fn read_ops(journal: &Journal<'_>, partition: u32) -> Result<Vec<ops::JournalOp>
         return Err(Problem::new(Code::InvalidField, detail).with("field", "ops"));
     }
     let read = |(at, op): (usize, &&RawValue)| {
-        ops::read(op.get(), partition).map_err(|problem| at_op(at, problem))
+        ops::read(op.get(), partition, now).map_err(|problem| at_op(at, problem))
     };
     journal.ops.iter().enumerate().map(read).collect()
 }

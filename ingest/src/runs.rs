@@ -7,6 +7,7 @@ pub(crate) mod list;
 mod plan;
 mod resolve;
 pub(crate) mod show;
+pub(crate) mod signal;
 pub(crate) mod steer;
 pub(crate) mod step_verbs;
 mod step_view;

@@ -100,7 +100,7 @@ pub(crate) async fn decide<L: EventLog, S: RunStore, V: Verdicts>(
     let reason = body::reason(decide.reason.as_deref())?;
     let has_output = match decide.decision {
         TaskVerdict::Complete | TaskVerdict::Skip => true,
-        TaskVerdict::Retry | TaskVerdict::Fail => false,
+        TaskVerdict::Retry | TaskVerdict::Fail | TaskVerdict::Approve | TaskVerdict::Deny => false,
     };
     if decide.output.is_some() && !has_output {
         let detail = "output: is for complete and skip; a retry makes its own";

@@ -125,4 +125,6 @@ pub enum Reason {
     TaskClosed,
     /// The run is being cancelled or undone.
     RunEnding,
+    /// What was awaited did not come in time.
+    WaitExpired,
 }

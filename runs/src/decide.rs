@@ -8,13 +8,15 @@ mod recover;
 
 use crate::{
     Holder, Live, RunState, StepState, StepStatus, fallback,
+    fold::is_cleared,
     limits::BATCH_BYTES,
     retry::{self, Next},
     undo, unresolved, weight,
 };
 use spine_schemas::{
-    Body, Driver, Output, StepError, StepEvent, StepKey, StepStarted,
+    Body, Driver, Output, StepError, StepEvent, StepKey, StepStarted, keys, limits,
     mutants::{Mutant, planted},
+    spec::{Act, act_of},
     time::Micros,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -202,7 +204,7 @@ fn decide_step(
         StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => {
             after_waiting(run, step, owner, phase)
         }
-        StepStatus::Awaiting => fallback::stand_in(run, step).map(replaced),
+        StepStatus::Awaiting => after_awaiting(run, step, owner.now),
         StepStatus::DeadLettered if undo::is_undo(run, &step.key) && step.task.is_none() => {
             step.error.clone().map(|error| recover::ask(run, step, error))
         }
@@ -235,7 +237,42 @@ fn after_waiting(
     }
     let due = step.due_at.is_none_or(|due| due <= owner.now);
     let may_start = run.driver() == Driver::Plan && phase.starts(run, &step.key);
-    (may_start && due).then(|| start(step.attempt + 1))
+    (may_start && due).then(|| begin(run, step, owner.now))
+}
+
+/// What begins a step: an attempt, a wait, or the question whether the call may be made.
+fn begin(run: &RunState, step: &StepState, now: Micros) -> StepEvent {
+    let spec = None;
+    match act_of(&step.spec.tool) {
+        Act::Signal(name) => {
+            let expires_at = step.deadline().unwrap_or(now.plus_ms(limits::DEADLINE_MS));
+            StepEvent::WaitCreated { signal: Some(name.to_owned()), expires_at, spec }
+        }
+        Act::Sleep(ms) => {
+            StepEvent::WaitCreated { signal: None, expires_at: now.plus_ms(ms), spec }
+        }
+        Act::Call => match step.spec.approval_ms {
+            Some(ms) if !is_cleared(step) => StepEvent::ApprovalRequested {
+                attempt: step.attempt + 1,
+                task_id: keys::task_id(&run.key, &step.key, step.tasks),
+                call: step.call_digest(),
+                expires_at: now.plus_ms(ms),
+            },
+            Some(_) | None => start(step.attempt + 1),
+        },
+    }
+}
+
+/// What ends a step that waits for a signal, for a time, for an answer, or for its fallback.
+fn after_awaiting(run: &RunState, step: &StepState, now: Micros) -> Option<StepEvent> {
+    if let Some(wait) = &step.wait {
+        return (now >= wait.until).then_some(StepEvent::WaitExpired);
+    }
+    if let Some(task) = &step.task {
+        let over = task.until.is_some_and(|until| now >= until);
+        return over.then_some(StepEvent::TaskExpired { task_id: task.task_id });
+    }
+    fallback::stand_in(run, step).map(replaced)
 }
 
 fn replaced(output: Output) -> StepEvent {

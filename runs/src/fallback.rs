@@ -5,7 +5,7 @@ use spine_schemas::{Output, Payload, PlanStep, Role};
 
 /// What stands in for a step that awaits its fallback, once that has ended.
 pub(crate) fn stand_in(run: &RunState, step: &StepState) -> Option<Output> {
-    if step.status != StepStatus::Awaiting || step.task.is_some() {
+    if !awaits_fallback(step) {
         return None;
     }
     let plan = run.created.plan.as_deref()?;
@@ -49,10 +49,14 @@ pub(crate) fn is_called_for(run: &RunState, planned: &PlanStep) -> bool {
         Role::Fallback { of, .. } => {
             let plan = run.created.plan.as_deref();
             let key = plan.map(|plan| &plan.steps[of].key);
-            key.and_then(|key| run.steps.get(key))
-                .is_some_and(|step| step.status == StepStatus::Awaiting && step.task.is_none())
+            key.and_then(|key| run.steps.get(key)).is_some_and(|step| awaits_fallback(step))
         }
     }
+}
+
+/// Whether other steps are to take over.
+fn awaits_fallback(step: &StepState) -> bool {
+    step.status == StepStatus::Awaiting && step.task.is_none() && step.wait.is_none()
 }
 
 /// Whether what comes after a step may begin.

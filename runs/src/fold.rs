@@ -16,6 +16,9 @@ mod session;
 mod stand_in;
 mod step;
 mod task;
+mod wait;
+
+pub(crate) use attempt::is_cleared;
 
 use crate::{Answer, PartitionState, Reason, RunState};
 use serde::{Deserialize, Serialize};

@@ -77,6 +77,7 @@ fn spec_of(step: &PlanStep, input: Payload) -> StepSpec {
         key_ttl_ms: step.key_ttl_ms,
         on_exhausted: step.on_exhausted,
         not_applied: step.not_applied.clone(),
+        approval_ms: step.approval_ms,
     }
 }
 

@@ -29,8 +29,8 @@ pub use decide::{Decided, Owner, Slots, decide};
 pub use fold::{Place, Verdict, fold, refold};
 pub use state::{
     AttemptEnd, AttemptState, BatchProgress, CancelRequest, ClaimState, FOLD_VERSION, Holder,
-    LetterRef, Live, OpAnswer, PartitionState, Pause, RunState, RunStatus, Session, StepState,
-    StepStatus, TaskRef, Totals, Undo, Wait, WaitKind,
+    LetterRef, Live, OpAnswer, PartitionState, Pause, RunState, RunStatus, Session, Signal,
+    StepState, StepStatus, TaskRef, Totals, Undo, Wait, WaitKind, WaitRef,
 };
 pub use steps::{StepMut, Steps};
 pub use waits::StepCounts;

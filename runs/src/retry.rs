@@ -5,7 +5,9 @@
 
 use crate::{AttemptEnd, StepState};
 use spine_schemas::{
-    Digest, Effect, ErrorClass, RetryPolicy, RunKey, StepError, limits, time::Micros,
+    Digest, Effect, ErrorClass, RetryPolicy, RunKey, StepError, limits,
+    spec::{Act, act_of},
+    time::Micros,
 };
 
 /// What an error class means for budget and retrying.
@@ -77,7 +79,9 @@ pub fn after_failure(run: &RunKey, step: &StepState, now: Micros) -> Next {
     if step.lost_in_row >= limits::LOST_IN_ROW {
         return Next::Exhausted(lost_too_often(step.lost_in_row));
     }
-    if !unsent && !row.retried {
+    // What did not come in time is not awaited again by itself.
+    let waited = act_of(&step.spec.tool) != Act::Call;
+    if waited || (!unsent && !row.retried) {
         return Next::Exhausted(error);
     }
     let free = unsent || !row.charged;

@@ -9,8 +9,8 @@ use crate::{Answer, Steps};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spine_schemas::{
-    Claim, Digest, Driver, Output, RunCreated, RunKey, StepError, StepKey, StepSpec, Usage,
-    time::Micros,
+    Claim, Digest, Driver, Output, Payload, RunCreated, RunKey, StepError, StepKey, StepSpec,
+    Usage, time::Micros,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -85,6 +85,9 @@ pub struct RunState {
     pub undo: Option<Undo>,
     /// Set while nothing new may start.
     pub paused: Option<Pause>,
+    /// Signals that no step has awaited yet, the oldest first, at most
+    /// [`spine_schemas::limits::RUN_SIGNALS`].
+    pub signals: VecDeque<Signal>,
     /// Its steps. A plan step is here from its scheduling on.
     pub steps: Steps,
     /// Recent batches, newest last, at most [`spine_schemas::limits::RUN_BATCHES`].
@@ -139,6 +142,15 @@ pub struct Undo {
     pub step: Option<StepKey>,
     /// Log time of the decision.
     pub at: Micros,
+}
+
+/// A signal that no step has awaited yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// Its name.
+    pub name: String,
+    /// What it says.
+    pub data: Payload,
 }
 
 /// Nothing new starts.
@@ -202,6 +214,10 @@ pub struct StepState {
     pub tasks: u32,
     /// Set while no attempt of it may start.
     pub paused: Option<Pause>,
+    /// What it awaits.
+    pub wait: Option<WaitRef>,
+    /// Digest of the call that was approved of.
+    pub approved: Option<Digest>,
     /// Set when nobody will try again and the run is to fail: policy `fail`, or a discard.
     pub given_up: bool,
     /// Set when an older attempt turned out to have succeeded after a newer one had started.
@@ -340,6 +356,23 @@ pub struct TaskRef {
     pub offset: u64,
     /// Log time of that event.
     pub at: Micros,
+    /// Digest of the call that is asked about, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<Digest>,
+    /// When no answer means no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Micros>,
+}
+
+/// What a step awaits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitRef {
+    /// The signal; `None` where only time is awaited.
+    pub signal: Option<String>,
+    /// Until when.
+    pub until: Micros,
+    /// Offset of the event that began it; of two waits the older one gets the signal.
+    pub offset: u64,
 }
 
 /// How far a batch was applied.
@@ -404,6 +437,12 @@ pub enum WaitKind {
     DeadLetter,
     /// Somebody who decides what is to be done.
     Task,
+    /// Somebody who approves of a call.
+    Approval,
+    /// A signal from outside.
+    Signal,
+    /// A time.
+    Sleep,
     /// The steps that stand in for it.
     Fallback,
     /// Somebody who ends the pause.
@@ -470,6 +509,11 @@ impl RunState {
 }
 
 impl StepState {
+    /// Digest of the call that its next attempt would make.
+    pub fn call_digest(&self) -> Digest {
+        self.spec.call_digest(self.generation, self.edit)
+    }
+
     /// The bytes of the step's input as text for a tool.
     pub fn input_bytes(&self) -> &Bytes {
         &self.spec.input.data

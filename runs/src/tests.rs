@@ -18,5 +18,6 @@ mod recovery;
 mod retry;
 mod sessions;
 mod skip;
+mod waiting;
 mod why;
 mod world;

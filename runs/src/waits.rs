@@ -32,11 +32,14 @@ impl RunState {
                 WaitKind::Resolution
                 | WaitKind::DeadLetter
                 | WaitKind::Task
+                | WaitKind::Approval
+                | WaitKind::Signal
                 | WaitKind::Paused
                 // The steps that stand in have waits of their own.
                 | WaitKind::Fallback => true,
                 WaitKind::Owner
                 | WaitKind::Attempt
+                | WaitKind::Sleep
                 | WaitKind::Retry
                 | WaitKind::Deferral
                 | WaitKind::Client
@@ -77,8 +80,7 @@ impl RunState {
             StepStatus::Running => (WaitKind::Attempt, step.lease_until()),
             StepStatus::RetryWaiting => (WaitKind::Retry, step.due_at),
             StepStatus::Deferred => (WaitKind::Deferral, step.due_at),
-            StepStatus::Awaiting if step.task.is_some() => (WaitKind::Task, None),
-            StepStatus::Awaiting => (WaitKind::Fallback, None),
+            StepStatus::Awaiting => step.awaited(),
             StepStatus::Unknown => (WaitKind::Resolution, None),
             StepStatus::Failed if step.given_up && self.undo.is_some() => return None,
             StepStatus::Failed => match self.driver() {
@@ -146,6 +148,19 @@ impl StepState {
         self.live.as_ref().map(|live| live.heartbeat_at.plus_ms(live.lease_ms))
     }
 
+    /// What a step in `awaiting` waits for, and until when.
+    fn awaited(&self) -> (WaitKind, Option<Micros>) {
+        if let Some(wait) = &self.wait {
+            let kind = if wait.signal.is_some() { WaitKind::Signal } else { WaitKind::Sleep };
+            return (kind, Some(wait.until));
+        }
+        match &self.task {
+            Some(task) if task.call.is_some() => (WaitKind::Approval, task.until),
+            Some(task) => (WaitKind::Task, task.until),
+            None => (WaitKind::Fallback, None),
+        }
+    }
+
     /// When the step as a whole must have ended.
     pub fn deadline(&self) -> Option<Micros> {
         (self.spec.deadline_ms > 0).then(|| self.budget_from.plus_ms(self.spec.deadline_ms))
@@ -175,8 +190,8 @@ impl StepState {
                 earliest(self.due_at, self.limit_after(None))
             }
             StepStatus::Running => self.lease_until(),
-            StepStatus::Awaiting
-            | StepStatus::Unknown
+            StepStatus::Awaiting => self.awaited().1,
+            StepStatus::Unknown
             | StepStatus::Completed
             | StepStatus::Failed
             | StepStatus::DeadLettered

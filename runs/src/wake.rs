@@ -22,8 +22,8 @@ fn step_wakes_at(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {
             let due = step.due_at.filter(|due| *due > owner.now);
             due.into_iter().chain(step.limit_after(Some(owner.now))).min()
         }
-        StepStatus::Awaiting
-        | StepStatus::Unknown
+        StepStatus::Awaiting => step.next_due(),
+        StepStatus::Unknown
         | StepStatus::Completed
         | StepStatus::Failed
         | StepStatus::DeadLettered

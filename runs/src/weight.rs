@@ -27,6 +27,7 @@ fn of_run_event(event: &RunEvent) -> usize {
         RunEvent::Failed { error, step: _ } | RunEvent::CompensationStarted { error, step: _ } => {
             of_error(error)
         }
+        RunEvent::SignalReceived { name, data } => name.len() + of_payload(data),
         RunEvent::Cancelled { reason }
         | RunEvent::CancelRequested { reason, compensate: _ }
         | RunEvent::Paused { reason }
@@ -69,7 +70,13 @@ fn of_step_event(event: &StepEvent) -> usize {
         StepEvent::Heartbeat { .. }
         | StepEvent::RetryScheduled { .. }
         | StepEvent::Deferred { .. }
+        | StepEvent::TaskExpired { .. }
+        | StepEvent::ApprovalRequested { .. }
+        | StepEvent::WaitExpired
         | StepEvent::FaultInjected { .. } => 0,
+        StepEvent::WaitCreated { signal, spec, .. } => {
+            signal.as_ref().map_or(0, String::len) + spec.as_deref().map_or(0, of_spec)
+        }
     }
 }
 

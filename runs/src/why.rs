@@ -199,7 +199,7 @@ fn step_sentence(run: &RunState, step: &StepState) -> String {
                 last_error(step)
             ),
         },
-        StepStatus::Awaiting => awaiting(step),
+        StepStatus::Awaiting => awaiting(run, step),
         StepStatus::DeadLettered => {
             let letter = step.letter.as_ref().map(|letter| letter.letter_id.to_string());
             let letter = letter.unwrap_or_default();
@@ -215,9 +215,25 @@ fn step_sentence(run: &RunState, step: &StepState) -> String {
     }
 }
 
-fn awaiting(step: &StepState) -> String {
+fn awaiting(run: &RunState, step: &StepState) -> String {
     let key = &step.key;
+    if let Some(wait) = &step.wait {
+        return match &wait.signal {
+            Some(name) => format!(
+                "Step {key} waits for the signal {name} until {}: 'spine runs signal {} {name}' sends it",
+                wait.until, run.key.run_id
+            ),
+            None => format!("Step {key} sleeps until {}", wait.until),
+        };
+    }
     match &step.task {
+        Some(task) if task.call.is_some() => format!(
+            "Step {key} may call {} only if somebody approves of it until {}: 'spine tasks decide {} \
+             --approve --reason …', or '--deny'",
+            step.spec.tool,
+            task.until.map(|until| until.to_string()).unwrap_or_default(),
+            task.task_id
+        ),
         Some(task) => format!(
             "Step {key} used up its attempts with {}, and somebody is asked what to do since {}: \
              'spine tasks decide {} --retry --reason …', or '--complete', '--skip', '--fail'",
@@ -283,6 +299,7 @@ fn run_level_next(run: &RunState) -> &'static [&'static str] {
             "compensation_started",
             "run_paused",
             "run_resumed",
+            "signal_received",
         ],
         Driver::Journal => &[
             "decision_recorded",
@@ -293,6 +310,8 @@ fn run_level_next(run: &RunState) -> &'static [&'static str] {
             "cancel_requested",
             "run_paused",
             "run_resumed",
+            "signal_received",
+            "wait_created",
         ],
         Driver::Record => &[
             "decision_recorded",
@@ -322,19 +341,21 @@ fn step_next(run: &RunState, step: &StepState) -> Vec<&'static str> {
         | OnExhausted::Compensate => "step_dead_lettered",
     };
     let mut next = match step.status {
-        StepStatus::Scheduled => vec!["step_started", "step_cancelled", exhausted],
+        StepStatus::Scheduled => {
+            vec!["step_started", "wait_created", "approval_requested", "step_cancelled", exhausted]
+        }
         StepStatus::Running => {
             vec!["step_completed", "step_failed", "step_heartbeat", "step_lost", "step_released"]
         }
         StepStatus::RetryWaiting | StepStatus::Deferred => {
-            vec!["step_started", "step_cancelled", exhausted]
+            vec!["step_started", "wait_created", "approval_requested", "step_cancelled", exhausted]
         }
         StepStatus::Unknown => vec!["step_resolved", "step_released"],
         StepStatus::Failed => {
             vec!["step_retry_scheduled", "step_deferred", "step_cancelled", exhausted]
         }
         StepStatus::DeadLettered => vec!["step_redriven", "step_discarded", "task_opened"],
-        StepStatus::Awaiting => vec!["step_skipped"],
+        StepStatus::Awaiting => vec!["step_skipped", "wait_expired", "task_expired"],
         StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => vec![],
     };
     if step.task.is_some() {

@@ -55,6 +55,10 @@ fn check_run_event(event: &RunEvent) -> Result<()> {
         | RunEvent::CancelRequested { reason, compensate: _ }
         | RunEvent::Paused { reason }
         | RunEvent::Resumed { reason } => message("reason", reason),
+        RunEvent::SignalReceived { name: signal, data } => {
+            check_id("signal.name", signal)?;
+            check_payload("signal.data", data)
+        }
         RunEvent::DecisionRecorded(decision) => check_decision(decision),
     }
 }
@@ -103,6 +107,14 @@ fn check_step_event(event: &StepEvent) -> Result<()> {
         StepEvent::DeadLettered { attempt: _, letter_id: _, error }
         | StepEvent::FallbackStarted { attempt: _, error }
         | StepEvent::TaskOpened { attempt: _, task_id: _, error } => check_error(error),
+        StepEvent::TaskExpired { task_id: _ } | StepEvent::WaitExpired => Ok(()),
+        StepEvent::ApprovalRequested { attempt, task_id: _, call: _, expires_at: _ } => {
+            check_attempt(*attempt, None)
+        }
+        StepEvent::WaitCreated { signal, expires_at: _, spec } => {
+            signal.as_ref().map_or(Ok(()), |signal| check_id("wait.signal", signal))?;
+            spec.as_deref().map_or(Ok(()), check_spec)
+        }
         StepEvent::TaskDecided { task_id: _, verdict: _, output, reason } => {
             message("reason", reason)?;
             output.as_ref().map_or(Ok(()), check_output)
@@ -149,7 +161,9 @@ fn check_spec(spec: &StepSpec) -> Result<()> {
     name("spec.tool", &spec.tool)?;
     check_payload("spec.input", &spec.input)?;
     spec.retry.check("spec.retry")?;
-    let longest = spec.deadline_ms.max(spec.schedule_to_start_ms).max(spec.key_ttl_ms);
+    let approval_ms = spec.approval_ms.unwrap_or(0);
+    let longest =
+        spec.deadline_ms.max(spec.schedule_to_start_ms).max(spec.key_ttl_ms).max(approval_ms);
     if spec.timeout_ms > limits::TIMEOUT_MS || longest > limits::DEADLINE_MS {
         return Err(Error::invalid("spec", "has a time-out above a day or a limit above a year"));
     }

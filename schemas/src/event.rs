@@ -129,6 +129,13 @@ pub enum RunEvent {
         /// The step that failed, if one.
         step: Option<StepKey>,
     },
+    /// `signal_received`
+    SignalReceived {
+        /// Its name; a step awaits it.
+        name: String,
+        /// What it says.
+        data: Payload,
+    },
     /// `run_paused`
     Paused {
         /// Why.
@@ -324,6 +331,33 @@ pub enum StepEvent {
         /// What ended the retrying.
         error: StepError,
     },
+    /// `task_expired`
+    TaskExpired {
+        /// The task.
+        task_id: Digest,
+    },
+    /// `approval_requested`
+    ApprovalRequested {
+        /// The attempt that needs it.
+        attempt: u32,
+        /// Identity of the task that asks for it.
+        task_id: Digest,
+        /// Digest of the exact call that is asked about.
+        call: Digest,
+        /// When no answer means no.
+        expires_at: Micros,
+    },
+    /// `wait_created`
+    WaitCreated {
+        /// The signal that is awaited; `None` where only time is.
+        signal: Option<String>,
+        /// Until when.
+        expires_at: Micros,
+        /// The spec, where the step was not scheduled by an earlier event.
+        spec: Option<Arc<StepSpec>>,
+    },
+    /// `wait_expired`
+    WaitExpired,
     /// `task_decided`
     TaskDecided {
         /// The task.
@@ -409,6 +443,10 @@ pub enum TaskVerdict {
     Skip,
     /// The run fails.
     Fail,
+    /// The call may be made.
+    Approve,
+    /// The call must not be made.
+    Deny,
 }
 
 /// What an attempt used, in the provider's own classes.

@@ -32,6 +32,7 @@ fn fit_run_event(event: &mut RunEvent) {
         | RunEvent::Resumed { reason } => cut(reason, limits::MESSAGE_BYTES),
         RunEvent::Created(_)
         | RunEvent::Completed { output: None }
+        | RunEvent::SignalReceived { .. }
         | RunEvent::DecisionRecorded(_) => {}
     }
 }
@@ -65,6 +66,10 @@ fn fit_step_event(event: &mut StepEvent) {
         | StepEvent::RetryScheduled { .. }
         | StepEvent::Deferred { .. }
         | StepEvent::Released { error: None, .. }
+        | StepEvent::TaskExpired { .. }
+        | StepEvent::ApprovalRequested { .. }
+        | StepEvent::WaitCreated { .. }
+        | StepEvent::WaitExpired
         | StepEvent::FaultInjected { .. } => {}
     }
 }

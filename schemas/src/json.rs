@@ -78,6 +78,7 @@ pub fn is_fact(body: &Body) -> bool {
             | RunEvent::DecisionRecorded(_) => true,
             RunEvent::CancelRequested { .. }
             | RunEvent::CompensationStarted { .. }
+            | RunEvent::SignalReceived { .. }
             | RunEvent::Paused { .. }
             | RunEvent::Resumed { .. } => false,
         },
@@ -102,6 +103,10 @@ pub fn is_fact(body: &Body) -> bool {
             | StepEvent::FallbackStarted { .. }
             | StepEvent::TaskOpened { .. }
             | StepEvent::TaskDecided { .. }
+            | StepEvent::TaskExpired { .. }
+            | StepEvent::ApprovalRequested { .. }
+            | StepEvent::WaitCreated { .. }
+            | StepEvent::WaitExpired
             | StepEvent::Paused { .. }
             | StepEvent::Resumed { .. }
             | StepEvent::FaultInjected { .. } => false,

@@ -48,6 +48,11 @@ pub enum Kind {
     TaskDecided,
     StepPaused,
     StepResumed,
+    SignalReceived,
+    WaitCreated,
+    WaitExpired,
+    ApprovalRequested,
+    TaskExpired,
 }
 
 impl Kind {
@@ -89,6 +94,11 @@ impl Kind {
             Self::TaskDecided => "task_decided",
             Self::StepPaused => "step_paused",
             Self::StepResumed => "step_resumed",
+            Self::SignalReceived => "signal_received",
+            Self::WaitCreated => "wait_created",
+            Self::WaitExpired => "wait_expired",
+            Self::ApprovalRequested => "approval_requested",
+            Self::TaskExpired => "task_expired",
         }
     }
 }
@@ -128,6 +138,7 @@ impl RunEvent {
             Self::DecisionRecorded(_) => Kind::DecisionRecorded,
             Self::CancelRequested { .. } => Kind::CancelRequested,
             Self::CompensationStarted { .. } => Kind::CompensationStarted,
+            Self::SignalReceived { .. } => Kind::SignalReceived,
             Self::Paused { .. } => Kind::RunPaused,
             Self::Resumed { .. } => Kind::RunResumed,
         }
@@ -158,6 +169,10 @@ impl StepEvent {
             Self::FallbackStarted { .. } => Kind::FallbackStarted,
             Self::TaskOpened { .. } => Kind::TaskOpened,
             Self::TaskDecided { .. } => Kind::TaskDecided,
+            Self::TaskExpired { .. } => Kind::TaskExpired,
+            Self::ApprovalRequested { .. } => Kind::ApprovalRequested,
+            Self::WaitCreated { .. } => Kind::WaitCreated,
+            Self::WaitExpired => Kind::WaitExpired,
             Self::Paused { .. } => Kind::StepPaused,
             Self::Resumed { .. } => Kind::StepResumed,
         }

@@ -69,3 +69,7 @@ pub const SCHEMA_BYTES: usize = 256 * 1024;
 pub const SCHEMAS: usize = 1000;
 /// Fields and types of one schema, counted as often as they are used.
 pub const SCHEMA_NODES: usize = 10_000;
+/// Signals that a run keeps until a step awaits them, and the bytes that they hold together.
+pub const RUN_SIGNALS: usize = 100;
+/// See [`RUN_SIGNALS`].
+pub const RUN_SIGNAL_BYTES: usize = 1024 * 1024;

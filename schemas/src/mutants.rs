@@ -33,6 +33,8 @@ pub enum Mutant {
     UndoOutOfOrder,
     /// A cancelled run ends although an attempt of it runs.
     CancelSkipsRunning,
+    /// An approval is taken for any call of its step.
+    ApprovalNotCompared,
     /// A pause holds back nothing.
     StartWhilePaused,
 }

@@ -63,6 +63,8 @@ pub struct PlanStep {
     pub default: Option<Bytes>,
     /// Statuses by which the tool says that nothing was applied.
     pub not_applied: Vec<u16>,
+    /// How long somebody has to approve of each call; `None` where nobody is asked.
+    pub approval_ms: Option<u64>,
 }
 
 /// When a step of a plan runs. Indexes are into [`Plan::steps`].

@@ -1,6 +1,6 @@
 //! What a step is asked to do: tool, effect class, retry policy and time limits.
 
-use crate::{Error, Payload, Result, limits};
+use crate::{Digest, Error, Payload, Result, limits};
 use serde::{Deserialize, Serialize};
 
 /// Who decides what a run does next. Fixed when the run is created.
@@ -159,9 +159,45 @@ pub struct StepSpec {
     pub on_exhausted: OnExhausted,
     /// HTTP statuses by which this tool says that nothing was applied.
     pub not_applied: Vec<u16>,
+    /// How long somebody has to approve of each call; `None` where nobody is asked.
+    pub approval_ms: Option<u64>,
+}
+
+/// What a step does when it is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act<'a> {
+    /// A tool is called.
+    Call,
+    /// A signal of this name is awaited.
+    Signal(&'a str),
+    /// So many milliseconds pass.
+    Sleep(u64),
+}
+
+/// What a tool's address means.
+pub fn act_of(tool: &str) -> Act<'_> {
+    if let Some(name) = tool.strip_prefix("signal:") {
+        return Act::Signal(name);
+    }
+    match tool.strip_prefix("sleep:").map(str::parse) {
+        Some(Ok(ms)) => Act::Sleep(ms),
+        Some(Err(_)) | None => Act::Call,
+    }
 }
 
 impl StepSpec {
+    /// Digest of the exact call: what an approval is bound to.
+    pub fn call_digest(&self, generation: u32, edit: u32) -> Digest {
+        Digest::of_parts(&[
+            self.tool.as_bytes(),
+            &self.input.digest.0,
+            self.input.content_type.as_bytes(),
+            self.effect.as_str().as_bytes(),
+            &generation.to_be_bytes(),
+            &edit.to_be_bytes(),
+        ])
+    }
+
     /// A spec with the defaults, for a tool and its input.
     pub fn new(tool: impl Into<String>, effect: Effect, input: Payload) -> Self {
         Self {
@@ -175,6 +211,7 @@ impl StepSpec {
             key_ttl_ms: KEY_TTL_MS,
             on_exhausted: OnExhausted::default(),
             not_applied: Vec::new(),
+            approval_ms: None,
         }
     }
 }

@@ -95,6 +95,10 @@ wire_record! {
         cancel: Option<Cancel>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<Task>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wait: Option<Wait<'a>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<Signal<'a>>,
     }
 }
 
@@ -169,6 +173,8 @@ wire_record! {
         on_exhausted: Symbol<OnExhausted>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         not_applied: Vec<i32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval_ms: Option<i64>,
     }
 }
 
@@ -340,6 +346,26 @@ wire_record! {
         task_id: Sum,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         verdict: Option<Symbol<TaskVerdict>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<Sum>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Time>,
+    }
+}
+
+wire_record! {
+    Wait<'a> as "Wait" {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<Text<'a>>,
+        expires_at: Time,
+    }
+}
+
+wire_record! {
+    Signal<'a> as "Signal" {
+        name: Text<'a>,
+        #[serde(default)]
+        data: Slot<'a>,
     }
 }
 

@@ -24,3 +24,4 @@ mod recovery;
 mod retries;
 mod syncs;
 mod tidy;
+mod waiting;

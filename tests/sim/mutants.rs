@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 15] = [
+const ALL: [Mutant; 16] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
@@ -23,6 +23,7 @@ const ALL: [Mutant; 15] = [
     Mutant::UndoOutOfOrder,
     Mutant::CancelSkipsRunning,
     Mutant::StartWhilePaused,
+    Mutant::ApprovalNotCompared,
 ];
 
 /// The worlds in which a fault can show: the disk is simulated in one, several owners in the other.
@@ -42,6 +43,7 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         | Mutant::LostWakeUp
         | Mutant::UndoOutOfOrder
         | Mutant::CancelSkipsRunning
+        | Mutant::ApprovalNotCompared
         | Mutant::StartWhilePaused => &[World::Embedded, World::Cluster],
     }
 }

@@ -35,7 +35,17 @@ fn source(random: &Random) -> String {
                 exhausted(random, number)
             };
             let undo = if undoable || random.chance(10) { undo(random) } else { String::new() };
-            step(random, &format!("s{number}"), &format!("{after}{ends}{undo}"))
+            let name = format!("s{number}");
+            match random.below(20) {
+                0 => wait("signal:go", &name, &format!("{after}{ends}")),
+                1 => wait("sleep:120", &name, &format!("{after}{ends}")),
+                2..4 => step(
+                    random,
+                    &name,
+                    &format!("{after}{ends}{undo},\"approval\":{{\"expires_ms\":9000}}"),
+                ),
+                _ => step(random, &name, &format!("{after}{ends}{undo}")),
+            }
         })
         .collect();
     format!(
@@ -48,6 +58,10 @@ fn source(random: &Random) -> String {
 
 fn step(random: &Random, name: &str, more: &str) -> String {
     format!("{{\"name\":\"{name}\",{}{more}}}", call(random))
+}
+
+fn wait(tool: &str, name: &str, more: &str) -> String {
+    format!("{{\"name\":\"{name}\",\"tool\":\"{tool}\",\"deadline_ms\":4000{more}}}")
 }
 
 fn call(random: &Random) -> String {

@@ -24,6 +24,10 @@ fn check_start(before: &RunState, key: &StepKey) {
     let step = before.steps.get(key);
     let paused = step.is_some_and(|step| step.paused.is_some());
     assert!(!paused, "{name} {key}: started although it is paused");
+    if let Some(step) = step.filter(|step| step.spec.approval_ms.is_some()) {
+        let approved = step.approved == Some(step.call_digest());
+        assert!(approved, "{name} {key}: called although nobody approved of this call");
+    }
     if before.cancel.is_some() || before.undo.is_some() {
         let undoes = undone_by(before, key).is_some();
         assert!(undoes && before.undo.is_some(), "{name} {key}: started in a run that ends");

@@ -136,7 +136,7 @@ impl<A: Access> Clients<A> {
                 let letter_id = letter.letter_id;
                 let reason = "simulated operator".to_owned();
                 let event = if letter.kind == LetterKind::Task {
-                    self.answer(letter_id, reason)
+                    self.answer(letter_id, letter.code == "approval", reason)
                 } else if self.random.chance(90) || !run.is_open() {
                     StepEvent::Redriven { letter_id, reason, force: true, edit: None }
                 } else {
@@ -148,11 +148,15 @@ impl<A: Access> Clients<A> {
         }
     }
 
-    fn answer(&self, task_id: Digest, reason: String) -> StepEvent {
+    fn answer(&self, task_id: Digest, about_call: bool, reason: String) -> StepEvent {
         // What was not done cannot be called done: the checkers look at the tools.
         let verdicts =
             [TaskVerdict::Retry, TaskVerdict::Retry, TaskVerdict::Skip, TaskVerdict::Fail];
-        let verdict = verdicts[self.random.below(4) as usize];
+        let verdict = match about_call {
+            true if self.random.chance(80) => TaskVerdict::Approve,
+            true => TaskVerdict::Deny,
+            false => verdicts[self.random.below(4) as usize],
+        };
         StepEvent::TaskDecided { task_id, verdict, output: None, reason }
     }
 
@@ -178,6 +182,12 @@ impl<A: Access> Clients<A> {
 
     async fn steer_step(&self, run: &RunState) {
         let Some(step) = run.steps.unsettled().next() else { return };
+        let awaited = step.wait.as_ref().and_then(|wait| wait.signal.clone());
+        if let Some(name) = awaited.filter(|_| self.random.chance(50)) {
+            let event = RunEvent::SignalReceived { name, data: Payload::null() };
+            let body = Body::Run(run.key.run_id.clone(), event);
+            return self.append(&run.key, vec![body], false).await;
+        }
         let reason = "simulated operator".to_owned();
         let event = match step.paused {
             Some(_) => StepEvent::Resumed { reason },

@@ -256,7 +256,11 @@ impl Materializer {
                 self.pending.letters.extend(letters::step_row(self.partition, key, state));
                 Some(LetterDue::Step { run: key.clone(), step: state.clone() })
             }
-            Body::Step(_, step, StepEvent::TaskOpened { .. }) => {
+            Body::Step(
+                _,
+                step,
+                StepEvent::TaskOpened { .. } | StepEvent::ApprovalRequested { .. },
+            ) => {
                 let state = run?.steps.get(step)?;
                 self.pending.letters.extend(letters::task_row(self.partition, key, state));
                 None
@@ -349,6 +353,7 @@ fn attempt_of(body: &Body) -> Option<u32> {
         | StepEvent::DeadLettered { attempt, .. }
         | StepEvent::FallbackStarted { attempt, .. }
         | StepEvent::TaskOpened { attempt, .. }
+        | StepEvent::ApprovalRequested { attempt, .. }
         | StepEvent::FaultInjected { attempt, .. } => Some(*attempt),
         StepEvent::Resolved(resolution) => Some(resolution.attempt),
         StepEvent::Scheduled(_)
@@ -356,6 +361,9 @@ fn attempt_of(body: &Body) -> Option<u32> {
         | StepEvent::Cancelled { .. }
         | StepEvent::Redriven { .. }
         | StepEvent::TaskDecided { .. }
+        | StepEvent::TaskExpired { .. }
+        | StepEvent::WaitCreated { .. }
+        | StepEvent::WaitExpired
         | StepEvent::Paused { .. }
         | StepEvent::Resumed { .. }
         | StepEvent::Discarded { .. } => None,

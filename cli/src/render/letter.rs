@@ -106,6 +106,13 @@ fn next(letter: &Letter) -> String {
         return String::new();
     }
     let id = &letter.id;
+    if letter.kind == "task" && letter.code == "approval" {
+        return format!(
+            "\nDecide whether the call may be made:\n  \
+             spine tasks decide {id} --approve --reason '…'\n  \
+             spine tasks decide {id} --deny --reason '…'\n"
+        );
+    }
     if letter.kind == "task" {
         return format!(
             "\nThe step is out of attempts. Decide what is to be done:\n  \

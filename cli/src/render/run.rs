@@ -5,7 +5,7 @@ use super::{
     color,
     when::{after, clock, lasting, relative},
 };
-use crate::views::{Attempt, Payloads, Run, Step, Time, Why};
+use crate::views::{Attempt, Awaits, Payloads, Run, Step, Time, Why};
 use spine_schemas::time::Micros;
 use std::fmt::Write as _;
 
@@ -198,9 +198,15 @@ fn wait(of: &Step, now: Micros) -> Option<String> {
         "retry_waiting" => Some(format!("next attempt {}", due(of.due_at))),
         "deferred" => Some(format!("put off free of charge; next attempt {}", due(of.due_at))),
         "unknown" => Some("waits for 'spine steps resolve'".into()),
-        "awaiting" => Some(match &of.task {
-            Some(task) => format!("task {task}"),
-            None => "its fallback takes over".into(),
+        "awaiting" => Some(match (&of.task, &of.awaits) {
+            (Some(task), _) => format!("task {task}"),
+            (None, Some(Awaits { signal: Some(name), until })) => {
+                format!("waits for the signal {name}; no longer than {}", due(Some(*until)))
+            }
+            (None, Some(Awaits { signal: None, until })) => {
+                format!("sleeps; goes on {}", due(Some(*until)))
+            }
+            (None, None) => "its fallback takes over".into(),
         }),
         "skipped" => of.output.as_ref()?.source.as_ref().map(|from| format!("{from} stands in")),
         "dead_lettered" => Some(format!("letter {}", of.letter.as_deref().unwrap_or("unknown"))),

@@ -1,12 +1,14 @@
-//! `spine runs cancel|kill|pause|resume`: what is asked of a run as a whole.
+//! `spine runs cancel|kill|pause|resume|signal`: what is asked of a run as a whole.
 
 use super::RunArgs;
 use crate::{
-    client::{Client, Content},
+    client::{Client, Content, segment},
     exit::{Exit, Failure},
-    output,
+    json_file, output,
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
+use std::path::PathBuf;
 
 /// Who asks, and why.
 #[derive(clap::Args)]
@@ -80,4 +82,40 @@ async fn send(
         return output::line(&answer.text);
     }
     output::line(&format!("run {} {done}", args.of.run_id))
+}
+
+/// Arguments of `runs signal`.
+#[derive(clap::Args)]
+pub(crate) struct SignalArgs {
+    #[command(flatten)]
+    of: RunArgs,
+    /// Name of the signal
+    name: String,
+    /// A JSON file with what it says (- is standard input); null without this
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// Who sends it; kept in the event
+    #[arg(long, value_name = "NAME", env = "SPINE_ACTOR")]
+    actor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SignalRequest<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'a str>,
+}
+
+/// Sends a signal.
+pub(super) async fn signal(args: &SignalArgs) -> Result<(), Failure> {
+    let data = args.data.as_deref().map(json_file::read_json).transpose()?;
+    let body = serde_json::to_vec(&SignalRequest { data, actor: args.actor.as_deref() })
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let path = args.of.path(&format!("/signals/{}", segment(&args.name)));
+    let answer = Client::new(&args.of.server).post(&path, Content::json(body)).await?;
+    if args.of.server.json {
+        return output::line(&answer.text);
+    }
+    output::line(&format!("run {} has the signal {}", args.of.run_id, args.name))
 }

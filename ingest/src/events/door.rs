@@ -107,6 +107,8 @@ fn right_door(kind: Kind) -> &'static str {
         Kind::StepResolved => "POST /v1/runs/{id}/steps/{step}/resolve takes it",
         Kind::StepRedriven => "POST /v1/dead-letters/{id}/redrive takes it",
         Kind::StepDiscarded | Kind::RecordDisposed => "POST /v1/dead-letters/{id}/discard takes it",
+        Kind::SignalReceived => "POST /v1/runs/{id}/signals/{name} takes it",
+        Kind::WaitCreated => "POST /v1/runs/{id}/journal takes it",
         Kind::TaskDecided => "POST /v1/tasks/{id}/decide takes it",
         Kind::CancelRequested => "POST /v1/runs/{id}/cancel takes it",
         Kind::RunPaused | Kind::RunResumed => "POST /v1/runs/{id}/pause and resume take it",
@@ -123,6 +125,9 @@ fn right_door(kind: Kind) -> &'static str {
         | Kind::CompensationStarted
         | Kind::FallbackStarted
         | Kind::TaskOpened
+        | Kind::TaskExpired
+        | Kind::ApprovalRequested
+        | Kind::WaitExpired
         | Kind::OwnerClaimed
         | Kind::RecordDeadLettered => "the owner of the partition decides it",
         Kind::Unknown

@@ -8,8 +8,8 @@ use crate::{Code, Problem, body};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use spine_schemas::{
-    Body, Effect, OnExhausted, RetryPolicy, RunEvent, RunKey, StepEvent, StepKey, StepSpec,
-    StepStarted, limits, spec,
+    Body, Effect, OnExhausted, Payload, RetryPolicy, RunEvent, RunKey, StepEvent, StepKey,
+    StepSpec, StepStarted, check_id, limits, spec, time::Micros,
 };
 use std::sync::Arc;
 
@@ -54,6 +54,7 @@ enum Name {
     Complete,
     Fail,
     Heartbeat,
+    Await,
     Decide,
     End,
 }
@@ -130,6 +131,18 @@ struct Heartbeat {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Await {
+    #[serde(rename = "op")]
+    _op: Name,
+    op_id: u64,
+    step: StepJson,
+    signal: Option<String>,
+    sleep_ms: Option<u64>,
+    timeout_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Decide<'a> {
     #[serde(rename = "op")]
     _op: Name,
@@ -162,8 +175,8 @@ struct End<'a> {
     step: Option<StepJson>,
 }
 
-/// Reads one operation of a run in this partition.
-pub(super) fn read(text: &str, partition: u32) -> Result<JournalOp, Problem> {
+/// Reads one operation of a run in this partition; `now` is the door's time.
+pub(super) fn read(text: &str, partition: u32, now: Micros) -> Result<JournalOp, Problem> {
     let Named { op } = body::read_json(text.as_bytes())?;
     let text = text.as_bytes();
     match op {
@@ -171,6 +184,7 @@ pub(super) fn read(text: &str, partition: u32) -> Result<JournalOp, Problem> {
         Name::Complete => complete(body::read_json(text)?, partition),
         Name::Fail => fail(body::read_json(text)?, partition),
         Name::Heartbeat => heartbeat(body::read_json(text)?, partition),
+        Name::Await => wait(body::read_json(text)?, now),
         Name::Decide => decide(body::read_json(text)?),
         Name::End => end(body::read_json(text)?),
     }
@@ -201,6 +215,7 @@ fn begin(begin: Begin<'_>) -> Result<JournalOp, Problem> {
         key_ttl_ms: begin.key_ttl_ms.unwrap_or(spec::KEY_TTL_MS),
         on_exhausted: begin.on_exhausted,
         not_applied: Vec::new(),
+        approval_ms: None,
     };
     let start = StepStarted { attempt: None, spec: Some(Arc::new(spec)), lease_ms: Some(lease_ms) };
     Ok(of_step(begin.op_id, begin.step.key()?, StepEvent::Started(start)))
@@ -230,6 +245,36 @@ fn heartbeat(heartbeat: Heartbeat, partition: u32) -> Result<JournalOp, Problem>
     let lease = Some(lease::read(&heartbeat.lease, partition)?);
     let event = StepEvent::Heartbeat { attempt: heartbeat.attempt, lease };
     Ok(of_step(heartbeat.op_id, heartbeat.step.key()?, event))
+}
+
+/// A wait is a step, so that its end is remembered like any other.
+fn wait(wait: Await, now: Micros) -> Result<JournalOp, Problem> {
+    let wrong = |field: &'static str, detail: String| {
+        Err(Problem::new(Code::InvalidField, detail).with("field", field))
+    };
+    let (tool, wait_ms) = match (&wait.signal, wait.sleep_ms) {
+        (Some(name), None) => {
+            check_id("signal", name)?;
+            (format!("signal:{name}"), wait.timeout_ms.unwrap_or(spec::DEADLINE_MS))
+        }
+        (None, Some(ms)) if wait.timeout_ms.is_none() => (format!("sleep:{ms}"), ms),
+        (None, Some(_)) => {
+            return wrong("timeout_ms", "timeout_ms: goes with signal, not with sleep_ms".into());
+        }
+        (None, None) | (Some(_), Some(_)) => {
+            return wrong("signal", "signal: say either signal or sleep_ms".into());
+        }
+    };
+    if !(1..=limits::DEADLINE_MS).contains(&wait_ms) {
+        let detail = format!("timeout_ms: must be between 1 and {}", limits::DEADLINE_MS);
+        return wrong("timeout_ms", detail);
+    }
+    let spec =
+        StepSpec { deadline_ms: wait_ms, ..StepSpec::new(tool, Effect::Pure, Payload::null()) };
+    let spec = Some(Arc::new(spec));
+    let event =
+        StepEvent::WaitCreated { signal: wait.signal, expires_at: now.plus_ms(wait_ms), spec };
+    Ok(of_step(wait.op_id, wait.step.key()?, event))
 }
 
 fn decide(decide: Decide<'_>) -> Result<JournalOp, Problem> {

@@ -32,6 +32,7 @@ impl From<Reason> for Code {
             Reason::GivenUp => Self::GivenUp,
             Reason::TaskClosed => Self::TaskClosed,
             Reason::RunEnding => Self::RunEnding,
+            Reason::WaitExpired => Self::WaitExpired,
         }
     }
 }

@@ -119,6 +119,7 @@ codes! {
     1225 TaskAbsent "task_absent" 404 "There is no such task" "GET /v1/tasks lists them."
     1226 TaskClosed "task_closed" 409 "The task is closed" "GET the task for what was decided."
     1227 RunEnding "run_ending" 409 "The run is being cancelled or undone" "GET the run's why; POST …/kill ends it at once."
+    1228 WaitExpired "wait_expired" 409 "What was awaited did not come in time" "Decide what follows; another step may wait again."
 
     1301 LogBusy "log_busy" 429 "The log has too many appends waiting" "Come back after the time in Retry-After."
     1302 LogFull "log_full" 503 "The log has no space for new work" "Make room on the disk."

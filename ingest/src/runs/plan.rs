@@ -4,7 +4,10 @@ use super::create::NewRun;
 use crate::{App, Code, Problem, Verdicts};
 use serde_json::value::RawValue;
 use spine_log::EventLog;
-use spine_schemas::{Plan, RunKey};
+use spine_schemas::{
+    Plan, PlanStep, RunKey,
+    spec::{Act, act_of},
+};
 use spine_store::RunStore;
 use std::sync::Arc;
 
@@ -27,7 +30,8 @@ pub(super) fn read<L: EventLog, S: RunStore, V: Verdicts>(
         let detail = format!("tenant {} is not a test tenant", run.tenant);
         return Err(Problem::new(Code::FaultsRefused, detail).with("field", "faults"));
     }
-    for (at, step) in plan.steps.iter().enumerate() {
+    let called = |(_, step): &(usize, &PlanStep)| act_of(&step.tool) == Act::Call;
+    for (at, step) in plan.steps.iter().enumerate().filter(called) {
         app.verdicts().check_tool(&step.tool).map_err(|refusal| {
             let field = format!("{}.tool", plan.path(at));
             Problem::new(Code::ToolRefused, format!("{field}: {refusal}")).with("field", field)

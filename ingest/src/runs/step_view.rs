@@ -32,12 +32,24 @@ pub(super) struct StepView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    awaits: Option<AwaitView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_digest: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     paused: Option<PauseView<'a>>,
     generation: u32,
     edit: u32,
     given_up: bool,
     scheduled_at: Time,
     ended_at: Option<Time>,
+}
+
+/// What a step awaits.
+#[derive(Serialize)]
+struct AwaitView<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<&'a str>,
+    until: Time,
 }
 
 /// An attempt.
@@ -83,6 +95,11 @@ impl<'a> StepView<'a> {
             idempotency_key: keys::idempotency_key(installation, run, &step.key, step.edit),
             letter: step.letter.as_ref().map(|letter| letter.letter_id),
             task: step.task.as_ref().map(|task| task.task_id),
+            awaits: step
+                .wait
+                .as_ref()
+                .map(|wait| AwaitView { signal: wait.signal.as_deref(), until: Time(wait.until) }),
+            call_digest: step.spec.approval_ms.map(|_| step.call_digest()),
             paused: step.paused.as_ref().map(PauseView::of),
             generation: step.generation,
             edit: step.edit,

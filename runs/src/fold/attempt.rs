@@ -10,7 +10,10 @@ use crate::{
     undo, unresolved,
 };
 use spine_schemas::{
-    Driver, ErrorClass, Fault, StepError, StepKey, StepSpec, StepStarted, limits, time::Micros,
+    Driver, ErrorClass, Fault, StepError, StepKey, StepSpec, StepStarted, limits,
+    mutants::{Mutant, planted},
+    spec::{Act, act_of},
+    time::Micros,
 };
 use std::sync::Arc;
 
@@ -40,6 +43,8 @@ pub(super) fn fresh(key: &StepKey, spec: &Arc<StepSpec>, place: Place) -> StepSt
         task: None,
         tasks: 0,
         paused: None,
+        wait: None,
+        approved: None,
         given_up: false,
         late_success: false,
         ended_at: None,
@@ -113,7 +118,7 @@ fn started_by_owner(
         step.status,
         StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred
     );
-    if !may_start || number != step.attempt + 1 {
+    if !may_start || number != step.attempt + 1 || !is_cleared(&step) {
         return author.reject(Reason::LostRace);
     }
     let holder = Holder::Owner(claim.unwrap_or_default());
@@ -122,6 +127,15 @@ fn started_by_owner(
     start_attempt(step, number, holder, lease_ms, place);
     state.totals.attempts += 1;
     Verdict::Applied(Answer::Ok)
+}
+
+/// Whether the step is one that is called, and somebody has approved of exactly this call where that is
+/// asked for.
+pub(crate) fn is_cleared(step: &StepState) -> bool {
+    let approved = step.spec.approval_ms.is_none()
+        || step.approved == Some(step.call_digest())
+        || planted(Mutant::ApprovalNotCompared) && step.approved.is_some();
+    act_of(&step.spec.tool) == Act::Call && approved
 }
 
 fn started_outside(

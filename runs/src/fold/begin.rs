@@ -87,7 +87,10 @@ fn answer_without_start(step: &StepState, spec: &StepSpec, place: Place) -> Opti
         StepStatus::Running => wait(WaitKind::Attempt, step.lease_until()),
         StepStatus::Failed if step.given_up => Some(Answer::Denied { code: Reason::GivenUp }),
         StepStatus::Failed => wait(WaitKind::Owner, None),
-        StepStatus::Awaiting => wait(WaitKind::Task, None),
+        StepStatus::Awaiting => match &step.wait {
+            Some(awaited) => wait(WaitKind::Signal, Some(awaited.until)),
+            None => wait(WaitKind::Task, None),
+        },
         StepStatus::Unknown => Some(Answer::Unknown { attempt: step.attempt }),
         StepStatus::Completed | StepStatus::Skipped => Some(Answer::Replay),
         StepStatus::DeadLettered => match &step.letter {

@@ -65,9 +65,10 @@ fn run_author(body: &RunEvent, driver: Option<Driver>, claimed: bool) -> Author 
             Some(Driver::Record) | None => Author::Reporter,
         },
         RunEvent::CompensationStarted { .. } => Author::Owner,
-        RunEvent::CancelRequested { .. } | RunEvent::Paused { .. } | RunEvent::Resumed { .. } => {
-            Author::Requester
-        }
+        RunEvent::CancelRequested { .. }
+        | RunEvent::SignalReceived { .. }
+        | RunEvent::Paused { .. }
+        | RunEvent::Resumed { .. } => Author::Requester,
         // Whoever asked for it may do so at once; the owner does it when nothing runs any more.
         RunEvent::Cancelled { .. } if claimed && driver != Some(Driver::Record) => Author::Owner,
         RunEvent::Cancelled { .. } | RunEvent::DecisionRecorded(_) => match driver {
@@ -82,6 +83,8 @@ fn step_author(body: &StepEvent, driver: Option<Driver>) -> Author {
     let or = |other: Author| if record { Author::Reporter } else { other };
     match body {
         StepEvent::Started(start) if start.attempt.is_none() => Author::Requester,
+        StepEvent::WaitCreated { spec, .. } if spec.is_some() => Author::Requester,
+        StepEvent::WaitCreated { .. } => Author::Owner,
         StepEvent::Scheduled(_)
         | StepEvent::Started(_)
         | StepEvent::Unknown { .. }
@@ -102,6 +105,9 @@ fn step_author(body: &StepEvent, driver: Option<Driver>) -> Author {
         | StepEvent::DeadLettered { .. }
         | StepEvent::FallbackStarted { .. }
         | StepEvent::TaskOpened { .. }
+        | StepEvent::TaskExpired { .. }
+        | StepEvent::ApprovalRequested { .. }
+        | StepEvent::WaitExpired
         | StepEvent::FaultInjected { .. } => Author::Owner,
     }
 }
@@ -113,6 +119,7 @@ fn is_operation(body: &Body) -> bool {
             RunEvent::Created(_)
             | RunEvent::CancelRequested { .. }
             | RunEvent::CompensationStarted { .. }
+            | RunEvent::SignalReceived { .. }
             | RunEvent::Paused { .. }
             | RunEvent::Resumed { .. } => false,
             RunEvent::Completed { .. }
@@ -122,6 +129,7 @@ fn is_operation(body: &Body) -> bool {
         },
         Body::Step(_, _, event) => match event {
             StepEvent::Started(start) => start.attempt.is_none(),
+            StepEvent::WaitCreated { spec, .. } => spec.is_some(),
             StepEvent::Heartbeat { .. }
             | StepEvent::Completed { .. }
             | StepEvent::Failed { .. }
@@ -140,6 +148,9 @@ fn is_operation(body: &Body) -> bool {
             | StepEvent::FallbackStarted { .. }
             | StepEvent::TaskOpened { .. }
             | StepEvent::TaskDecided { .. }
+            | StepEvent::TaskExpired { .. }
+            | StepEvent::ApprovalRequested { .. }
+            | StepEvent::WaitExpired
             | StepEvent::Paused { .. }
             | StepEvent::Resumed { .. }
             | StepEvent::FaultInjected { .. } => false,

@@ -79,6 +79,9 @@ pub(super) fn resume_step(state: &mut RunState, key: &StepKey, place: Place) -> 
     let Some(mut step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
+    if step.status.is_terminal() {
+        return refuse(Reason::StepState);
+    }
     let Some(paused) = step.paused.clone() else { return duplicate() };
     let step = &mut *step;
     step.paused = None;
@@ -104,7 +107,13 @@ fn pause(event: &Event, reason: &str, place: Place) -> Pause {
 
 /// Moves budgets and deadlines by the time that a step was held back.
 fn stand_still(step: &mut StepState, from: Micros, to: Micros) {
-    for at in [Some(&mut step.budget_from), step.first_started_at.as_mut()].into_iter().flatten() {
+    let waits = step.wait.as_mut().map(|wait| &mut wait.until);
+    let asks = step.task.as_mut().and_then(|task| task.until.as_mut());
+    let clocks = [Some(&mut step.budget_from), step.first_started_at.as_mut()];
+    for at in clocks.into_iter().flatten() {
         *at = at.plus_ms(to.ms_since(from.max(*at)));
+    }
+    for until in [waits, asks].into_iter().flatten() {
+        *until = until.plus_ms(to.ms_since(from));
     }
 }

@@ -1,6 +1,6 @@
 //! Events about a run as a whole: creation, end, recorded decisions.
 
-use super::{Place, Verdict, attempt::end_attempt, ending, gate::Author, pause};
+use super::{Place, Verdict, attempt::end_attempt, ending, gate::Author, pause, wait};
 use crate::{
     Answer, AttemptEnd, Reason, RunState, RunStatus, StepState, StepStatus, Steps, Totals,
 };
@@ -37,6 +37,7 @@ pub(super) fn create(
         cancel: None,
         undo: None,
         paused: None,
+        signals: VecDeque::new(),
         steps: Steps::default(),
         batches: VecDeque::new(),
         sessions: BTreeMap::new(),
@@ -85,6 +86,9 @@ pub(super) fn fold(
             ending::compensation_started(state, error, step.as_ref(), place, author)
         }
         RunEvent::Cancelled { reason } => ending::cancelled(state, reason, place, author),
+        RunEvent::SignalReceived { name, data } => {
+            wait::signal_received(state, event, name, data, place, author)
+        }
         RunEvent::Paused { reason } => pause::pause_run(state, event, reason, place),
         RunEvent::Resumed { .. } => pause::resume_run(state, place),
         RunEvent::DecisionRecorded(_) => decision(state, event, author),
@@ -195,6 +199,8 @@ pub(super) fn give_up(step: &mut StepState, error: &StepError, place: Place) {
         }
     }
     step.due_at = None;
+    step.task = None;
+    step.wait = None;
     step.given_up = true;
     step.ended_at.get_or_insert(place.at);
     step.last_offset = place.offset;
@@ -217,19 +223,25 @@ pub(super) fn end(state: &mut RunState, status: RunStatus, place: Place) -> Verd
     if state.driver() != Driver::Record {
         lose_running(state, place);
     }
+    // A letter outlives its run; nobody can answer a question any more.
+    for key in unsettled_in(state, |step| step.task.is_some()) {
+        let mut step = state.steps.get_mut(&key).expect("it was among them");
+        step.task = None;
+        step.last_offset = place.offset;
+    }
     Verdict::Applied(Answer::Ok)
 }
 
 /// Steps that wait are cancelled. Open letters and open questions about effects stay what they are.
 pub(super) fn cancel_waiting(state: &mut RunState, place: Place) {
-    for key in unsettled_in(state, StepStatus::waits_for_its_run) {
+    for key in unsettled_in(state, |step| step.status.waits_for_its_run()) {
         let mut step = state.steps.get_mut(&key).expect("it was among them");
         cancel_step(&mut step, place);
     }
 }
 
 fn lose_running(state: &mut RunState, place: Place) {
-    for key in unsettled_in(state, |status| status == StepStatus::Running) {
+    for key in unsettled_in(state, |step| step.status == StepStatus::Running) {
         let mut step = state.steps.get_mut(&key).expect("it was among them");
         let step = &mut *step;
         end_attempt(step, AttemptEnd::Lost("the run ended".into()), false, place);
@@ -241,14 +253,15 @@ fn lose_running(state: &mut RunState, place: Place) {
     }
 }
 
-fn unsettled_in(state: &RunState, wanted: impl Fn(StepStatus) -> bool) -> Vec<StepKey> {
-    let steps = state.steps.unsettled().filter(|step| wanted(step.status));
+fn unsettled_in(state: &RunState, wanted: impl Fn(&StepState) -> bool) -> Vec<StepKey> {
+    let steps = state.steps.unsettled().filter(|step| wanted(step));
     steps.map(|step| step.key.clone()).collect()
 }
 
 fn cancel_step(step: &mut StepState, place: Place) {
     step.status = StepStatus::Cancelled;
     step.task = None;
+    step.wait = None;
     step.due_at = None;
     step.ended_at = Some(place.at);
     step.last_offset = place.offset;

@@ -144,6 +144,7 @@ fn hash_of_question(event: &Event) -> u64 {
             RunEvent::Cancelled { .. } => ("run_cancelled", String::new(), Vec::new()),
             RunEvent::CancelRequested { .. }
             | RunEvent::CompensationStarted { .. }
+            | RunEvent::SignalReceived { .. }
             | RunEvent::Paused { .. }
             | RunEvent::Resumed { .. } => ("other", String::new(), Vec::new()),
             RunEvent::DecisionRecorded(decision) => {
@@ -176,6 +177,12 @@ fn step_question(body: &StepEvent) -> (&'static str, Vec<u8>) {
             detail.extend_from_slice(error.code.as_bytes());
             ("fail", detail)
         }
+        StepEvent::WaitCreated { signal, spec, .. } => {
+            let digest = spec.as_ref().map(|spec| spec.input.digest.0.to_vec());
+            let mut detail = digest.unwrap_or_default();
+            detail.extend_from_slice(signal.as_deref().unwrap_or_default().as_bytes());
+            ("await", detail)
+        }
         StepEvent::Heartbeat { attempt, .. } => ("heartbeat", attempt.to_be_bytes().to_vec()),
         StepEvent::Scheduled(_)
         | StepEvent::Lost { .. }
@@ -192,6 +199,9 @@ fn step_question(body: &StepEvent) -> (&'static str, Vec<u8>) {
         | StepEvent::FallbackStarted { .. }
         | StepEvent::TaskOpened { .. }
         | StepEvent::TaskDecided { .. }
+        | StepEvent::TaskExpired { .. }
+        | StepEvent::ApprovalRequested { .. }
+        | StepEvent::WaitExpired
         | StepEvent::Paused { .. }
         | StepEvent::Resumed { .. }
         | StepEvent::FaultInjected { .. } => ("other", Vec::new()),

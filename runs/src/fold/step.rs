@@ -7,7 +7,7 @@ use super::{
     outcome::{self, Which},
     pause,
     stand_in::{self, LeftOut},
-    task,
+    task, wait,
 };
 use crate::{Reason, RunState, StepState, StepStatus};
 use spine_schemas::{Driver, Event, StepEvent, StepKey};
@@ -57,9 +57,21 @@ pub(super) fn fold(
         StepEvent::TaskOpened { attempt, task_id, error } => {
             task::opened(state, key, *attempt, *task_id, error, place)
         }
-        StepEvent::TaskDecided { task_id, verdict, output, .. } => {
-            task::decided(state, key, *task_id, *verdict, output.as_ref(), place)
+        StepEvent::TaskDecided { task_id, verdict, output, reason } => {
+            task::decided(state, key, *task_id, (*verdict, reason), output.as_ref(), place)
         }
+        StepEvent::TaskExpired { task_id } => task::expired(state, key, *task_id, place),
+        StepEvent::ApprovalRequested { attempt, task_id, call, expires_at } => {
+            let (attempt, task_id, call, expires_at) = (*attempt, *task_id, *call, *expires_at);
+            let request = task::Request { attempt, task_id, call, expires_at };
+            task::approval_requested(state, key, &request, place)
+        }
+        StepEvent::WaitCreated { signal, expires_at, spec } => {
+            let (signal, expires_at) = (signal.as_deref(), *expires_at);
+            let awaited = wait::Awaited { signal, expires_at, spec: spec.as_ref() };
+            wait::created(state, key, awaited, place, author)
+        }
+        StepEvent::WaitExpired => wait::expired(state, key, place),
         StepEvent::Paused { reason } => pause::pause_step(state, event, key, reason, place),
         StepEvent::Resumed { .. } => pause::resume_step(state, key, place),
         StepEvent::Skipped { reason, output } => {
@@ -131,6 +143,10 @@ fn after_end(state: &RunState, key: &StepKey, body: &StepEvent, author: Author) 
         | StepEvent::FallbackStarted { .. }
         | StepEvent::TaskOpened { .. }
         | StepEvent::TaskDecided { .. }
+        | StepEvent::TaskExpired { .. }
+        | StepEvent::ApprovalRequested { .. }
+        | StepEvent::WaitCreated { .. }
+        | StepEvent::WaitExpired
         | StepEvent::Paused { .. }
         | StepEvent::Resumed { .. }
         | StepEvent::FaultInjected { .. } => false,
@@ -149,6 +165,7 @@ fn is_allowed_after_end(body: &StepEvent, driver: Driver) -> bool {
         | StepEvent::Redriven { .. }
         | StepEvent::TaskDecided { .. } => true,
         StepEvent::Started(start) => start.attempt.is_none() && driver == Driver::Journal,
+        StepEvent::WaitCreated { .. } => driver == Driver::Journal,
         StepEvent::Scheduled(_)
         | StepEvent::Heartbeat { .. }
         | StepEvent::Completed { .. }
@@ -164,6 +181,9 @@ fn is_allowed_after_end(body: &StepEvent, driver: Driver) -> bool {
         | StepEvent::DeadLettered { .. }
         | StepEvent::FallbackStarted { .. }
         | StepEvent::TaskOpened { .. }
+        | StepEvent::TaskExpired { .. }
+        | StepEvent::ApprovalRequested { .. }
+        | StepEvent::WaitExpired
         | StepEvent::Paused { .. }
         | StepEvent::Resumed { .. }
         | StepEvent::FaultInjected { .. } => false,

@@ -1,8 +1,11 @@
 //! Questions to a person: how one is opened about a step, and what its answer does.
 
 use super::{Place, Verdict, gate::Author, operator, stand_in};
-use crate::{Answer, Reason, RunState, StepStatus, TaskRef, kept, undo};
-use spine_schemas::{Digest, OnExhausted, Output, Payload, StepError, StepKey, TaskVerdict, keys};
+use crate::{Answer, Reason, RunState, StepState, StepStatus, TaskRef, kept, undo};
+use spine_schemas::{
+    Digest, ErrorClass, OnExhausted, Output, Payload, StepError, StepKey, TaskVerdict, keys,
+    time::Micros,
+};
 
 /// The owner's decision to ask. The id follows from the step alone.
 pub(super) fn opened(
@@ -32,9 +35,81 @@ pub(super) fn opened(
         step.due_at = None;
     }
     step.tasks += 1;
-    step.task = Some(TaskRef { task_id, offset: place.offset, at: place.at });
+    let (offset, at) = (place.offset, place.at);
+    step.task = Some(TaskRef { task_id, offset, at, call: None, until: None });
     step.last_offset = place.offset;
     Verdict::Applied(Answer::Ok)
+}
+
+/// The owner's decision to ask before a call. It is bound to that call.
+pub(super) fn approval_requested(
+    state: &mut RunState,
+    key: &StepKey,
+    request: &Request,
+    place: Place,
+) -> Verdict {
+    let (run_key, may_start) = (state.key.clone(), undo::may_start(state, key));
+    let Some(mut step) = state.steps.get_mut(key) else {
+        return Author::Owner.reject(Reason::StepAbsent);
+    };
+    let waits = stand_in::waits(&step) && step.status != StepStatus::Failed;
+    let expected = keys::task_id(&run_key, key, step.tasks);
+    let asks = waits && may_start && step.spec.approval_ms.is_some();
+    let is_same = request.attempt == step.attempt + 1 && request.call == step.call_digest();
+    if !asks || !is_same || request.task_id != expected {
+        return Author::Owner.reject(Reason::LostRace);
+    }
+    let step = &mut *step;
+    step.status = StepStatus::Awaiting;
+    step.due_at = None;
+    step.approved = None;
+    step.tasks += 1;
+    step.task = Some(TaskRef {
+        task_id: request.task_id,
+        offset: place.offset,
+        at: place.at,
+        call: Some(request.call),
+        until: Some(request.expires_at),
+    });
+    step.last_offset = place.offset;
+    Verdict::Applied(Answer::Ok)
+}
+
+/// What `approval_requested` says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    pub(super) attempt: u32,
+    pub(super) task_id: Digest,
+    pub(super) call: Digest,
+    pub(super) expires_at: Micros,
+}
+
+/// The owner's decision that nobody answered in time, which means no.
+pub(super) fn expired(
+    state: &mut RunState,
+    key: &StepKey,
+    task_id: Digest,
+    place: Place,
+) -> Verdict {
+    let Some(mut step) = state.steps.get_mut(key) else {
+        return Author::Owner.reject(Reason::StepAbsent);
+    };
+    let asked = step.task.as_ref().is_some_and(|task| {
+        task.task_id == task_id && task.until.is_some() && step.status == StepStatus::Awaiting
+    });
+    if !asked {
+        return Author::Owner.reject(Reason::LostRace);
+    }
+    refuse_call(&mut step, "approval_expired", "nobody approved of the call in time", place);
+    Verdict::Applied(Answer::Ok)
+}
+
+/// A call that must not be made is a failure of its own, and never a success with a text.
+fn refuse_call(step: &mut StepState, code: &str, message: &str, place: Place) {
+    step.error = Some(StepError::new(ErrorClass::Policy, code, message));
+    step.status = StepStatus::Failed;
+    step.task = None;
+    step.last_offset = place.offset;
 }
 
 /// The first answer counts.
@@ -42,10 +117,11 @@ pub(super) fn decided(
     state: &mut RunState,
     key: &StepKey,
     task_id: Digest,
-    verdict: TaskVerdict,
+    decision: (TaskVerdict, &str),
     output: Option<&Output>,
     place: Place,
 ) -> Verdict {
+    let (verdict, reason) = decision;
     let refuse = |code| Verdict::Refused(code, Answer::Denied { code });
     let (driver, open) = (state.driver(), state.is_open());
     let found = output.cloned().unwrap_or_else(|| Output::of(Payload::null()));
@@ -59,8 +135,23 @@ pub(super) fn decided(
     if !open {
         return refuse(Reason::RunEnded);
     }
+    let about_call = step.task.as_ref().is_some_and(|task| task.call.is_some());
+    let answers_call = matches!(verdict, TaskVerdict::Approve | TaskVerdict::Deny);
+    if about_call != answers_call {
+        return refuse(Reason::StepState);
+    }
     let step = &mut *step;
     match verdict {
+        TaskVerdict::Approve => {
+            step.approved = step.task.take().and_then(|task| task.call);
+            step.status = StepStatus::Scheduled;
+            step.last_offset = place.offset;
+            return Verdict::Applied(Answer::Ok);
+        }
+        TaskVerdict::Deny => {
+            refuse_call(step, "approval_denied", reason, place);
+            return Verdict::Applied(Answer::Ok);
+        }
         TaskVerdict::Retry => {
             operator::accept_unresolved(driver, step);
             operator::put_back(step, place);

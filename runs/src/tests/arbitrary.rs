@@ -12,7 +12,7 @@ use crate::StepState;
 use proptest::prelude::*;
 use spine_schemas::{
     Body, Digest, Driver, Effect, Event, Fault, InputEdit, Op, Payload, RunEvent, StepError,
-    StepEvent, TaskVerdict, Then, keys,
+    StepEvent, StepSpec, TaskVerdict, Then, keys,
 };
 
 /// A number of cases; failures are shown, not written into the tree.
@@ -34,7 +34,7 @@ pub(super) struct Choice {
 }
 
 pub(super) fn choices(longest: usize) -> impl Strategy<Value = Vec<Choice>> {
-    let one = (0u8..42, 0u8..6, 0u8..12, 0u8..16, 0u16..2_000, any::<u8>()).prop_map(
+    let one = (0u8..48, 0u8..6, 0u8..12, 0u8..16, 0u16..2_000, any::<u8>()).prop_map(
         |(what, step, class, wrong, wait, repeat)| Choice {
             what,
             step,
@@ -54,9 +54,9 @@ pub(super) fn drivers() -> impl Strategy<Value = Driver> {
 pub(super) const PLAN: &str = r#"[
     {"name":"a","tool":"t","effect":"idempotent","after":[],"key_ttl_ms":20000,"retry":{"max_attempts":3},
      "compensate":{"tool":"t","effect":"pure","input":{"$ref":"a#/ok"},"retry":{"max_attempts":2}}},
-    {"name":"b","tool":"t","effect":"at_most_once","after":[],"retry":{"max_attempts":2},"on_exhausted":"escalate"},
+    {"name":"b","tool":"t","effect":"at_most_once","after":[],"retry":{"max_attempts":2},"on_exhausted":"escalate","approval":{"expires_ms":5000}},
     {"name":"c","tool":"t","effect":"pure","after":["a"],"input":{"$ref":"a#/ok"},"retry":{"max_attempts":2},"deadline_ms":60000,
-     "on_exhausted":"fallback","fallback":[{"name":"e","tool":"t","effect":"pure","retry":{"max_attempts":2}}]},
+     "on_exhausted":"fallback","fallback":[{"name":"e","tool":"signal:go","deadline_ms":30000}]},
     {"name":"d","tool":"t","effect":"probe","after":["b","c"],"on_exhausted":"compensate"}]"#;
 
 pub(super) fn given(driver: Driver) -> Given {
@@ -117,6 +117,7 @@ fn needs_claim(given: &Given, body: &Body) -> bool {
         Body::Run(..) | Body::Partition(_) => false,
         Body::Step(_, _, event) => match event {
             StepEvent::Started(start) => start.attempt.is_some() && driver != Driver::Record,
+            StepEvent::WaitCreated { spec, .. } => spec.is_none(),
             StepEvent::Scheduled(_)
             | StepEvent::Unknown { .. }
             | StepEvent::Skipped { .. }
@@ -127,6 +128,9 @@ fn needs_claim(given: &Given, body: &Body) -> bool {
             | StepEvent::DeadLettered { .. }
             | StepEvent::FallbackStarted { .. }
             | StepEvent::TaskOpened { .. }
+            | StepEvent::TaskExpired { .. }
+            | StepEvent::ApprovalRequested { .. }
+            | StepEvent::WaitExpired
             | StepEvent::FaultInjected { .. } => true,
             StepEvent::Heartbeat { .. }
             | StepEvent::Completed { .. }
@@ -162,6 +166,10 @@ fn body(given: &Given, choice: Choice) -> Body {
         33 => {
             let step = found.map(|step| step.key.clone());
             run(RunEvent::CompensationStarted { error: error(), step })
+        }
+        42 => {
+            let name = if choice.wrong < 12 { "go" } else { "other" };
+            run(RunEvent::SignalReceived { name: name.into(), data: Payload::null() })
         }
         34 => run(RunEvent::Paused { reason: reason() }),
         35 => run(RunEvent::Resumed { reason: reason() }),
@@ -225,10 +233,41 @@ fn decided_body(given: &Given, found: Option<&StepState>, choice: Choice) -> Bod
             StepEvent::FallbackStarted { attempt, error }
         }
         39..=41 => return asked(given, found, name, attempt, choice),
+        43..=47 => return awaited(given, found, name, attempt, choice),
         _ => {
             let then = if even { Then::Skip } else { Then::Fail };
             StepEvent::Discarded { letter_id, then, reason: reason() }
         }
+    };
+    step(name, event)
+}
+
+/// A wait, or the question whether a call may be made.
+fn awaited(
+    given: &Given,
+    found: Option<&StepState>,
+    name: &str,
+    attempt: u32,
+    choice: Choice,
+) -> Body {
+    let number = found.map_or(0, |step| step.tasks);
+    let id = |number| keys::task_id(&given.run().key, &key_of(name), number);
+    let expires_at = given.now.plus_ms(u64::from(choice.wait) * 10);
+    let signal = Some("go".to_owned());
+    let event = match choice.what {
+        43 => StepEvent::WaitCreated { signal, expires_at, spec: None },
+        44 => {
+            let spec = StepSpec::new("signal:go", Effect::Pure, Payload::null());
+            StepEvent::WaitCreated { signal, expires_at, spec: Some(spec.into()) }
+        }
+        45 => StepEvent::WaitExpired,
+        46 => StepEvent::TaskExpired { task_id: id(number.saturating_sub(1)) },
+        _ => StepEvent::ApprovalRequested {
+            attempt: attempt + 1,
+            task_id: id(number),
+            call: found.map_or(Digest::of_bytes(b"x"), StepState::call_digest),
+            expires_at,
+        },
     };
     step(name, event)
 }
@@ -246,7 +285,7 @@ fn asked(
     let class = CLASSES[usize::from(choice.class)];
     let error = StepError::new(class, class.as_str(), "it failed");
     let verdicts =
-        [TaskVerdict::Retry, TaskVerdict::Complete, TaskVerdict::Skip, TaskVerdict::Fail];
+        [TaskVerdict::Retry, TaskVerdict::Complete, TaskVerdict::Approve, TaskVerdict::Deny];
     let event = match choice.what {
         39 => StepEvent::TaskOpened { attempt, task_id: id(number), error },
         _ => StepEvent::TaskDecided {

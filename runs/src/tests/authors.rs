@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{Reason, Verdict};
 use spine_schemas::{
-    Body, Digest, Driver, Effect, ErrorClass, Event, Fault, Op, RunEvent, StepError, StepEvent,
-    TaskVerdict, Then, time::Micros,
+    Body, Digest, Driver, Effect, ErrorClass, Event, Fault, Op, Payload, RunEvent, StepError,
+    StepEvent, TaskVerdict, Then, time::Micros,
 };
 
 /// What becomes of an event: `A`pplied, or as far as its state allows; `S`tale; `R`efused; `I`llegal.
@@ -84,12 +84,33 @@ fn bodies(driver: Driver, lease: u64) -> Vec<Body> {
         step("a", decided),
         step("a", StepEvent::Paused { reason: reason() }),
         step("a", StepEvent::Resumed { reason: reason() }),
+        run(RunEvent::SignalReceived { name: "x".into(), data: Payload::null() }),
+        step("a", StepEvent::WaitCreated { signal: None, expires_at: due_at, spec: None }),
+        step(
+            "a",
+            StepEvent::WaitCreated {
+                signal: None,
+                expires_at: due_at,
+                spec: Some(spec(Effect::Pure, "1")),
+            },
+        ),
+        step("a", StepEvent::WaitExpired),
+        step(
+            "a",
+            StepEvent::ApprovalRequested {
+                attempt: 2,
+                task_id: letter_id,
+                call: letter_id,
+                expires_at: due_at,
+            },
+        ),
+        step("a", StepEvent::TaskExpired { task_id: letter_id }),
     ]
 }
 
 /// Kind, then for plan, journal and record the verdicts without and with a claim, each without and
 /// with an operation.
-const TABLE: [(&str, &str); 32] = [
+const TABLE: [(&str, &str); 38] = [
     ("run_created", "RIII SIII SIII"),
     ("run_completed", "IRSI RRII ARII"),
     ("run_failed", "IRSI RRII ARII"),
@@ -122,6 +143,12 @@ const TABLE: [(&str, &str); 32] = [
     ("task_decided", "RIII RIII RIII"),
     ("step_paused", "AIII AIII RIII"),
     ("step_resumed", "SIII SIII RIII"),
+    ("signal_received", "AIII AIII RIII"),
+    ("wait_created", "IISI IISI IISI"),
+    ("wait_created", "RRII RRII RRII"),
+    ("wait_expired", "IISI IISI IISI"),
+    ("approval_requested", "IISI IISI IISI"),
+    ("task_expired", "IISI IISI IISI"),
 ];
 
 #[test]

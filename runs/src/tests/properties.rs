@@ -102,6 +102,7 @@ fn check_waits(given: &Given) {
                 | crate::WaitKind::DeadLetter
                 | crate::WaitKind::Client
                 | crate::WaitKind::Task
+                | crate::WaitKind::Signal
                 | crate::WaitKind::Paused
         )
     });

@@ -37,6 +37,7 @@ fn run_event() -> impl Strategy<Value = RunEvent> {
         (step_error(), option::of(step_key()))
             .prop_map(|(error, step)| RunEvent::CompensationStarted { error, step }),
         text().prop_map(|reason| RunEvent::Paused { reason }),
+        (id(), payload()).prop_map(|(name, data)| RunEvent::SignalReceived { name, data }),
         text().prop_map(|reason| RunEvent::Resumed { reason }),
         decision().prop_map(|decision| RunEvent::DecisionRecorded(Box::new(decision))),
     ]
@@ -148,6 +149,7 @@ fn step_verdict() -> impl Strategy<Value = StepEvent> {
             StepEvent::TaskOpened { attempt, task_id, error }
         }),
         task_decided(),
+        waiting(),
         (any::<u32>(), digest(), step_error()).prop_map(|(attempt, letter_id, error)| {
             StepEvent::DeadLettered { attempt, letter_id, error }
         }),
@@ -168,7 +170,7 @@ fn step_verdict() -> impl Strategy<Value = StepEvent> {
 
 fn task_decided() -> impl Strategy<Value = StepEvent> {
     let verdicts =
-        vec![TaskVerdict::Retry, TaskVerdict::Complete, TaskVerdict::Skip, TaskVerdict::Fail];
+        vec![TaskVerdict::Retry, TaskVerdict::Complete, TaskVerdict::Approve, TaskVerdict::Deny];
     (digest(), select(verdicts), option::of(output()), text()).prop_map(
         |(task_id, verdict, output, reason)| StepEvent::TaskDecided {
             task_id,
@@ -177,6 +179,25 @@ fn task_decided() -> impl Strategy<Value = StepEvent> {
             reason,
         },
     )
+}
+
+fn waiting() -> impl Strategy<Value = StepEvent> {
+    let spec = option::of(spec().prop_map(Arc::new));
+    prop_oneof![
+        digest().prop_map(|task_id| StepEvent::TaskExpired { task_id }),
+        (1..=u32::MAX, digest(), digest(), time()).prop_map(
+            |(attempt, task_id, call, expires_at)| StepEvent::ApprovalRequested {
+                attempt,
+                task_id,
+                call,
+                expires_at,
+            }
+        ),
+        (option::of(id()), time(), spec).prop_map(|(signal, expires_at, spec)| {
+            StepEvent::WaitCreated { signal, expires_at, spec }
+        }),
+        Just(StepEvent::WaitExpired),
+    ]
 }
 
 fn partition_event() -> impl Strategy<Value = PartitionEvent> {
@@ -220,8 +241,9 @@ fn spec() -> impl Strategy<Value = StepSpec> {
         OnExhausted::Compensate,
         OnExhausted::Escalate,
     ]);
-    (name(), payload(), effect, retry(), times, exhausted, vec(any::<u16>(), 0..4)).prop_map(
-        |(tool, input, effect, retry, times, on_exhausted, not_applied)| {
+    let more = (vec(any::<u16>(), 0..4), option::of(0..=limits::DEADLINE_MS));
+    (name(), payload(), effect, retry(), times, exhausted, more).prop_map(
+        |(tool, input, effect, retry, times, on_exhausted, (not_applied, approval_ms))| {
             let (timeout_ms, schedule_to_start_ms, deadline_ms) = times;
             let key_ttl_ms = deadline_ms / 2;
             StepSpec {
@@ -235,6 +257,7 @@ fn spec() -> impl Strategy<Value = StepSpec> {
                 key_ttl_ms,
                 on_exhausted,
                 not_applied,
+                approval_ms,
             }
         },
     )

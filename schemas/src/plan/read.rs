@@ -2,7 +2,7 @@
 //! and what undoes them.
 
 use super::{PlanFault, PlanStep, Role, UNDO_SCOPE, path};
-use crate::{Effect, Error, OnExhausted, Result, RetryPolicy, StepKey, limits, spec};
+use crate::{Effect, Error, OnExhausted, Result, RetryPolicy, StepKey, check_id, limits, spec};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -50,6 +50,19 @@ pub(super) struct Written<'a> {
     compensate: Option<Box<Written<'a>>>,
     #[serde(default)]
     not_applied: Vec<u16>,
+    approval: Option<ApprovalJson>,
+}
+
+/// That somebody has to approve of each call.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApprovalJson {
+    #[serde(default = "a_day")]
+    expires_ms: u64,
+}
+
+fn a_day() -> u64 {
+    spec::DEADLINE_MS
 }
 
 fn one() -> u32 {
@@ -151,11 +164,16 @@ impl Flat<'_> {
         }
         let input = json_of("input", &field, step.input)?.unwrap_or(Bytes::from_static(b"null"));
         self.check_recovery(&field)?;
+        self.check_act(&field)?;
         Ok(PlanStep {
             key: self.key.clone(),
             role: self.role,
             tool: step.tool.clone(),
-            effect: step.effect,
+            // A step that only waits has no effect that could repeat.
+            effect: match spec::act_of(&step.tool) {
+                spec::Act::Call => step.effect,
+                spec::Act::Signal(_) | spec::Act::Sleep(_) => Effect::Pure,
+            },
             input,
             after,
             retry,
@@ -166,7 +184,32 @@ impl Flat<'_> {
             on_exhausted: step.on_exhausted,
             default: json_of("default", &field, step.default)?,
             not_applied: step.not_applied.clone(),
+            approval_ms: step.approval.as_ref().map(|approval| approval.expires_ms),
         })
+    }
+
+    /// A step that waits calls nothing, so there is nothing to approve of.
+    fn check_act(&self, field: &dyn Fn(&str) -> String) -> Result<()> {
+        let step = self.written;
+        match spec::act_of(&step.tool) {
+            spec::Act::Signal(name) => check_id("signal", name)
+                .map_err(|error| Error::invalid(field("tool"), error.to_string()))?,
+            spec::Act::Sleep(ms) if ms > limits::DEADLINE_MS => {
+                return Err(Error::invalid(field("tool"), "must not sleep longer than a year"));
+            }
+            spec::Act::Call if step.tool.starts_with("sleep:") => {
+                return Err(Error::invalid(field("tool"), "is not sleep:MILLISECONDS"));
+            }
+            spec::Act::Sleep(_) | spec::Act::Call => {}
+        }
+        let Some(approval) = &step.approval else { return Ok(()) };
+        if spec::act_of(&step.tool) != spec::Act::Call {
+            return Err(Error::invalid(field("approval"), "is for calls; this step only waits"));
+        }
+        if approval.expires_ms == 0 || approval.expires_ms > limits::DEADLINE_MS {
+            return Err(Error::invalid(field("approval.expires_ms"), "must be 1 ms to a year"));
+        }
+        Ok(())
     }
 
     /// What is to happen when the step is out of attempts, and what that needs.

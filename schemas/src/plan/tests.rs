@@ -234,3 +234,23 @@ fn what_recovers_is_checked_by_path() {
     let refused = Plan::parse(reserved).unwrap().check_new().unwrap_err();
     assert!(matches!(refused, Error::Invalid { field, .. } if field == "steps[0].scope"));
 }
+
+#[test]
+fn waits_and_approvals_are_checked_by_path() {
+    let step = |more: &str| format!(r#"{{"steps":[{{"name":"a",{more}}}]}}"#);
+    for (more, field) in [
+        (r#""tool":"signal:""#, "steps[0].tool"),
+        (r#""tool":"sleep:soon""#, "steps[0].tool"),
+        (r#""tool":"sleep:99999999999""#, "steps[0].tool"),
+        (r#""tool":"signal:x","approval":{}"#, "steps[0].approval"),
+        (r#""tool":"t","approval":{"expires_ms":0}"#, "steps[0].approval.expires_ms"),
+        (r#""tool":"t","approval":{"by":"x"}"#, "steps"),
+    ] {
+        assert_eq!(refused(step(more)), field, "{more}");
+    }
+    let asked = Plan::parse(step(r#""tool":"t","approval":{}"#)).unwrap();
+    assert_eq!(asked.steps[0].approval_ms, Some(spec::DEADLINE_MS));
+    assert_eq!(spec::act_of("signal:paid"), spec::Act::Signal("paid"));
+    assert_eq!(spec::act_of("sleep:1500"), spec::Act::Sleep(1500));
+    assert_eq!(spec::act_of("http://h/x"), spec::Act::Call);
+}

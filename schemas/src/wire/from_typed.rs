@@ -2,8 +2,8 @@
 
 use super::{
     Batch, Cancel, Decision, Discard, Disposal, Edit, Error, JsonText, LetterRef, Op, Output,
-    Owner, Record, Redrive, Resolution, Retry, Run, Slot, Spec, Start, Step, StepEvent, Sum,
-    Symbol, Task, Time, Timer, Trace, Usage, long,
+    Owner, Record, Redrive, Resolution, Retry, Run, Signal, Slot, Spec, Start, Step, StepEvent,
+    Sum, Symbol, Task, Time, Timer, Trace, Usage, Wait, long,
 };
 use crate::{self as typed, Body, PartitionEvent, RetryPolicy, RunEvent, StepKey};
 use std::borrow::Cow;
@@ -53,6 +53,9 @@ impl<'a> StepEvent<'a> {
             RunEvent::CompensationStarted { error, step } => {
                 self.error = Some(Error::from(error));
                 self.step = step.as_ref().map(Step::from);
+            }
+            RunEvent::SignalReceived { name, data } => {
+                self.signal = Some(Signal { name: Cow::Borrowed(name), data: Slot::from(data) });
             }
             RunEvent::Cancelled { reason }
             | RunEvent::Paused { reason }
@@ -107,14 +110,13 @@ impl<'a> StepEvent<'a> {
             E::FallbackStarted { attempt, error } => self.put_exhausted(*attempt, error),
             E::TaskOpened { attempt, task_id, error } => {
                 self.put_exhausted(*attempt, error);
-                self.task = Some(Task { task_id: Sum(*task_id), verdict: None });
+                self.put_task(*task_id);
             }
-            E::TaskDecided { task_id, verdict, output, reason } => {
-                let verdict = Some(Symbol::Known(*verdict));
-                self.task = Some(Task { task_id: Sum(*task_id), verdict });
-                self.put_output(output.as_ref());
-                self.put_reason(reason);
-            }
+            E::TaskDecided { .. }
+            | E::TaskExpired { .. }
+            | E::ApprovalRequested { .. }
+            | E::WaitCreated { .. }
+            | E::WaitExpired => self.put_waiting(event),
             E::DeadLettered { attempt, letter_id, error } => {
                 self.put_exhausted(*attempt, error);
                 self.put_letter(*letter_id);
@@ -162,6 +164,33 @@ impl<'a> StepEvent<'a> {
         self.resolution = Some(Resolution { happened: resolution.happened });
         self.output = resolution.output.as_ref().map(Output::from);
         self.put_reason(&resolution.reason);
+    }
+
+    /// What waits for somebody or something, and what came of that.
+    fn put_waiting(&mut self, event: &'a typed::StepEvent) {
+        use typed::StepEvent as E;
+        if let E::TaskDecided { task_id, verdict, output, reason } = event {
+            let verdict = Some(Symbol::Known(*verdict));
+            self.put_task(*task_id).verdict = verdict;
+            self.put_output(output.as_ref());
+            self.put_reason(reason);
+        } else if let E::TaskExpired { task_id } = event {
+            self.put_task(*task_id);
+        } else if let E::ApprovalRequested { attempt, task_id, call, expires_at } = event {
+            self.put_attempt(*attempt, None);
+            let task = self.put_task(*task_id);
+            task.call = Some(Sum(*call));
+            task.expires_at = Some(Time(*expires_at));
+        } else if let E::WaitCreated { signal, expires_at, spec } = event {
+            let signal = signal.as_deref().map(Cow::Borrowed);
+            self.wait = Some(Wait { signal, expires_at: Time(*expires_at) });
+            self.spec = spec.as_deref().map(Spec::from).map(Box::new);
+        }
+    }
+
+    fn put_task(&mut self, task_id: typed::Digest) -> &mut Task {
+        let task = Task { task_id: Sum(task_id), verdict: None, call: None, expires_at: None };
+        self.task.insert(task)
     }
 
     fn put_fault(&mut self, attempt: u32, fault: typed::Fault) {
@@ -263,6 +292,7 @@ impl<'a> From<&'a typed::StepSpec> for Spec<'a> {
             key_ttl_ms: long(spec.key_ttl_ms),
             on_exhausted: Symbol::Known(spec.on_exhausted),
             not_applied: spec.not_applied.iter().copied().map(i32::from).collect(),
+            approval_ms: spec.approval_ms.map(long),
         }
     }
 }

@@ -47,7 +47,7 @@ symbols!(Driver: Plan Journal Record);
 symbols!(Effect: Pure Idempotent Probe AtMostOnce);
 symbols!(OnExhausted: DeadLetter Fail Skip Fallback Compensate Escalate);
 symbols!(Then: Fail Skip);
-symbols!(TaskVerdict: Retry Complete Skip Fail);
+symbols!(TaskVerdict: Retry Complete Skip Fail Approve Deny);
 symbols!(Fault: Timeout Transient Terminal);
 symbols!(RecordClass: Decode SchemaUnknown WrongPartition IllegalEvent);
 symbols! {
@@ -60,7 +60,7 @@ symbols! {
         StepReleased StepUnknown StepResolved StepSkipped StepCancelled StepDeadLettered StepRedriven
         StepDiscarded FaultInjected OwnerClaimed RecordDeadLettered RecordDisposed
         CancelRequested CompensationStarted RunPaused RunResumed FallbackStarted TaskOpened TaskDecided
-        StepPaused StepResumed
+        StepPaused StepResumed SignalReceived WaitCreated WaitExpired ApprovalRequested TaskExpired
 }
 
 impl Symbols for AnyClass {

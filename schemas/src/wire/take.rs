@@ -76,6 +76,7 @@ impl StepEvent<'_> {
             key_ttl_ms: whole("spec.key_ttl_ms", spec.key_ttl_ms)?,
             on_exhausted: known("spec.on_exhausted", spec.on_exhausted)?,
             not_applied: spec.not_applied.into_iter().map(status).collect::<Result<_>>()?,
+            approval_ms: optional_whole("spec.approval_ms", spec.approval_ms)?,
         })
     }
 
@@ -92,7 +93,7 @@ impl StepEvent<'_> {
         first_of! {
             self: run_id step attempt lease heartbeat reason run spec start output error usage
                 decision timer resolution dead_letter redrive discard fault owner record disposal
-                cancel task
+                cancel task wait signal
         }
         None
     }

@@ -74,6 +74,7 @@ impl StepEvent<'_> {
                     step: wire.take_step()?,
                 })
             }),
+            Kind::SignalReceived => self.run_body(Self::signal_received),
             Kind::RunPaused => {
                 self.run_body(|wire| Ok(RunEvent::Paused { reason: wire.take_reason() }))
             }
@@ -106,6 +107,10 @@ impl StepEvent<'_> {
             Kind::FallbackStarted => self.step_body(|wire| {
                 Ok(E::FallbackStarted { attempt: wire.take_attempt()?, error: wire.take_error()? })
             }),
+            Kind::TaskExpired => self.step_body(Self::task_expired),
+            Kind::ApprovalRequested => self.step_body(Self::approval_requested),
+            Kind::WaitCreated => self.step_body(Self::wait_created),
+            Kind::WaitExpired => self.step_body(|_| Ok(E::WaitExpired)),
             Kind::TaskOpened => self.step_body(Self::task_opened),
             Kind::TaskDecided => self.step_body(Self::task_decided),
             Kind::StepPaused => self.step_body(|wire| Ok(E::Paused { reason: wire.take_reason() })),
@@ -288,11 +293,47 @@ impl StepEvent<'_> {
         Ok(RunEvent::CancelRequested { reason: self.take_reason(), compensate })
     }
 
-    fn task_opened(&mut self) -> Result<typed::StepEvent> {
+    fn signal_received(&mut self) -> Result<RunEvent> {
+        let signal = need("signal", self.signal.take())?;
+        let data = signal.data.into_typed("signal.data")?;
+        Ok(RunEvent::SignalReceived { name: signal.name.into_owned(), data })
+    }
+
+    fn wait_created(&mut self) -> Result<typed::StepEvent> {
+        let wait = need("wait", self.wait.take())?;
+        let spec = if self.spec.is_some() { Some(Arc::new(self.take_spec()?)) } else { None };
+        Ok(typed::StepEvent::WaitCreated {
+            signal: wait.signal.map(Cow::into_owned),
+            expires_at: wait.expires_at.0,
+            spec,
+        })
+    }
+
+    fn approval_requested(&mut self) -> Result<typed::StepEvent> {
+        let task = self.take_task("approval_requested")?;
+        Ok(typed::StepEvent::ApprovalRequested {
+            attempt: self.take_attempt()?,
+            task_id: task.task_id.0,
+            call: need("task.call", task.call)?.0,
+            expires_at: need("task.expires_at", task.expires_at)?.0,
+        })
+    }
+
+    fn task_expired(&mut self) -> Result<typed::StepEvent> {
+        Ok(typed::StepEvent::TaskExpired { task_id: self.take_task("task_expired")?.task_id.0 })
+    }
+
+    /// The task of an event that decides nothing about it.
+    fn take_task(&mut self, kind: &str) -> Result<super::Task> {
         let task = need("task", self.task.take())?;
         if task.verdict.is_some() {
-            return Err(Error::invalid("task.verdict", "is not allowed with task_opened"));
+            return Err(Error::invalid("task.verdict", format!("is not allowed with {kind}")));
         }
+        Ok(task)
+    }
+
+    fn task_opened(&mut self) -> Result<typed::StepEvent> {
+        let task = self.take_task("task_opened")?;
         Ok(typed::StepEvent::TaskOpened {
             attempt: self.take_attempt()?,
             task_id: task.task_id.0,

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use proptest::{collection, option, prelude::*, sample};
 use spine_runs::{
     Answer, AttemptEnd, AttemptState, BatchProgress, CancelRequest, Holder, LetterRef, Live,
-    OpAnswer, Pause, Reason, RunState, RunStatus, Session, StepState, StepStatus, TaskRef, Totals,
-    Undo, WaitKind,
+    OpAnswer, Pause, Reason, RunState, RunStatus, Session, Signal, StepState, StepStatus, TaskRef,
+    Totals, Undo, WaitKind, WaitRef,
 };
 use spine_schemas::{
     Decision, Digest, Driver, Effect, ErrorClass, Fault, OnExhausted, Output, Payload, Plan,
@@ -130,6 +130,7 @@ fn spec() -> impl Strategy<Value = StepSpec> {
                 key_ttl_ms: times[3],
                 on_exhausted: then,
                 not_applied: statuses,
+                approval_ms: None,
             }
         },
     )
@@ -210,10 +211,17 @@ fn step() -> impl Strategy<Value = StepState> {
     let numbers = (any::<[u32; 7]>(), offset(), offset());
     let parts = (option::of(live()), option::of(error()), option::of(output()));
     let history = collection::vec(attempt(), 0..4);
-    let waits = (option::of(letter), option::of(task()), any::<u32>(), option::of(pause()));
+    let waits = (
+        option::of(letter),
+        option::of(task()),
+        any::<u32>(),
+        option::of(pause()),
+        option::of(wait()),
+        option::of(digest()),
+    );
     (identity, times, numbers, parts, history, waits, any::<[bool; 2]>()).prop_map(
         |((key, spec, status), times, (counts, first, last), parts, attempts, waits, flags)| {
-            let (letter, task, tasks, paused) = waits;
+            let (letter, task, tasks, paused, wait, approved) = waits;
             StepState {
                 key,
                 spec: Arc::new(spec),
@@ -238,6 +246,8 @@ fn step() -> impl Strategy<Value = StepState> {
                 task,
                 tasks,
                 paused,
+                wait,
+                approved,
                 given_up: flags[0],
                 late_success: flags[1],
                 ended_at: times.4,
@@ -248,11 +258,24 @@ fn step() -> impl Strategy<Value = StepState> {
 }
 
 fn task() -> impl Strategy<Value = TaskRef> {
-    (digest(), any::<u64>(), time()).prop_map(|(task_id, offset, at)| TaskRef {
-        task_id,
-        offset,
-        at,
+    let call = (option::of(digest()), option::of(time()));
+    (digest(), any::<u64>(), time(), call).prop_map(|(task_id, offset, at, (call, until))| {
+        TaskRef { task_id, offset, at, call, until }
     })
+}
+
+fn wait() -> impl Strategy<Value = WaitRef> {
+    (option::of(text()), time(), any::<u64>()).prop_map(|(signal, until, offset)| WaitRef {
+        signal,
+        until,
+        offset,
+    })
+}
+
+fn signal() -> impl Strategy<Value = Signal> {
+    let data = sample::select(vec!["null", "{\"a\":1.0}", "\"ä\""]);
+    (text(), data)
+        .prop_map(|(name, data)| Signal { name, data: Payload::json("data", data).unwrap() })
 }
 
 fn pause() -> impl Strategy<Value = Pause> {
@@ -355,7 +378,8 @@ pub(crate) fn run() -> impl Strategy<Value = RunState> {
     // The number of a run leaves 47 bits for the offset of its first event.
     let identity = (name(), created(), digest(), 0..1_u64 << 47, run_status());
     let times = (time(), option::of(time()), time());
-    let ending = (option::of(cancel()), option::of(undo()), option::of(pause()));
+    let signals = collection::vec_deque(signal(), 0..3);
+    let ending = (option::of(cancel()), option::of(undo()), option::of(pause()), signals);
     let end = (option::of(output()), option::of(error()), option::of(step_key()), ending);
     let sessions = collection::btree_map(text(), session(), 0..3);
     let kept = (collection::vec_deque(batch, 0..3), sessions);
@@ -377,6 +401,7 @@ pub(crate) fn run() -> impl Strategy<Value = RunState> {
                 cancel: end.3.0,
                 undo: end.3.1,
                 paused: end.3.2,
+                signals: end.3.3,
                 steps: steps.into_iter().map(Arc::new).collect(),
                 batches: kept.0,
                 sessions: kept.1,

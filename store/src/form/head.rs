@@ -7,10 +7,10 @@ use super::{
 use crate::Result;
 use serde::{Deserialize, Serialize};
 use spine_runs::{
-    BatchProgress, CancelRequest, Pause, RunState, RunStatus, Session, Steps, Totals, Undo,
+    BatchProgress, CancelRequest, Pause, RunState, RunStatus, Session, Signal, Steps, Totals, Undo,
     WaitKind,
 };
-use spine_schemas::{RunKey, StepError, StepKey, time::Micros};
+use spine_schemas::{Payload, RunKey, StepError, StepKey, time::Micros};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -86,6 +86,28 @@ struct State<'a> {
     undo: Option<Cow<'a, Undo>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     paused: Option<Cow<'a, Pause>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    signals: Vec<SignalForm<'a>>,
+}
+
+/// A signal that nobody awaited yet. They are few and JSON, so they may stand here as text.
+#[derive(Serialize, Deserialize)]
+struct SignalForm<'a> {
+    name: Cow<'a, str>,
+    data: Cow<'a, str>,
+}
+
+impl<'a> SignalForm<'a> {
+    fn of(signal: &'a Signal) -> Self {
+        let data = String::from_utf8_lossy(&signal.data.data);
+        Self { name: Cow::Borrowed(&signal.name), data }
+    }
+
+    fn into_signal(self) -> Result<Signal> {
+        let data = Payload::json("signals", self.data.into_owned());
+        let data = data.map_err(|error| damaged("signals", error))?;
+        Ok(Signal { name: self.name.into_owned(), data })
+    }
 }
 
 fn is_empty_queue(batches: &VecDeque<BatchProgress>) -> bool {
@@ -118,6 +140,7 @@ impl<'a> HeadForm<'a> {
             cancel: run.cancel.as_ref().map(Cow::Borrowed),
             undo: run.undo.as_ref().map(Cow::Borrowed),
             paused: run.paused.as_ref().map(Cow::Borrowed),
+            signals: run.signals.iter().map(SignalForm::of).collect(),
         };
         Ok(Self {
             workflow: Cow::Borrowed(&run.created.workflow),
@@ -173,6 +196,11 @@ impl<'a> HeadForm<'a> {
             cancel: state.cancel.map(Cow::into_owned),
             undo: state.undo.map(Cow::into_owned),
             paused: state.paused.map(Cow::into_owned),
+            signals: state
+                .signals
+                .into_iter()
+                .map(SignalForm::into_signal)
+                .collect::<Result<_>>()?,
             steps,
             batches: state.batches.into_owned(),
             sessions: state.sessions.into_owned(),

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::Result;
 use serde::{Deserialize, Serialize};
-use spine_runs::{AttemptState, LetterRef, Live, Pause, StepState, TaskRef};
-use spine_schemas::{OnExhausted, RetryPolicy, StepSpec, time::Micros};
+use spine_runs::{AttemptState, LetterRef, Live, Pause, StepState, TaskRef, WaitRef};
+use spine_schemas::{Digest, OnExhausted, RetryPolicy, StepSpec, time::Micros};
 use std::{borrow::Cow, sync::Arc};
 
 /// A row of `steps`, beside the key of its run.
@@ -100,6 +100,12 @@ struct State<'a> {
     tasks: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     paused: Option<Cow<'a, Pause>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wait: Option<Cow<'a, WaitRef>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    approved: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    approval_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     given_up: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -153,6 +159,9 @@ impl<'a> State<'a> {
             task: step.task.as_ref().map(Cow::Borrowed),
             tasks: step.tasks,
             paused: step.paused.as_ref().map(Cow::Borrowed),
+            wait: step.wait.as_ref().map(Cow::Borrowed),
+            approved: step.approved,
+            approval_ms: spec.approval_ms,
             given_up: step.given_up,
             late_success: step.late_success,
         }
@@ -226,6 +235,7 @@ impl<'a> StepForm<'a> {
             key_ttl_ms: state.key_ttl_ms,
             on_exhausted: state.on_exhausted,
             not_applied: state.not_applied.into_owned(),
+            approval_ms: state.approval_ms,
         };
         let (class, code, message) = (self.error_class, self.error_code, self.error_message);
         Ok(StepState {
@@ -252,6 +262,8 @@ impl<'a> StepForm<'a> {
             task: state.task.map(Cow::into_owned),
             tasks: state.tasks,
             paused: state.paused.map(Cow::into_owned),
+            wait: state.wait.map(Cow::into_owned),
+            approved: state.approved,
             given_up: state.given_up,
             late_success: state.late_success,
             ended_at: state.given.time("ended_at", self.ended_at),

@@ -123,6 +123,7 @@ fn end_of_letter(event: &Event) -> (LetterStatus, String) {
             TaskVerdict::Complete => (LetterStatus::Resolved, reason.clone()),
             TaskVerdict::Skip => (LetterStatus::Discarded, format!("{reason} (then skip)")),
             TaskVerdict::Fail => (LetterStatus::Discarded, format!("{reason} (then fail)")),
+            TaskVerdict::Approve | TaskVerdict::Deny => (LetterStatus::Resolved, reason.clone()),
         },
         StepEvent::Completed { attempt, .. } => {
             (LetterStatus::Resolved, format!("attempt {attempt} turned out to have succeeded"))
@@ -139,6 +140,8 @@ fn end_of_task(event: &Event) -> (LetterStatus, String) {
                 TaskVerdict::Complete => "complete",
                 TaskVerdict::Skip => "skip",
                 TaskVerdict::Fail => "fail",
+                TaskVerdict::Approve => "approve",
+                TaskVerdict::Deny => "deny",
             };
             (LetterStatus::Decided, format!("{verdict}: {reason}"))
         }
@@ -214,7 +217,13 @@ fn row_of(
     step: &StepState,
     (letter_id, offset, dead_at): (Digest, u64, Micros),
 ) -> Option<LetterRow> {
-    let error = step.error.as_ref()?;
+    let asked = StepError::new(
+        ErrorClass::Policy,
+        "approval",
+        format!("may {} be called?", step.spec.tool),
+    );
+    let is_approval = step.task.as_ref().is_some_and(|task| task.call.is_some());
+    let error = if is_approval { &asked } else { step.error.as_ref()? };
     Some(LetterRow {
         letter_id,
         kind,

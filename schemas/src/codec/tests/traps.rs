@@ -52,6 +52,8 @@ fn every_wire_record_lists_the_fields_of_its_schema_in_order() {
         listed::<Disposal>(),
         listed::<Cancel>(),
         listed::<Task>(),
+        listed::<Wait<'_>>(),
+        listed::<Signal<'_>>(),
     ]);
     assert_eq!(ours, events);
 

@@ -1,0 +1,55 @@
+//! `POST /v1/runs/{id}/signals/{name}`: something happened outside that a run waits for, or will.
+
+use crate::{
+    App, Problem, Verdicts, ask, body, events, limits,
+    query::{self, RunQuery},
+};
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use spine_log::EventLog;
+use spine_schemas::{Body, Digest, Payload, RunEvent};
+use spine_store::RunStore;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signal<'a> {
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    actor: Option<String>,
+    tenant: Option<String>,
+}
+
+/// Sends a signal. With an `Idempotency-Key` one that is sent again counts once.
+pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
+    State(app): State<App<L, S, V>>,
+    Path((run_id, name)): Path<(String, String)>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let query: RunQuery = query::read(request.uri())?;
+    let once = events::idempotency_key(request.headers())?;
+    let taken = body::take_json(&app.in_flight, request, limits::REQUEST_BYTES).await?;
+    let signal: Signal<'_> = body::read_json(&taken.bytes)?;
+    let tenant = signal.tenant.as_deref().or(query.tenant.as_deref());
+    let run = query::run_key(tenant, &run_id)?;
+    let data = match signal.data {
+        Some(data) => Payload::json("data", data.get().to_owned())?,
+        None => Payload::null(),
+    };
+    let event = RunEvent::SignalReceived { name: name.clone(), data };
+    let event = Body::Run(run.run_id.clone(), event);
+    let mut event = app.event(&run.tenant, signal.actor.as_deref(), event);
+    if let Some(key) = &once {
+        let parts = [key.as_bytes(), run.run_id.as_bytes(), name.as_bytes()];
+        event.event_id = Digest::of_parts(&parts).to_string();
+    }
+    event.check()?;
+    let asked = ask::ask_one(&app, &run, event).await?;
+    let position = app.position(asked.partition, asked.offset);
+    Ok(Json(
+        json!({"signal": name, "status": "received", "dedupe": once.is_some(), "position": position}),
+    ))
+}

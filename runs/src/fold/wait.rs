@@ -1,0 +1,214 @@
+//! Waiting for signals and for time: how a step begins to, and what ends it.
+
+use super::{Place, Verdict, attempt, gate::Author, stand_in};
+use crate::{
+    Answer, Reason, RunState, Signal, StepState, StepStatus, WaitKind, WaitRef, kept, undo,
+};
+use spine_schemas::{
+    Digest, Driver, ErrorClass, Event, Output, Payload, StepError, StepKey, StepSpec, limits,
+    spec::{Act, act_of},
+    time::Micros,
+};
+use std::sync::Arc;
+
+/// What is awaited, and until when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Awaited<'a> {
+    pub(super) signal: Option<&'a str>,
+    pub(super) expires_at: Micros,
+    pub(super) spec: Option<&'a Arc<StepSpec>>,
+}
+
+/// `wait_created`: the owner's decision in a plan run, an agent's request in a journal run.
+pub(super) fn created(
+    state: &mut RunState,
+    key: &StepKey,
+    awaited: Awaited<'_>,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    match (state.driver(), author) {
+        (Driver::Plan, Author::Owner) => created_by_owner(state, key, awaited, place),
+        (Driver::Journal, Author::Requester) => created_by_agent(state, key, awaited, place),
+        (Driver::Plan | Driver::Journal | Driver::Record, _) => author.reject(Reason::WrongDriver),
+    }
+}
+
+fn created_by_owner(
+    state: &mut RunState,
+    key: &StepKey,
+    awaited: Awaited<'_>,
+    place: Place,
+) -> Verdict {
+    if !undo::may_start(state, key) {
+        return Author::Owner.reject(Reason::LostRace);
+    }
+    let Some(step) = state.steps.get(key) else {
+        return Author::Owner.reject(Reason::StepAbsent);
+    };
+    let fits = match act_of(&step.spec.tool) {
+        Act::Signal(name) => awaited.signal == Some(name),
+        Act::Sleep(_) => awaited.signal.is_none(),
+        Act::Call => false,
+    };
+    let waits = stand_in::waits(step) && step.status != StepStatus::Failed;
+    if !fits || !waits {
+        return Author::Owner.reject(Reason::LostRace);
+    }
+    begin(state, key, awaited, place);
+    Verdict::Applied(Answer::Ok)
+}
+
+fn created_by_agent(
+    state: &mut RunState,
+    key: &StepKey,
+    awaited: Awaited<'_>,
+    place: Place,
+) -> Verdict {
+    let refuse = |code| Verdict::Refused(code, Answer::Denied { code });
+    let Some(spec) = awaited.spec else { return refuse(Reason::StepAbsent) };
+    if let Some(step) = state.steps.get(key) {
+        return again(step, spec);
+    }
+    if !state.is_open() {
+        return refuse(Reason::RunEnded);
+    }
+    if state.is_ending() {
+        return refuse(Reason::RunEnding);
+    }
+    let has_room = kept::has_room(state, spec.input.data.len());
+    if state.steps.len() >= limits::RUN_STEPS || !has_room {
+        return refuse(Reason::LimitReached);
+    }
+    state.steps.insert(Arc::new(attempt::fresh(key, spec, place)));
+    begin(state, key, awaited, place);
+    match state.steps[key].status {
+        StepStatus::Completed => Verdict::Applied(Answer::Replay),
+        _ => {
+            let (wait_for, until) = (wait_kind(awaited.signal), Some(awaited.expires_at));
+            Verdict::Applied(Answer::Wait { wait_for, until })
+        }
+    }
+}
+
+fn wait_kind(signal: Option<&str>) -> WaitKind {
+    if signal.is_some() { WaitKind::Signal } else { WaitKind::Sleep }
+}
+
+/// The answer to whoever awaits a step that is there already.
+fn again(step: &StepState, spec: &StepSpec) -> Verdict {
+    let refuse = |code, answer| Verdict::Refused(code, answer);
+    if step.spec.tool != spec.tool || step.spec.input.digest != spec.input.digest {
+        let (stored, given) = (step.spec.input.digest, spec.input.digest);
+        return refuse(Reason::StepConflict, Answer::Conflict { stored, given });
+    }
+    if matches!(step.status, StepStatus::Completed | StepStatus::Skipped) {
+        return Verdict::Stale(Reason::Duplicate, Some(Answer::Replay));
+    }
+    match &step.wait {
+        Some(wait) => {
+            let (wait_for, until) = (wait_kind(wait.signal.as_deref()), Some(wait.until));
+            refuse(Reason::StepState, Answer::Wait { wait_for, until })
+        }
+        None => refuse(Reason::WaitExpired, Answer::Denied { code: Reason::WaitExpired }),
+    }
+}
+
+/// Begins to wait; a signal that came before ends it at once.
+fn begin(state: &mut RunState, key: &StepKey, awaited: Awaited<'_>, place: Place) {
+    let came = |signal: &Signal| Some(signal.name.as_str()) == awaited.signal;
+    let came = state.signals.iter().position(came).and_then(|at| state.signals.remove(at));
+    let mut step = state.steps.get_mut(key).expect("the step is there: looked at before");
+    let step = &mut *step;
+    step.status = StepStatus::Awaiting;
+    step.due_at = None;
+    step.first_started_at.get_or_insert(place.at);
+    step.last_offset = place.offset;
+    let signal = awaited.signal.map(str::to_owned);
+    step.wait = Some(WaitRef { signal, until: awaited.expires_at, offset: place.offset });
+    if let Some(signal) = came {
+        let source = Some(format!("signal {}", signal.name));
+        complete(step, Output { source, ..Output::of(signal.data) }, place);
+    }
+}
+
+fn complete(step: &mut StepState, output: Output, place: Place) {
+    step.wait = None;
+    step.status = StepStatus::Completed;
+    step.output = Some(output);
+    step.ended_at = Some(place.at);
+    step.last_offset = place.offset;
+}
+
+/// `signal_received`: ends the oldest wait for it, or is kept for the next one.
+pub(super) fn signal_received(
+    state: &mut RunState,
+    event: &Event,
+    name: &str,
+    data: &Payload,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    if state.driver() == Driver::Record {
+        return author.reject(Reason::WrongDriver);
+    }
+    let digest = Digest::of_bytes(event.event_id.as_bytes());
+    let hash = u64::from_be_bytes(digest.0[..8].try_into().expect("a digest has 32 bytes"));
+    if state.seen.contains(&hash) {
+        return author.duplicate();
+    }
+    if !state.is_open() {
+        return author.reject(Reason::RunEnded);
+    }
+    let bytes: usize = state.signals.iter().map(|signal| signal.data.data.len()).sum();
+    let is_full = state.signals.len() >= limits::RUN_SIGNALS
+        || bytes + data.data.len() > limits::RUN_SIGNAL_BYTES
+        || state.seen.len() >= limits::RUN_EVENT_IDS
+        || !kept::has_room(state, data.data.len());
+    if is_full {
+        return author.reject(Reason::LimitReached);
+    }
+    state.seen.insert(hash);
+    let awaits = |step: &&Arc<StepState>| {
+        step.wait.as_ref().is_some_and(|wait| wait.signal.as_deref() == Some(name))
+    };
+    let waiting = state.steps.unsettled().filter(awaits);
+    let oldest = waiting.min_by_key(|step| step.wait.as_ref().map(|wait| wait.offset));
+    match oldest.map(|step| step.key.clone()) {
+        Some(key) => {
+            let mut step = state.steps.get_mut(&key).expect("it was among them");
+            let source = Some(format!("signal {name}"));
+            complete(&mut step, Output { source, ..Output::of(data.clone()) }, place);
+        }
+        None => {
+            let (name, data) = (name.to_owned(), data.clone());
+            state.signals.push_back(Signal { name, data });
+        }
+    }
+    Verdict::Applied(Answer::Ok)
+}
+
+/// The owner's decision that the time is over: a sleep is done, and a signal did not come.
+pub(super) fn expired(state: &mut RunState, key: &StepKey, place: Place) -> Verdict {
+    let driver = state.driver();
+    let Some(mut step) = state.steps.get_mut(key) else {
+        return Author::Owner.reject(Reason::StepAbsent);
+    };
+    let Some(wait) = step.wait.clone() else {
+        return Author::Owner.reject(Reason::LostRace);
+    };
+    let step = &mut *step;
+    match wait.signal {
+        None => complete(step, Output::of(Payload::null()), place),
+        Some(name) => {
+            let message = format!("the signal {name} did not come in time");
+            step.wait = None;
+            step.error = Some(StepError::new(ErrorClass::Timeout, "wait_expired", message));
+            step.status = StepStatus::Failed;
+            // An agent decides itself what follows.
+            step.given_up = driver == Driver::Journal;
+            step.last_offset = place.offset;
+        }
+    }
+    Verdict::Applied(Answer::Ok)
+}
