@@ -54,24 +54,12 @@ pub(super) fn fold(
         StepEvent::FallbackStarted { attempt, error } => {
             stand_in::fallback_started(state, key, *attempt, error, place)
         }
-        StepEvent::TaskOpened { attempt, task_id, error } => {
-            task::opened(state, key, *attempt, *task_id, error, place)
-        }
-        StepEvent::TaskDecided { task_id, verdict, output, reason } => {
-            task::decided(state, key, *task_id, (*verdict, reason), output.as_ref(), place)
-        }
-        StepEvent::TaskExpired { task_id } => task::expired(state, key, *task_id, place),
-        StepEvent::ApprovalRequested { attempt, task_id, call, expires_at } => {
-            let (attempt, task_id, call, expires_at) = (*attempt, *task_id, *call, *expires_at);
-            let request = task::Request { attempt, task_id, call, expires_at };
-            task::approval_requested(state, key, &request, place)
-        }
-        StepEvent::WaitCreated { signal, expires_at, spec } => {
-            let (signal, expires_at) = (signal.as_deref(), *expires_at);
-            let awaited = wait::Awaited { signal, expires_at, spec: spec.as_ref() };
-            wait::created(state, key, awaited, place, author)
-        }
-        StepEvent::WaitExpired => wait::expired(state, key, place),
+        StepEvent::TaskOpened { .. }
+        | StepEvent::TaskDecided { .. }
+        | StepEvent::TaskExpired { .. }
+        | StepEvent::ApprovalRequested { .. }
+        | StepEvent::WaitCreated { .. }
+        | StepEvent::WaitExpired => fold_waiting(state, key, body, place, author),
         StepEvent::Paused { reason } => pause::pause_step(state, event, key, reason, place),
         StepEvent::Resumed { .. } => pause::resume_step(state, key, place),
         StepEvent::Skipped { reason, output } => {
@@ -118,6 +106,35 @@ fn fold_end(
         attempt::lost(state, which, *heartbeat, reason, place, author)
     } else {
         unreachable!("only the ends of attempts come here")
+    }
+}
+
+/// What waits for somebody or something, and what came of that.
+fn fold_waiting(
+    state: &mut RunState,
+    key: &StepKey,
+    body: &StepEvent,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    if let StepEvent::TaskOpened { attempt, task_id, error } = body {
+        task::opened(state, key, *attempt, *task_id, error, place)
+    } else if let StepEvent::TaskDecided { task_id, verdict, output, reason } = body {
+        task::decided(state, key, *task_id, (*verdict, reason), output.as_ref(), place)
+    } else if let StepEvent::TaskExpired { task_id } = body {
+        task::expired(state, key, *task_id, place)
+    } else if let StepEvent::ApprovalRequested { attempt, task_id, call, expires_at } = body {
+        let (attempt, task_id, call, expires_at) = (*attempt, *task_id, *call, *expires_at);
+        let request = task::Request { attempt, task_id, call, expires_at };
+        task::approval_requested(state, key, &request, place)
+    } else if let StepEvent::WaitCreated { signal, expires_at, spec } = body {
+        let (signal, expires_at) = (signal.as_deref(), *expires_at);
+        let awaited = wait::Awaited { signal, expires_at, spec: spec.as_ref() };
+        wait::created(state, key, awaited, place, author)
+    } else if let StepEvent::WaitExpired = body {
+        wait::expired(state, key, place)
+    } else {
+        unreachable!("only waits and questions come here")
     }
 }
 

@@ -82,13 +82,11 @@ fn created_by_agent(
     }
     state.steps.insert(Arc::new(attempt::fresh(key, spec, place)));
     begin(state, key, awaited, place);
-    match state.steps[key].status {
-        StepStatus::Completed => Verdict::Applied(Answer::Replay),
-        _ => {
-            let (wait_for, until) = (wait_kind(awaited.signal), Some(awaited.expires_at));
-            Verdict::Applied(Answer::Wait { wait_for, until })
-        }
+    if state.steps[key].status == StepStatus::Completed {
+        return Verdict::Applied(Answer::Replay);
     }
+    let (wait_for, until) = (wait_kind(awaited.signal), Some(awaited.expires_at));
+    Verdict::Applied(Answer::Wait { wait_for, until })
 }
 
 fn wait_kind(signal: Option<&str>) -> WaitKind {
