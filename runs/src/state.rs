@@ -80,11 +80,11 @@ pub struct RunState {
     /// The step that it failed with.
     pub failed_step: Option<StepKey>,
     /// Set from the request to cancel it on.
-    pub cancel: Option<CancelRequest>,
+    pub cancel: Option<Box<CancelRequest>>,
     /// Set from the decision to undo what it has done on.
-    pub undo: Option<Undo>,
+    pub undo: Option<Box<Undo>>,
     /// Set while nothing new may start.
-    pub paused: Option<Pause>,
+    pub paused: Option<Box<Pause>>,
     /// Signals that no step has awaited yet, the oldest first, at most
     /// [`spine_schemas::limits::RUN_SIGNALS`].
     pub signals: VecDeque<Signal>,
@@ -209,13 +209,13 @@ pub struct StepState {
     /// The open letter.
     pub letter: Option<LetterRef>,
     /// The question to a person that is open.
-    pub task: Option<TaskRef>,
+    pub task: Option<Box<TaskRef>>,
     /// How many questions there were.
     pub tasks: u32,
     /// Set while no attempt of it may start.
-    pub paused: Option<Pause>,
+    pub paused: Option<Box<Pause>>,
     /// What it awaits.
-    pub wait: Option<WaitRef>,
+    pub wait: Option<Box<WaitRef>>,
     /// Digest of the call that was approved of.
     pub approved: Option<Digest>,
     /// Set when nobody will try again and the run is to fail: policy `fail`, or a discard.

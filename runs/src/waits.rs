@@ -26,9 +26,11 @@ impl RunState {
     }
 
     fn needs_a_person(&self) -> bool {
-        let mut waits = self.waits().into_iter().peekable();
+        let steps = self.steps.unsettled().filter_map(|step| self.wait_of(step));
+        let paused = self.paused.as_ref().map(|_| (WaitKind::Paused, None));
+        let mut waits = paused.into_iter().chain(steps).peekable();
         waits.peek().is_some()
-            && waits.all(|wait| match wait.wait_for {
+            && waits.all(|(wait_for, _)| match wait_for {
                 WaitKind::Resolution
                 | WaitKind::DeadLetter
                 | WaitKind::Task
@@ -66,8 +68,13 @@ impl RunState {
 
     /// What a step that has not ended waits for.
     pub fn step_wait(&self, step: &StepState) -> Option<Wait> {
+        let (wait_for, until) = self.wait_of(step)?;
+        Some(Wait { wait_for, step: Some(step.key.clone()), until })
+    }
+
+    fn wait_of(&self, step: &StepState) -> Option<(WaitKind, Option<Micros>)> {
         let holds_back = self.paused.is_some() || step.paused.is_some();
-        let (wait_for, until) = match step.status {
+        Some(match step.status {
             StepStatus::Scheduled
             | StepStatus::RetryWaiting
             | StepStatus::Deferred
@@ -91,8 +98,7 @@ impl RunState {
             },
             StepStatus::DeadLettered => (WaitKind::DeadLetter, None),
             StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => return None,
-        };
-        Some(Wait { wait_for, step: Some(step.key.clone()), until })
+        })
     }
 
     fn idle_wait(&self) -> WaitKind {
@@ -116,7 +122,7 @@ impl RunState {
 
     /// Whether time alone may move a step: its attempt's, or its own where nothing holds it back.
     pub(crate) fn may_move(&self, step: &StepState) -> bool {
-        step.status == StepStatus::Running || undo::may_start(self, &step.key)
+        step.status == StepStatus::Running || undo::may_move(self, step)
     }
 
     /// All steps that are known: those of a plan's list, and what came beside them.

@@ -129,5 +129,6 @@ fn approximate_bytes(run: &RunState) -> usize {
         512 + step.spec.input.data.len() + output
     });
     let plan = run.created.plan.as_ref().map_or(0, |plan| 3 * plan.source.len());
-    1024 + run.created.input.data.len() + plan + steps.sum::<usize>()
+    let signals = run.signals.iter().map(|signal| 64 + signal.data.data.len()).sum::<usize>();
+    1024 + run.created.input.data.len() + plan + signals + steps.sum::<usize>()
 }

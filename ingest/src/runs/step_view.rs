@@ -100,7 +100,7 @@ impl<'a> StepView<'a> {
                 .as_ref()
                 .map(|wait| AwaitView { signal: wait.signal.as_deref(), until: Time(wait.until) }),
             call_digest: step.spec.approval_ms.map(|_| step.call_digest()),
-            paused: step.paused.as_ref().map(PauseView::of),
+            paused: step.paused.as_deref().map(PauseView::of),
             generation: step.generation,
             edit: step.edit,
             given_up: step.given_up,

@@ -27,7 +27,8 @@ pub(super) fn cancel_requested(
     if state.cancel.as_ref().is_some_and(|known| known.compensate || !compensate) {
         return author.duplicate();
     }
-    state.cancel = Some(CancelRequest { reason: reason.to_owned(), compensate, at: place.at });
+    let (reason, at) = (reason.to_owned(), place.at);
+    state.cancel = Some(Box::new(CancelRequest { reason, compensate, at }));
     state.paused = None;
     Verdict::Applied(Answer::Ok)
 }
@@ -54,7 +55,7 @@ pub(super) fn compensation_started(
     }
     run::cancel_waiting(state, place);
     let (error, step) = (error.clone(), step.cloned());
-    state.undo = Some(Undo { error, step, at: place.at });
+    state.undo = Some(Box::new(Undo { error, step, at: place.at }));
     Verdict::Applied(Answer::Ok)
 }
 

@@ -24,7 +24,7 @@ pub(super) fn pause_run(
     if state.paused.is_some() {
         return duplicate();
     }
-    state.paused = Some(pause(event, reason, place));
+    state.paused = Some(Box::new(pause(event, reason, place)));
     Verdict::Applied(Answer::Ok)
 }
 
@@ -65,7 +65,7 @@ pub(super) fn pause_step(
     if step.paused.is_some() {
         return duplicate();
     }
-    step.paused = Some(pause(event, reason, place));
+    step.paused = Some(Box::new(pause(event, reason, place)));
     step.last_offset = place.offset;
     Verdict::Applied(Answer::Ok)
 }

@@ -36,7 +36,8 @@ pub(super) fn opened(
     }
     step.tasks += 1;
     let (offset, at) = (place.offset, place.at);
-    step.task = Some(TaskRef { task_id, offset, at, call: None, until: None });
+    let task = TaskRef { task_id, offset, at, call: None, until: None };
+    step.task = Some(Box::new(task));
     step.last_offset = place.offset;
     Verdict::Applied(Answer::Ok)
 }
@@ -64,13 +65,13 @@ pub(super) fn approval_requested(
     step.due_at = None;
     step.approved = None;
     step.tasks += 1;
-    step.task = Some(TaskRef {
+    step.task = Some(Box::new(TaskRef {
         task_id: request.task_id,
         offset: place.offset,
         at: place.at,
         call: Some(request.call),
         until: Some(request.expires_at),
-    });
+    }));
     step.last_offset = place.offset;
     Verdict::Applied(Answer::Ok)
 }

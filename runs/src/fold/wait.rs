@@ -123,7 +123,8 @@ fn begin(state: &mut RunState, key: &StepKey, awaited: Awaited<'_>, place: Place
     step.first_started_at.get_or_insert(place.at);
     step.last_offset = place.offset;
     let signal = awaited.signal.map(str::to_owned);
-    step.wait = Some(WaitRef { signal, until: awaited.expires_at, offset: place.offset });
+    let wait = WaitRef { signal, until: awaited.expires_at, offset: place.offset };
+    step.wait = Some(Box::new(wait));
     if let Some(signal) = came {
         let source = Some(format!("signal {}", signal.name));
         complete(step, Output { source, ..Output::of(signal.data) }, place);

@@ -137,9 +137,9 @@ impl<'a> HeadForm<'a> {
             batches: Cow::Borrowed(&run.batches),
             sessions: Cow::Borrowed(&run.sessions),
             totals: run.totals,
-            cancel: run.cancel.as_ref().map(Cow::Borrowed),
-            undo: run.undo.as_ref().map(Cow::Borrowed),
-            paused: run.paused.as_ref().map(Cow::Borrowed),
+            cancel: run.cancel.as_deref().map(Cow::Borrowed),
+            undo: run.undo.as_deref().map(Cow::Borrowed),
+            paused: run.paused.as_deref().map(Cow::Borrowed),
             signals: run.signals.iter().map(SignalForm::of).collect(),
         };
         Ok(Self {
@@ -193,9 +193,9 @@ impl<'a> HeadForm<'a> {
                 state.retry_after_ms,
             )?,
             failed_step: read_step("failed_step", &self.failed_step)?,
-            cancel: state.cancel.map(Cow::into_owned),
-            undo: state.undo.map(Cow::into_owned),
-            paused: state.paused.map(Cow::into_owned),
+            cancel: state.cancel.map(|cancel| Box::new(cancel.into_owned())),
+            undo: state.undo.map(|undo| Box::new(undo.into_owned())),
+            paused: state.paused.map(|paused| Box::new(paused.into_owned())),
             signals: state
                 .signals
                 .into_iter()
