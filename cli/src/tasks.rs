@@ -117,7 +117,8 @@ pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
 
 async fn list(args: &List) -> Result<(), Failure> {
     let mut path = format!("/v1/tasks?limit={}", args.limit);
-    let status = (!args.all).then_some(&args.status);
+    let all = "all".to_owned();
+    let status = Some(if args.all { &all } else { &args.status });
     let filters =
         [("status", status), ("tenant", args.tenant.as_ref()), ("cursor", args.cursor.as_ref())];
     for (name, value) in filters {

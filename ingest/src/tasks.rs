@@ -42,7 +42,11 @@ pub(crate) async fn list<L: EventLog, S: RunStore, V: Verdicts>(
 ) -> Result<Response, Problem> {
     let query: ListQuery = query::read(&uri)?;
     let limit = query::page_rows(query.limit)?;
-    let status = query.status.as_deref().map(status).transpose()?;
+    let status = match query.status.as_deref() {
+        None => Some(LetterStatus::Open),
+        Some("all") => None,
+        Some(name) => Some(status(name)?),
+    };
     if let Some(tenant) = &query.tenant {
         check_tenant(tenant)?;
     }
@@ -55,7 +59,7 @@ pub(crate) async fn list<L: EventLog, S: RunStore, V: Verdicts>(
 fn status(name: &str) -> Result<LetterStatus, Problem> {
     let found = STATUSES.into_iter().find(|status| status.as_str() == name);
     found.ok_or_else(|| {
-        let detail = format!("status: '{name}' is none of open, decided, resolved");
+        let detail = format!("status: '{name}' is none of open, decided, resolved, all");
         Problem::new(Code::BadQuery, detail)
     })
 }

@@ -14,7 +14,7 @@ use crate::{
     undo, unresolved, weight,
 };
 use spine_schemas::{
-    Body, Driver, Output, StepError, StepEvent, StepKey, StepStarted, keys, limits,
+    Body, Driver, OnExhausted, Output, StepError, StepEvent, StepKey, StepStarted, keys, limits,
     mutants::{Mutant, planted},
     spec::{Act, act_of},
     time::Micros,
@@ -265,6 +265,9 @@ fn begin(run: &RunState, step: &StepState, now: Micros) -> StepEvent {
 
 /// What ends a step that waits for a signal, for a time, for an answer, or for its fallback.
 fn after_awaiting(run: &RunState, step: &StepState, now: Micros) -> Option<StepEvent> {
+    if let Some(event) = recover::needless(run, step) {
+        return Some(event);
+    }
     if let Some(wait) = &step.wait {
         return (now >= wait.until).then_some(StepEvent::WaitExpired);
     }
@@ -297,8 +300,9 @@ fn cut_by_restore(run: &RunState, step: &StepState, owner: &Owner<'_>) -> Option
         | StepStatus::RetryWaiting
         | StepStatus::Deferred
         | StepStatus::Failed => !step.given_up,
-        StepStatus::Awaiting
-        | StepStatus::Unknown
+        // The answer, and what it led to, may be missing.
+        StepStatus::Awaiting => step.task.as_ref().is_some_and(|task| task.offset < restored_at),
+        StepStatus::Unknown
         | StepStatus::Completed
         | StepStatus::DeadLettered
         | StepStatus::Skipped
@@ -351,7 +355,7 @@ fn failing_step(run: &RunState, now: Micros) -> Option<(StepKey, StepError)> {
     if run.driver() != Driver::Plan {
         return None;
     }
-    run.steps.unsettled().find_map(|step| {
+    let mut failing = run.steps.unsettled().filter_map(|step| {
         let error = if step.status == StepStatus::Failed && step.given_up {
             step.error.clone()
         } else {
@@ -359,8 +363,17 @@ fn failing_step(run: &RunState, now: Micros) -> Option<(StepKey, StepError)> {
             let needed = recover::needless(run, step).is_none() && step.paused.is_none();
             exhaustion(run, step, now).filter(|error| needed && fails(error))
         };
-        error.map(|error| (step.key.clone(), error))
-    })
+        error.map(|error| (step, error))
+    });
+    // Of several the one counts that asks for what was done to be undone.
+    let first = failing.next()?;
+    let undoes = |step: &StepState| step.spec.on_exhausted == OnExhausted::Compensate;
+    let (step, error) = if undoes(first.0) {
+        first
+    } else {
+        failing.find(|(step, _)| undoes(step)).unwrap_or(first)
+    };
+    Some((step.key.clone(), error))
 }
 
 fn exhaustion(run: &RunState, step: &StepState, now: Micros) -> Option<StepError> {

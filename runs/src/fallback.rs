@@ -19,16 +19,22 @@ pub(crate) fn stand_in(run: &RunState, step: &StepState) -> Option<Output> {
 pub(crate) fn is_needless(run: &RunState, step: &StepState) -> bool {
     let waiting = match step.status {
         StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => true,
+        StepStatus::Awaiting => true,
         StepStatus::Failed => !step.given_up,
         StepStatus::Running
-        | StepStatus::Awaiting
         | StepStatus::Unknown
         | StepStatus::Completed
         | StepStatus::DeadLettered
         | StepStatus::Skipped
         | StepStatus::Cancelled => false,
     };
-    waiting && replaced(run, step).is_some_and(|replaced| replaced.status.is_terminal())
+    waiting && is_overtaken(run, step)
+}
+
+/// Whether what a step stands in for has ended, or what that stands in for.
+fn is_overtaken(run: &RunState, step: &StepState) -> bool {
+    let mut chain = std::iter::successors(replaced(run, step), |step| replaced(run, step));
+    chain.any(|step| step.status.is_terminal())
 }
 
 /// The step that one of a fallback stands in for.
@@ -49,7 +55,8 @@ pub(crate) fn is_called_for(run: &RunState, planned: &PlanStep) -> bool {
         Role::Fallback { of, .. } => {
             let plan = run.created.plan.as_deref();
             let key = plan.map(|plan| &plan.steps[of].key);
-            key.and_then(|key| run.steps.get(key)).is_some_and(|step| awaits_fallback(step))
+            key.and_then(|key| run.steps.get(key))
+                .is_some_and(|step| awaits_fallback(step) && !is_overtaken(run, step))
         }
     }
 }

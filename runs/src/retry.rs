@@ -74,7 +74,8 @@ pub enum Next {
 /// What follows for a step whose newest attempt failed, seen at `now`.
 pub fn after_failure(run: &RunKey, step: &StepState, now: Micros) -> Next {
     let error = last_error(step);
-    let unsent = is_unsent(step);
+    // Nobody tries again by itself what somebody has forbidden.
+    let unsent = is_unsent(step) && error.class != ErrorClass::Policy;
     let row = class_row(error.class);
     if step.lost_in_row >= limits::LOST_IN_ROW {
         return Next::Exhausted(lost_too_often(step.lost_in_row));

@@ -87,6 +87,10 @@ impl RunState {
             StepStatus::Running => (WaitKind::Attempt, step.lease_until()),
             StepStatus::RetryWaiting => (WaitKind::Retry, step.due_at),
             StepStatus::Deferred => (WaitKind::Deferral, step.due_at),
+            // Neither time nor anybody but who ends the pause can end a sleep now.
+            StepStatus::Awaiting if holds_back && step.awaited().0 == WaitKind::Sleep => {
+                (WaitKind::Paused, None)
+            }
             StepStatus::Awaiting => step.awaited(),
             StepStatus::Unknown => (WaitKind::Resolution, None),
             StepStatus::Failed if step.given_up && self.undo.is_some() => return None,

@@ -104,10 +104,34 @@ fn ended(run: &RunState) -> Option<String> {
             Some(format!("The run completed at {at}, with something left out or degraded."))
         }
         RunStatus::Failed => Some(match &run.failed_step {
-            Some(step) => format!("The run failed at {at} with step {step} ({reason})."),
-            None => format!("The run failed at {at} ({reason})."),
+            Some(step) => {
+                format!("The run failed at {at} with step {step} ({reason}).{}", undone(run))
+            }
+            None => format!("The run failed at {at} ({reason}).{}", undone(run)),
         }),
-        RunStatus::Cancelled => Some(format!("The run was cancelled at {at} ({reason}).")),
+        RunStatus::Cancelled => {
+            Some(format!("The run was cancelled at {at} ({reason}).{}", undone(run)))
+        }
+    }
+}
+
+/// What became of what the run had done: a sentence that begins with a space, if it was undone.
+fn undone(run: &RunState) -> String {
+    if run.undo.is_none() {
+        return String::new();
+    }
+    let undos = run.steps.values().filter(|step| undo::is_undo(run, &step.key));
+    let (done, left): (Vec<_>, Vec<_>) =
+        undos.partition(|step| step.status == StepStatus::Completed);
+    if !matches!(undo::next(run), undo::Next::Done) {
+        return format!(" Of what it had done {} steps were undone, and not all.", done.len());
+    }
+    match (done.len(), left.len()) {
+        (0, 0) => " Nothing of it had to be undone.".into(),
+        (_, 0) => " What it had done was undone.".into(),
+        (done, left) => {
+            format!(" Of what it had done {done} steps were undone and {left} were not.")
+        }
     }
 }
 
@@ -355,7 +379,9 @@ fn step_next(run: &RunState, step: &StepState) -> Vec<&'static str> {
             vec!["step_retry_scheduled", "step_deferred", "step_cancelled", exhausted]
         }
         StepStatus::DeadLettered => vec!["step_redriven", "step_discarded", "task_opened"],
-        StepStatus::Awaiting => vec!["step_skipped", "wait_expired", "task_expired"],
+        StepStatus::Awaiting => {
+            vec!["step_skipped", "step_cancelled", "wait_expired", "task_expired"]
+        }
         StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => vec![],
     };
     if step.task.is_some() {

@@ -94,7 +94,8 @@ fn end_at_once(
     let undoes = policy == OnExhausted::Compensate;
     let may_end = if undoes { undo::is_quiet(run) } else { running_steps(run) == 0 };
     if !may_end {
-        return true;
+        // What else would begin now would only have to be undone.
+        return !undoes;
     }
     // What else could be scheduled now would only be cancelled with the run.
     decided.bodies.clear();

@@ -8,10 +8,12 @@ use spine_schemas::{
 /// A letter, or what stands in for the step, unless the run ends with it; then [`fail`] says so.
 pub(super) fn exhausted(run: &RunState, step: &StepState, error: StepError) -> Option<StepEvent> {
     let (is_plan, policy) = (run.driver() == Driver::Plan, step.spec.on_exhausted);
-    if is_plan && fails_run(policy, &error) {
+    // The run of a step that undoes another is on its way to its end already.
+    let is_undo = undo::is_undo(run, &step.key);
+    if is_plan && !is_undo && fails_run(policy, &error) {
         return None;
     }
-    if !retry::class_row(error.class).dead_lettered {
+    if !is_undo && !retry::class_row(error.class).dead_lettered {
         let reason = error.message;
         return Some(StepEvent::Cancelled { reason });
     }

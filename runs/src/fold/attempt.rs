@@ -365,7 +365,8 @@ pub(super) fn unknown(
     if step.status == StepStatus::Unknown {
         return author.duplicate();
     }
-    let parked = matches!(step.status, StepStatus::DeadLettered | StepStatus::Awaiting);
+    let unasked = step.status == StepStatus::Awaiting && step.task.is_none();
+    let parked = step.status == StepStatus::DeadLettered || unasked;
     if step.status.is_terminal() || parked || step.given_up {
         return reject_past(author, &step, attempt, Reason::StepState);
     }
@@ -375,6 +376,7 @@ pub(super) fn unknown(
     }
     step.error = Some(StepError::new(ErrorClass::UnknownOutcome, "unknown", reason));
     step.status = StepStatus::Unknown;
+    step.task = None;
     step.due_at = None;
     step.last_offset = place.offset;
     Verdict::Applied(Answer::Ok)

@@ -3,11 +3,11 @@
 
 use super::{Place, Verdict, gate::Author};
 use crate::{
-    Answer, AttemptEnd, LetterRef, Reason, RunState, StepState, StepStatus, kept, unresolved,
+    Answer, AttemptEnd, LetterRef, Reason, RunState, StepState, StepStatus, kept, undo, unresolved,
 };
 use spine_schemas::{
-    Digest, Driver, Effect, InputEdit, Output, Payload, Resolution, StepError, StepKey, StepSpec,
-    Then, keys, time::Micros,
+    Digest, Driver, Effect, InputEdit, OnExhausted, Output, Payload, Resolution, StepError,
+    StepKey, StepSpec, Then, keys, time::Micros,
 };
 use std::sync::Arc;
 
@@ -70,6 +70,7 @@ pub(super) fn dead_lettered(
     place: Place,
 ) -> Verdict {
     let run_key = state.key.clone();
+    let is_plan = state.driver() == Driver::Plan;
     let Some(mut step) = state.steps.get_mut(key) else {
         return Author::Owner.reject(Reason::StepAbsent);
     };
@@ -85,7 +86,14 @@ pub(super) fn dead_lettered(
         | StepStatus::Cancelled => false,
     };
     let expected = keys::step_letter_id(&run_key, key, step.generation);
-    if !may_die || step.attempt != attempt || letter_id != expected {
+    let by_letter = match step.spec.on_exhausted {
+        OnExhausted::DeadLetter | OnExhausted::Fail => true,
+        OnExhausted::Skip
+        | OnExhausted::Fallback
+        | OnExhausted::Compensate
+        | OnExhausted::Escalate => !is_plan,
+    };
+    if !may_die || !by_letter || step.attempt != attempt || letter_id != expected {
         return Author::Owner.reject(Reason::LostRace);
     }
     let step = &mut *step;
@@ -107,6 +115,7 @@ pub(super) fn redriven(
 ) -> Verdict {
     let driver = state.driver();
     let open = state.is_open();
+    let is_ending = state.is_ending() && !undo::is_undo(state, key);
     let has_room = edit.is_none_or(|edit| kept::has_room(state, edit.after.data.len()));
     let Some(mut step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
@@ -116,6 +125,10 @@ pub(super) fn redriven(
     }
     if !open {
         return refuse(Reason::RunEnded);
+    }
+    // It would only be cancelled with its run.
+    if is_ending {
+        return refuse(Reason::RunEnding);
     }
     if step.status != StepStatus::DeadLettered {
         return refuse(Reason::StepState);

@@ -21,6 +21,9 @@ pub(super) fn pause_run(
     if let Some(refused) = refused(state) {
         return refused;
     }
+    if state.cancel.is_some() && state.undo.is_none() {
+        return refuse(Reason::RunEnding);
+    }
     if state.paused.is_some() {
         return duplicate();
     }
@@ -106,14 +109,16 @@ fn pause(event: &Event, reason: &str, place: Place) -> Pause {
 }
 
 /// Moves budgets and deadlines by the time that a step was held back.
-fn stand_still(step: &mut StepState, from: Micros, to: Micros) {
-    let waits = step.wait.as_mut().map(|wait| &mut wait.until);
-    let asks = step.task.as_mut().and_then(|task| task.until.as_mut());
-    let clocks = [Some(&mut step.budget_from), step.first_started_at.as_mut()];
-    for at in clocks.into_iter().flatten() {
-        *at = at.plus_ms(to.ms_since(from.max(*at)));
+pub(super) fn stand_still(step: &mut StepState, from: Micros, to: Micros) {
+    let wait_from = step.first_started_at.map_or(from, |began| began.max(from));
+    if let Some(wait) = &mut step.wait {
+        wait.until = wait.until.plus_ms(to.ms_since(wait_from));
     }
-    for until in [waits, asks].into_iter().flatten() {
-        *until = until.plus_ms(to.ms_since(from));
+    if let Some(task) = &mut step.task {
+        let held_ms = to.ms_since(from.max(task.at));
+        task.until = task.until.map(|until| until.plus_ms(held_ms));
+    }
+    for at in [Some(&mut step.budget_from), step.first_started_at.as_mut()].into_iter().flatten() {
+        *at = at.plus_ms(to.ms_since(from.max(*at)));
     }
 }

@@ -123,8 +123,11 @@ fn completed(
     if !may_complete(state) {
         return author.reject(Reason::StepState);
     }
+    let is_plan = state.driver() == Driver::Plan;
     let left_out = state.steps.values().any(|step| {
-        step.status != StepStatus::Completed
+        // What was not called for in the end was not left out.
+        let needless = is_plan && step.status == StepStatus::Cancelled;
+        !needless && step.status != StepStatus::Completed
             || step.output.as_ref().is_some_and(|output| output.degraded)
     });
     let degraded = left_out || output.is_some_and(|output| output.degraded);

@@ -177,10 +177,13 @@ fn step_question(body: &StepEvent) -> (&'static str, Vec<u8>) {
             detail.extend_from_slice(error.code.as_bytes());
             ("fail", detail)
         }
-        StepEvent::WaitCreated { signal, spec, .. } => {
+        StepEvent::WaitCreated { spec, .. } => {
             let digest = spec.as_ref().map(|spec| spec.input.digest.0.to_vec());
             let mut detail = digest.unwrap_or_default();
-            detail.extend_from_slice(signal.as_deref().unwrap_or_default().as_bytes());
+            if let Some(spec) = spec {
+                detail.extend_from_slice(&spec.deadline_ms.to_be_bytes());
+                detail.extend_from_slice(spec.tool.as_bytes());
+            }
             ("await", detail)
         }
         StepEvent::Heartbeat { attempt, .. } => ("heartbeat", attempt.to_be_bytes().to_vec()),

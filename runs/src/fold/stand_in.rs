@@ -57,6 +57,8 @@ pub(super) fn left_out(
     }
     step.status = status;
     step.output = output.map(|output| kept::output(output, has_room));
+    step.task = None;
+    step.wait = None;
     step.due_at = None;
     step.ended_at = Some(place.at);
     step.last_offset = place.offset;

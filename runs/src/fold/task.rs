@@ -1,7 +1,7 @@
 //! Questions to a person: how one is opened about a step, and what its answer does.
 
-use super::{Place, Verdict, gate::Author, operator, stand_in};
-use crate::{Answer, Reason, RunState, StepState, StepStatus, TaskRef, kept, undo};
+use super::{Place, Verdict, gate::Author, operator, pause, stand_in};
+use crate::{Answer, Reason, RunState, StepState, StepStatus, TaskRef, kept, undo, unresolved};
 use spine_schemas::{
     Digest, ErrorClass, OnExhausted, Output, Payload, StepError, StepKey, TaskVerdict, keys,
     time::Micros,
@@ -113,6 +113,14 @@ fn refuse_call(step: &mut StepState, code: &str, message: &str, place: Place) {
     step.last_offset = place.offset;
 }
 
+/// An older attempt turned out to have succeeded while somebody was asked: where repeating may hurt that is
+/// looked into first.
+fn heed_evidence(step: &mut StepState) {
+    if step.late_success && step.spec.effect.is_careful() {
+        step.status = StepStatus::Unknown;
+    }
+}
+
 /// The first answer counts.
 pub(super) fn decided(
     state: &mut RunState,
@@ -144,9 +152,14 @@ pub(super) fn decided(
     let step = &mut *step;
     match verdict {
         TaskVerdict::Approve => {
-            step.approved = step.task.take().and_then(|task| task.call);
+            // The time of whoever was asked is not the step's.
+            if let Some(task) = step.task.take() {
+                pause::stand_still(step, task.at, place.at);
+                step.approved = task.call;
+            }
             step.status = StepStatus::Scheduled;
             step.last_offset = place.offset;
+            heed_evidence(step);
             return Verdict::Applied(Answer::Ok);
         }
         TaskVerdict::Deny => {
@@ -154,8 +167,12 @@ pub(super) fn decided(
             return Verdict::Applied(Answer::Ok);
         }
         TaskVerdict::Retry => {
+            if unresolved::key_is_forgotten(driver, step, place.at) {
+                return refuse(Reason::NeedsForce);
+            }
             operator::accept_unresolved(driver, step);
             operator::put_back(step, place);
+            heed_evidence(step);
             return Verdict::Applied(Answer::Ok);
         }
         TaskVerdict::Complete => {

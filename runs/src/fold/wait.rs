@@ -67,14 +67,13 @@ fn created_by_agent(
 ) -> Verdict {
     let refuse = |code| Verdict::Refused(code, Answer::Denied { code });
     let Some(spec) = awaited.spec else { return refuse(Reason::StepAbsent) };
-    if let Some(step) = state.steps.get(key) {
-        return again(step, spec);
-    }
-    if !state.is_open() {
-        return refuse(Reason::RunEnded);
-    }
-    if state.is_ending() {
-        return refuse(Reason::RunEnding);
+    let known = state.steps.get(key).map(|step| again(step, spec));
+    match known {
+        Some(verdict @ Verdict::Stale(..)) => return verdict,
+        Some(_) | None if !state.is_open() => return refuse(Reason::RunEnded),
+        Some(_) | None if state.is_ending() => return refuse(Reason::RunEnding),
+        Some(verdict) => return verdict,
+        None => {}
     }
     let has_room = kept::has_room(state, spec.input.data.len());
     if state.steps.len() >= limits::RUN_STEPS || !has_room {
@@ -159,32 +158,32 @@ pub(super) fn signal_received(
     if !state.is_open() {
         return author.reject(Reason::RunEnded);
     }
-    let bytes: usize = state.signals.iter().map(|signal| signal.data.data.len()).sum();
-    let is_full = state.signals.len() >= limits::RUN_SIGNALS
-        || bytes + data.data.len() > limits::RUN_SIGNAL_BYTES
-        || state.seen.len() >= limits::RUN_EVENT_IDS
-        || !kept::has_room(state, data.data.len());
-    if is_full {
+    if state.seen.len() >= limits::RUN_EVENT_IDS || !kept::has_room(state, data.data.len()) {
         return author.reject(Reason::LimitReached);
     }
-    state.seen.insert(hash);
     let awaits = |step: &&Arc<StepState>| {
         step.wait.as_ref().is_some_and(|wait| wait.signal.as_deref() == Some(name))
     };
     let waiting = state.steps.unsettled().filter(awaits);
     let oldest = waiting.min_by_key(|step| step.wait.as_ref().map(|wait| wait.offset));
-    match oldest.map(|step| step.key.clone()) {
-        Some(key) => {
-            let mut step = state.steps.get_mut(&key).expect("it was among them");
-            let source = Some(format!("signal {name}"));
-            complete(&mut step, Output { source, ..Output::of(data.clone()) }, place);
-        }
-        None => {
-            let (name, data) = (name.to_owned(), data.clone());
-            state.signals.push_back(Signal { name, data });
-        }
+    if let Some(key) = oldest.map(|step| step.key.clone()) {
+        let mut step = state.steps.get_mut(&key).expect("it was among them");
+        let source = Some(format!("signal {name}"));
+        complete(&mut step, Output { source, ..Output::of(data.clone()) }, place);
+    } else if keeps_no_more(state, data) {
+        return author.reject(Reason::LimitReached);
+    } else {
+        let (name, data) = (name.to_owned(), data.clone());
+        state.signals.push_back(Signal { name, data });
     }
+    state.seen.insert(hash);
     Verdict::Applied(Answer::Ok)
+}
+
+/// Whether the run has as many signals that nobody awaits as it may have.
+fn keeps_no_more(state: &RunState, data: &Payload) -> bool {
+    let bytes: usize = state.signals.iter().map(|signal| signal.data.data.len()).sum();
+    state.signals.len() >= limits::RUN_SIGNALS || bytes + data.data.len() > limits::RUN_SIGNAL_BYTES
 }
 
 /// The owner's decision that the time is over: a sleep is done, and a signal did not come.

@@ -103,6 +103,7 @@ fn check_waits(given: &Given) {
                 | crate::WaitKind::Client
                 | crate::WaitKind::Task
                 | crate::WaitKind::Signal
+                | crate::WaitKind::Approval
                 | crate::WaitKind::Paused
         )
     });

@@ -197,8 +197,10 @@ fn c8_what_was_done_is_undone_in_reverse_order_and_then_the_run_fails() {
         assert_eq!(then, ["step_completed", "step_scheduled", "step_started"], "{name}");
         assert!(given.run().is_open());
     }
+    assert!(crate::why(given.run()).sentence.contains("being undone"));
     assert_eq!(end(&mut given, "compensate/a", None), ["step_completed", "run_failed"]);
     let run = given.run();
+    assert!(crate::why(run).sentence.ends_with("What it had done was undone."));
     assert_eq!(
         (run.status, run.failed_step.as_ref().unwrap().to_string()),
         (RunStatus::Failed, "e#1".into())
@@ -340,4 +342,17 @@ fn ids_of_questions_count_them() {
     let step = given.step("a");
     assert_eq!(task_id, keys::task_id(&given.run().key, &step.key, 0));
     assert_eq!(step.tasks, 1);
+}
+
+#[test]
+fn a_letter_is_not_put_back_into_a_run_that_is_about_to_end() {
+    let mut given = Given::plan(&format!(
+        r#"[{{"name":"a","tool":"t","effect":"pure",{ONCE}}},
+            {{"name":"b","tool":"t","effect":"pure","after":[]}}]"#
+    ));
+    given.settle();
+    end(&mut given, "a", Some(ErrorClass::Terminal));
+    given.append(run(RunEvent::CancelRequested { reason: "x".into(), compensate: false }));
+    assert_eq!(given.redrive(false).reason(), Some(Reason::RunEnding));
+    assert!(given.step("a").letter.is_some(), "it stays open");
 }

@@ -215,3 +215,14 @@ fn a_run_that_waits_is_cancelled_killed_and_paused_like_others() {
         assert_eq!(paused.after(3_600_000).settle(), Vec::<&str>::new(), "its time stands still");
     }
 }
+
+#[test]
+fn the_time_of_whoever_is_asked_is_not_the_steps() {
+    let mut given = Given::plan(
+        r#"[{"name":"a","tool":"t","effect":"pure","deadline_ms":1000,"approval":{"expires_ms":9000}}]"#,
+    );
+    given.settle();
+    let task_id = given.step("a").task.clone().unwrap().task_id;
+    given.after(8_000).append(answer(task_id, TaskVerdict::Approve));
+    assert_eq!(given.settle(), ["step_started"]);
+}
