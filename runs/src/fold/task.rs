@@ -3,8 +3,8 @@
 use super::{Place, Verdict, gate::Author, operator, pause, stand_in};
 use crate::{Answer, Reason, RunState, StepState, StepStatus, TaskRef, kept, undo, unresolved};
 use spine_schemas::{
-    Digest, ErrorClass, OnExhausted, Output, Payload, StepError, StepKey, TaskVerdict, keys,
-    time::Micros,
+    Digest, Driver, ErrorClass, OnExhausted, Output, Payload, StepError, StepKey, TaskVerdict,
+    keys, time::Micros,
 };
 
 /// The owner's decision to ask. The id follows from the step alone.
@@ -121,6 +121,31 @@ fn heed_evidence(step: &mut StepState) {
     }
 }
 
+/// The call may be made, as it is.
+fn approved(step: &mut StepState, place: Place) -> Verdict {
+    // The time of whoever was asked is not the step's.
+    if let Some(task) = step.task.take() {
+        pause::stand_still(step, task.at, place.at);
+        step.approved = task.call;
+    }
+    step.status = StepStatus::Scheduled;
+    step.last_offset = place.offset;
+    heed_evidence(step);
+    Verdict::Applied(Answer::Ok)
+}
+
+/// The step is tried again with its full budget, unless the remote may have forgotten its key.
+fn retried(step: &mut StepState, driver: Driver, place: Place) -> Verdict {
+    if unresolved::key_is_forgotten(driver, step, place.at) {
+        let code = Reason::NeedsForce;
+        return Verdict::Refused(code, Answer::Denied { code });
+    }
+    operator::accept_unresolved(driver, step);
+    operator::put_back(step, place);
+    heed_evidence(step);
+    Verdict::Applied(Answer::Ok)
+}
+
 /// The first answer counts.
 pub(super) fn decided(
     state: &mut RunState,
@@ -151,30 +176,12 @@ pub(super) fn decided(
     }
     let step = &mut *step;
     match verdict {
-        TaskVerdict::Approve => {
-            // The time of whoever was asked is not the step's.
-            if let Some(task) = step.task.take() {
-                pause::stand_still(step, task.at, place.at);
-                step.approved = task.call;
-            }
-            step.status = StepStatus::Scheduled;
-            step.last_offset = place.offset;
-            heed_evidence(step);
-            return Verdict::Applied(Answer::Ok);
-        }
+        TaskVerdict::Approve => return approved(step, place),
         TaskVerdict::Deny => {
             refuse_call(step, "approval_denied", reason, place);
             return Verdict::Applied(Answer::Ok);
         }
-        TaskVerdict::Retry => {
-            if unresolved::key_is_forgotten(driver, step, place.at) {
-                return refuse(Reason::NeedsForce);
-            }
-            operator::accept_unresolved(driver, step);
-            operator::put_back(step, place);
-            heed_evidence(step);
-            return Verdict::Applied(Answer::Ok);
-        }
+        TaskVerdict::Retry => return retried(step, driver, place),
         TaskVerdict::Complete => {
             let found = kept::output(&found, has_room);
             step.output = Some(Output { source: Some("task".into()), ..found });
