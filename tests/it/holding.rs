@@ -62,8 +62,10 @@ fn a_cancelled_run_waits_for_the_call_under_way_and_then_is_undone_if_asked() {
         assert!(listed.contains(&"slow completed".to_owned()), "{listed:?}: it was waited for");
         assert!(fx.calls_of(run, "last").is_empty(), "nothing new starts");
         assert_eq!(fx.calls_of(run, "compensate/first").len(), usize::from(compensate), "{run}");
-        let (again, _) = post(&spine, &format!("/v1/runs/{run}/cancel"), &asked);
+        let (again, reply) = post(&spine, &format!("/v1/runs/{run}/cancel"), &asked);
         assert_eq!(again, 200, "asking again changes nothing");
+        let stored = format!("/v1/runs/{run}?at_least={}", reply["position"]["offset"]);
+        assert_eq!(spine.get(&stored).status, 200);
     }
     spine.is_fold_of_log();
 }

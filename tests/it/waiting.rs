@@ -62,6 +62,8 @@ fn a_signal_resumes_its_run_over_a_kill_and_an_early_one_is_kept() {
     assert_eq!(fx.calls_of("early", "ship")[0].body, r#"{"cents":7}"#);
     let (refused, problem) = post(&spine, "/v1/runs/early/signals/payment", &json!({}));
     assert_eq!((refused, &problem["code"]), (409, &json!(1205)), "{problem}");
+    let stored = format!("/v1/runs/early?at_least={}", problem["position"]["offset"]);
+    assert_eq!(spine.get(&stored).status, 200);
     spine.is_fold_of_log();
 }
 
