@@ -81,10 +81,19 @@ fn a_killed_run_ends_at_once_and_its_careful_call_stays_a_question() {
     assert!(steps(&spine, "r").contains(&"slow unknown".to_owned()), "{:?}", steps(&spine, "r"));
     let (late, problem) = post(&spine, "/v1/runs/r/pause", &json!({}));
     assert_eq!((late, &problem["code"]), (409, &json!(1205)), "{problem}");
-    let (absent, problem) = post(&spine, "/v1/runs/nobody/cancel", &json!({"reason": "x"}));
-    assert_eq!((absent, &problem["code"]), (404, &json!(1201)), "{problem}");
+    for verb in ["cancel", "kill", "pause"] {
+        let path = format!("/v1/runs/nobody/{verb}");
+        let (absent, problem) = post(&spine, &path, &json!({"reason": "x"}));
+        assert_eq!((absent, &problem["code"]), (404, &json!(1201)), "{problem}");
+    }
+    let record = json!({"run_id": "rec", "workflow": "w", "version": "1", "driver": "record"});
+    assert_eq!(post(&spine, "/v1/runs", &record).0, 201);
+    let (refused, problem) = post(&spine, "/v1/runs/rec/kill", &json!({}));
+    assert_eq!((refused, &problem["code"]), (409, &json!(1206)), "{problem}");
     waits::pass(Duration::from_millis(800));
     assert!(fx.calls_of("r", "last").is_empty());
+    let letters = spine.get("/v1/dead-letters").json();
+    assert_eq!(letters["dead_letters"], json!([]), "none of these was a report");
     spine.is_fold_of_log();
 }
 

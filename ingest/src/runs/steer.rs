@@ -2,7 +2,7 @@
 //! the verdict.
 
 use crate::{
-    App, Problem, Verdicts, ask, body, limits,
+    App, Code, Problem, Verdicts, ask, body, limits,
     query::{self, RunQuery},
 };
 use axum::{
@@ -104,15 +104,25 @@ async fn steer<L: EventLog, S: RunStore, V: Verdicts>(
     let steer: Steer = body::read_json(&taken.bytes)?;
     if steer.compensate.is_some() && !matches!(verb, Verb::Cancel) {
         let detail = "compensate: is for cancel; a run that is killed is not undone";
-        return Err(Problem::new(crate::Code::InvalidField, detail).with("field", "compensate"));
+        return Err(Problem::new(Code::InvalidField, detail).with("field", "compensate"));
     }
     let tenant = steer.tenant.as_deref().or(query.tenant.as_deref());
     let run = query::run_key(tenant, run_id)?;
     let reason = body::optional_reason(steer.reason.as_deref());
-    let event = verb.event(reason, steer.compensate.unwrap_or(false));
-    let event = Body::Run(run.run_id.clone(), event);
-    let event = app.event(&run.tenant, steer.actor.as_deref(), event);
-    let asked = ask::ask_one(app, &run, event).await?;
+    let event = |event| {
+        let event = Body::Run(run.run_id.clone(), event);
+        app.event(&run.tenant, steer.actor.as_deref(), event)
+    };
+    if let Verb::Kill = verb {
+        // Of a run that is not there, or not Spine's to end, its end would be a false report.
+        let asks = Verb::Cancel.event(reason.clone(), false);
+        match ask::ask_one(app, &run, event(asks)).await {
+            Err(problem) if problem.code() != Code::RunEnding => return Err(problem),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    let compensate = steer.compensate.unwrap_or(false);
+    let asked = ask::ask_one(app, &run, event(verb.event(reason, compensate))).await?;
     Ok(Json(json!({
         "run_id": run.run_id,
         "status": verb.done(),
