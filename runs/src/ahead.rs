@@ -7,7 +7,7 @@ use crate::{
     Owner, PartitionState, Place, RunState, Slots, Verdict, decide, fold, limits::BATCH_BYTES,
     weight,
 };
-use spine_schemas::{BatchItem, Body, Event, StepEvent, time::Micros};
+use spine_schemas::{BatchItem, Body, Event, StepEvent, StepKey, time::Micros};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What the events of a batch have in common.
@@ -78,7 +78,22 @@ pub fn ahead(
             return scratch.batch;
         }
     }
+    debug_assert!(goes_forward(&scratch.batch), "decisions for {} do not settle", run.key);
     scratch.batch
+}
+
+/// Whether a batch that took all its rounds went on from step to step. Decisions that do not settle come
+/// back to the same one.
+fn goes_forward(batch: &Batch) -> bool {
+    let mut decisions: BTreeMap<Option<&StepKey>, usize> = BTreeMap::new();
+    for event in batch.events.iter().filter(|event| event.claim.is_some()) {
+        let step = match &event.body {
+            Body::Step(_, step, _) => Some(step),
+            Body::Run(..) | Body::Partition(_) => None,
+        };
+        *decisions.entry(step).or_default() += 1;
+    }
+    decisions.into_values().all(|of_one| of_one < ROUNDS / 2)
 }
 
 struct Scratch<'a> {

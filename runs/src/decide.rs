@@ -223,8 +223,8 @@ fn after_waiting(
     owner: &Owner<'_>,
     phase: &Phase,
 ) -> Option<StepEvent> {
-    if let Some(reason) = recover::needless(run, step) {
-        return Some(reason);
+    if let Some(event) = recover::needless(run, step) {
+        return Some(event);
     }
     if let Some(error) = retry::overdue(step, owner.now) {
         return recover::exhausted(run, step, error);
@@ -360,7 +360,7 @@ fn failing_step(run: &RunState, now: Micros) -> Option<(StepKey, StepError)> {
             step.error.clone()
         } else {
             let fails = |error: &StepError| recover::fails_run(step.spec.on_exhausted, error);
-            let needed = recover::needless(run, step).is_none() && step.paused.is_none();
+            let needed = !fallback::is_needless(run, step) && step.paused.is_none();
             exhaustion(run, step, now).filter(|error| needed && fails(error))
         };
         error.map(|error| (step, error))

@@ -17,17 +17,7 @@ pub(crate) fn stand_in(run: &RunState, step: &StepState) -> Option<Output> {
 
 /// Whether a step of a fallback waits although what it stands in for has ended after all.
 pub(crate) fn is_needless(run: &RunState, step: &StepState) -> bool {
-    let waiting = match step.status {
-        StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => true,
-        StepStatus::Awaiting => true,
-        StepStatus::Failed => !step.given_up,
-        StepStatus::Running
-        | StepStatus::Unknown
-        | StepStatus::Completed
-        | StepStatus::DeadLettered
-        | StepStatus::Skipped
-        | StepStatus::Cancelled => false,
-    };
+    let waiting = step.is_undecided() || step.status == StepStatus::Awaiting;
     waiting && is_overtaken(run, step)
 }
 

@@ -138,7 +138,7 @@ fn jitter_seed(run: &RunKey, step: &StepState) -> u64 {
         step.key.to_string().as_bytes(),
         &step.attempt.to_be_bytes(),
     ]);
-    u64::from_be_bytes(digest.0[..8].try_into().expect("a digest has 32 bytes"))
+    digest.short()
 }
 
 fn last_error(step: &StepState) -> StepError {

@@ -514,6 +514,11 @@ impl StepState {
         self.spec.call_digest(self.generation, self.edit)
     }
 
+    /// Whether its owner may decide what follows: it waits for an attempt, or its newest one failed.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.status.may_start() || (self.status == StepStatus::Failed && !self.given_up)
+    }
+
     /// The bytes of the step's input as text for a tool.
     pub fn input_bytes(&self) -> &Bytes {
         &self.spec.input.data
@@ -539,11 +544,12 @@ impl StepStatus {
         }
     }
 
-    /// Whether the step neither runs nor leaves anything behind that outlives its run.
-    pub(crate) fn waits_for_its_run(self) -> bool {
+    /// Whether an attempt may start now or when it is due.
+    pub(crate) fn may_start(self) -> bool {
         match self {
-            Self::Scheduled | Self::RetryWaiting | Self::Deferred | Self::Awaiting => true,
+            Self::Scheduled | Self::RetryWaiting | Self::Deferred => true,
             Self::Running
+            | Self::Awaiting
             | Self::Unknown
             | Self::Completed
             | Self::Failed
@@ -551,6 +557,11 @@ impl StepStatus {
             | Self::Skipped
             | Self::Cancelled => false,
         }
+    }
+
+    /// Whether the step neither runs nor leaves anything behind that outlives its run.
+    pub(crate) fn waits_for_its_run(self) -> bool {
+        self.may_start() || self == Self::Awaiting
     }
 
     /// The public name.

@@ -83,19 +83,15 @@ pub(crate) fn none_runs(run: &RunState) -> bool {
 
 /// Whether an attempt of a step may start, as far as pauses and the end of the run are concerned.
 pub(crate) fn may_start(run: &RunState, key: &StepKey) -> bool {
-    let paused = run.paused.is_some() || run.steps.get(key).is_some_and(|it| it.paused.is_some());
-    goes_on(run, key) && (!paused || planted(Mutant::StartWhilePaused))
+    is_free(run, key, run.steps.get(key).map(|step| &**step))
 }
 
-/// The same for a step that is at hand.
-pub(crate) fn may_move(run: &RunState, step: &StepState) -> bool {
-    let paused = run.paused.is_some() || step.paused.is_some();
-    goes_on(run, &step.key) && (!paused || planted(Mutant::StartWhilePaused))
-}
-
-fn goes_on(run: &RunState, key: &StepKey) -> bool {
-    match &run.undo {
+/// The same where the step is at hand; `None` where there is none yet.
+pub(crate) fn is_free(run: &RunState, key: &StepKey, step: Option<&StepState>) -> bool {
+    let paused = run.paused.is_some() || step.is_some_and(|step| step.paused.is_some());
+    let goes_on = match &run.undo {
         Some(_) => run.driver() == Driver::Plan && is_undo(run, key),
         None => run.cancel.is_none(),
-    }
+    };
+    goes_on && (!paused || planted(Mutant::StartWhilePaused))
 }

@@ -126,7 +126,7 @@ impl RunState {
 
     /// Whether time alone may move a step: its attempt's, or its own where nothing holds it back.
     pub(crate) fn may_move(&self, step: &StepState) -> bool {
-        step.status == StepStatus::Running || undo::may_move(self, step)
+        step.status == StepStatus::Running || undo::is_free(self, &step.key, Some(step))
     }
 
     /// All steps that are known: those of a plan's list, and what came beside them.
@@ -159,7 +159,7 @@ impl StepState {
     }
 
     /// What a step in `awaiting` waits for, and until when.
-    fn awaited(&self) -> (WaitKind, Option<Micros>) {
+    pub(crate) fn awaited(&self) -> (WaitKind, Option<Micros>) {
         if let Some(wait) = &self.wait {
             let kind = if wait.signal.is_some() { WaitKind::Signal } else { WaitKind::Sleep };
             return (kind, Some(wait.until));

@@ -154,6 +154,11 @@ impl Digest {
         use sha2::Digest as _;
         Self(sha2::Sha256::digest(bytes).into())
     }
+
+    /// Its first 8 bytes as a number, high byte first: where a short hash is enough.
+    pub fn short(&self) -> u64 {
+        u64::from_be_bytes(self.0[..8].try_into().expect("a digest has 32 bytes"))
+    }
 }
 
 impl fmt::Display for Digest {

@@ -17,20 +17,9 @@ pub(super) fn exhausted(run: &RunState, step: &StepState, error: StepError) -> O
         let reason = error.message;
         return Some(StepEvent::Cancelled { reason });
     }
-    let attempt = step.attempt;
-    Some(match policy {
-        OnExhausted::Skip if is_plan => skipped(run, &step.key, &error),
-        OnExhausted::Fallback if is_plan => StepEvent::FallbackStarted { attempt, error },
-        OnExhausted::Escalate => ask(run, step, error),
-        OnExhausted::DeadLetter
-        | OnExhausted::Fail
-        | OnExhausted::Skip
-        | OnExhausted::Fallback
-        | OnExhausted::Compensate => {
-            let letter_id = keys::step_letter_id(&run.key, &step.key, step.generation);
-            StepEvent::DeadLettered { attempt, letter_id, error }
-        }
-    })
+    let policy =
+        if is_plan || policy == OnExhausted::Escalate { policy } else { OnExhausted::DeadLetter };
+    Some(instead(run, &Tried::of(step), policy, error))
 }
 
 /// The same for a step that cannot run at all, as it was scheduled; `None` where its run fails.
@@ -40,24 +29,46 @@ pub(super) fn unable(
     policy: OnExhausted,
     error: StepError,
 ) -> Option<StepEvent> {
-    Some(match policy {
-        OnExhausted::Skip => skipped(run, key, &error),
-        OnExhausted::Fallback => StepEvent::FallbackStarted { attempt: 0, error },
+    let never = Tried { key, attempt: 0, generation: 0, tasks: 0 };
+    (!fails_run(policy, &error)).then(|| instead(run, &never, policy, error))
+}
+
+/// How far a step has come.
+struct Tried<'a> {
+    key: &'a StepKey,
+    attempt: u32,
+    generation: u32,
+    tasks: u32,
+}
+
+impl<'a> Tried<'a> {
+    fn of(step: &'a StepState) -> Self {
+        let StepState { key, attempt, generation, tasks, .. } = step;
+        Self { key, attempt: *attempt, generation: *generation, tasks: *tasks }
+    }
+}
+
+/// What a policy does instead of another attempt.
+fn instead(run: &RunState, tried: &Tried<'_>, policy: OnExhausted, error: StepError) -> StepEvent {
+    let attempt = tried.attempt;
+    match policy {
+        OnExhausted::Skip => skipped(run, tried.key, &error),
+        OnExhausted::Fallback => StepEvent::FallbackStarted { attempt, error },
         OnExhausted::Escalate => {
-            StepEvent::TaskOpened { attempt: 0, task_id: keys::task_id(&run.key, key, 0), error }
+            let task_id = keys::task_id(&run.key, tried.key, tried.tasks);
+            StepEvent::TaskOpened { attempt, task_id, error }
         }
-        OnExhausted::DeadLetter => {
-            let letter_id = keys::step_letter_id(&run.key, key, 0);
-            StepEvent::DeadLettered { attempt: 0, letter_id, error }
+        // Where the run does not fail all the same.
+        OnExhausted::DeadLetter | OnExhausted::Fail | OnExhausted::Compensate => {
+            let letter_id = keys::step_letter_id(&run.key, tried.key, tried.generation);
+            StepEvent::DeadLettered { attempt, letter_id, error }
         }
-        OnExhausted::Fail | OnExhausted::Compensate => return None,
-    })
+    }
 }
 
 /// Asks somebody what to do about a step.
 pub(super) fn ask(run: &RunState, step: &StepState, error: StepError) -> StepEvent {
-    let task_id = keys::task_id(&run.key, &step.key, step.tasks);
-    StepEvent::TaskOpened { attempt: step.attempt, task_id, error }
+    instead(run, &Tried::of(step), OnExhausted::Escalate, error)
 }
 
 /// Leaves a step out; the plan's default stands in for its output.
@@ -74,9 +85,8 @@ fn skipped(run: &RunState, key: &StepKey, error: &StepError) -> StepEvent {
 
 /// Ends a step of a fallback that is no longer called for.
 pub(super) fn needless(run: &RunState, step: &StepState) -> Option<StepEvent> {
-    let replaced = fallback::replaced(run, step)?;
-    let reason = format!("step {} ended after all", replaced.key);
-    fallback::is_needless(run, step).then_some(StepEvent::Cancelled { reason })
+    let replaced = fallback::replaced(run, step).filter(|_| fallback::is_needless(run, step))?;
+    Some(StepEvent::Cancelled { reason: format!("step {} ended after all", replaced.key) })
 }
 
 /// Whether a plan run ends with a step that ended so. One that was cancelled gets no letter, and

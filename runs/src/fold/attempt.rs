@@ -114,11 +114,7 @@ fn started_by_owner(
     let Some(mut step) = state.steps.get_mut(key) else {
         return author.reject(Reason::StepAbsent);
     };
-    let may_start = matches!(
-        step.status,
-        StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred
-    );
-    if !may_start || number != step.attempt + 1 || !is_cleared(&step) {
+    if !step.status.may_start() || number != step.attempt + 1 || !is_cleared(&step) {
         return author.reject(Reason::LostRace);
     }
     let holder = Holder::Owner(claim.unwrap_or_default());

@@ -68,11 +68,7 @@ fn answer_without_start(step: &StepState, spec: &StepSpec, place: Place) -> Opti
         return Some(Answer::Conflict { stored, given });
     }
     let wait = |wait_for, until| Some(Answer::Wait { wait_for, until });
-    let waiting = matches!(
-        step.status,
-        StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred
-    );
-    if waiting && unresolved::key_is_forgotten(Driver::Journal, step, place.at) {
+    if step.status.may_start() && unresolved::key_is_forgotten(Driver::Journal, step, place.at) {
         // The owner is about to park it.
         let attempt = step.attempt;
         return Some(Answer::Unknown { attempt });
@@ -87,10 +83,10 @@ fn answer_without_start(step: &StepState, spec: &StepSpec, place: Place) -> Opti
         StepStatus::Running => wait(WaitKind::Attempt, step.lease_until()),
         StepStatus::Failed if step.given_up => Some(Answer::Denied { code: Reason::GivenUp }),
         StepStatus::Failed => wait(WaitKind::Owner, None),
-        StepStatus::Awaiting => match &step.wait {
-            Some(awaited) => wait(WaitKind::Signal, Some(awaited.until)),
-            None => wait(WaitKind::Task, None),
-        },
+        StepStatus::Awaiting => {
+            let (wait_for, until) = step.awaited();
+            wait(wait_for, until)
+        }
         StepStatus::Unknown => Some(Answer::Unknown { attempt: step.attempt }),
         StepStatus::Completed | StepStatus::Skipped => Some(Answer::Replay),
         StepStatus::DeadLettered => match &step.letter {

@@ -74,17 +74,6 @@ pub(super) fn dead_lettered(
     let Some(mut step) = state.steps.get_mut(key) else {
         return Author::Owner.reject(Reason::StepAbsent);
     };
-    let may_die = match step.status {
-        StepStatus::Failed => !step.given_up,
-        StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => true,
-        StepStatus::Running
-        | StepStatus::Awaiting
-        | StepStatus::Unknown
-        | StepStatus::Completed
-        | StepStatus::DeadLettered
-        | StepStatus::Skipped
-        | StepStatus::Cancelled => false,
-    };
     let expected = keys::step_letter_id(&run_key, key, step.generation);
     let by_letter = match step.spec.on_exhausted {
         OnExhausted::DeadLetter | OnExhausted::Fail => true,
@@ -93,7 +82,7 @@ pub(super) fn dead_lettered(
         | OnExhausted::Compensate
         | OnExhausted::Escalate => !is_plan,
     };
-    if !may_die || !by_letter || step.attempt != attempt || letter_id != expected {
+    if !step.is_undecided() || !by_letter || step.attempt != attempt || letter_id != expected {
         return Author::Owner.reject(Reason::LostRace);
     }
     let step = &mut *step;

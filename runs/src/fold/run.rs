@@ -271,18 +271,27 @@ fn cancel_step(step: &mut StepState, place: Place) {
 }
 
 fn decision(state: &mut RunState, event: &Event, author: Author) -> Verdict {
-    let digest = Digest::of_bytes(event.event_id.as_bytes());
-    let hash = u64::from_be_bytes(digest.0[..8].try_into().expect("a digest has 32 bytes"));
-    if state.seen.contains(&hash) {
-        return author.duplicate();
-    }
-    if !state.is_open() {
-        return author.reject(Reason::RunEnded);
-    }
-    if state.seen.len() >= limits::RUN_EVENT_IDS {
-        return author.reject(Reason::LimitReached);
-    }
+    let hash = match unseen(state, event, author) {
+        Ok(hash) => hash,
+        Err(verdict) => return verdict,
+    };
     state.seen.insert(hash);
     state.decisions += 1;
     Verdict::Applied(Answer::Ok)
+}
+
+/// The hash under which an event is remembered that counts once, unless it has been counted, or can be
+/// counted no more.
+pub(super) fn unseen(state: &RunState, event: &Event, author: Author) -> Result<u64, Verdict> {
+    let hash = Digest::of_bytes(event.event_id.as_bytes()).short();
+    if state.seen.contains(&hash) {
+        return Err(author.duplicate());
+    }
+    if !state.is_open() {
+        return Err(author.reject(Reason::RunEnded));
+    }
+    if state.seen.len() >= limits::RUN_EVENT_IDS {
+        return Err(author.reject(Reason::LimitReached));
+    }
+    Ok(hash)
 }

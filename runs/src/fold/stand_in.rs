@@ -77,7 +77,7 @@ pub(super) fn fallback_started(
         return Author::Owner.reject(Reason::StepAbsent);
     };
     let has_fallback = step.spec.on_exhausted == OnExhausted::Fallback;
-    if !has_fallback || !waits(&step) || step.attempt != attempt {
+    if !has_fallback || !step.is_undecided() || step.attempt != attempt {
         return Author::Owner.reject(Reason::LostRace);
     }
     let step = &mut *step;
@@ -95,22 +95,5 @@ fn ended_cancelled(step: &StepState) -> bool {
 
 /// Whether a plan's step is one that its plan can do without, and no attempt of it is open or unclear.
 fn may_be_missing(step: &StepState) -> bool {
-    waits(step) && step.spec.on_exhausted == OnExhausted::Skip
-}
-
-/// Whether a step waits, and its owner may decide that it is out of attempts.
-pub(super) fn waits(step: &StepState) -> bool {
-    match step.status {
-        StepStatus::Scheduled
-        | StepStatus::RetryWaiting
-        | StepStatus::Deferred
-        | StepStatus::Failed => !step.given_up,
-        StepStatus::Running
-        | StepStatus::Awaiting
-        | StepStatus::Unknown
-        | StepStatus::Completed
-        | StepStatus::DeadLettered
-        | StepStatus::Skipped
-        | StepStatus::Cancelled => false,
-    }
+    step.is_undecided() && step.spec.on_exhausted == OnExhausted::Skip
 }

@@ -175,7 +175,8 @@ fn after_end(state: &RunState, key: &StepKey, body: &StepEvent, author: Author) 
     author.reject(Reason::RunEnded)
 }
 
-/// Letters can be closed after their run has ended, and whoever answers a question again is told; a `begin` is answered by its own rule.
+/// Letters can be closed after their run has ended, and whoever answers a question again is told so; a
+/// `begin` and an `await` are answered by rules of their own.
 fn is_allowed_after_end(body: &StepEvent, driver: Driver) -> bool {
     match body {
         StepEvent::Discarded { .. }

@@ -1,6 +1,6 @@
 //! Questions to a person: how one is opened about a step, and what its answer does.
 
-use super::{Place, Verdict, gate::Author, operator, pause, stand_in};
+use super::{Place, Verdict, gate::Author, operator, pause};
 use crate::{Answer, Reason, RunState, StepState, StepStatus, TaskRef, kept, undo, unresolved};
 use spine_schemas::{
     Digest, Driver, ErrorClass, OnExhausted, Output, Payload, StepError, StepKey, TaskVerdict,
@@ -21,7 +21,7 @@ pub(super) fn opened(
         return Author::Owner.reject(Reason::StepAbsent);
     };
     let expected = keys::task_id(&run_key, key, step.tasks);
-    let asks = stand_in::waits(&step) && step.spec.on_exhausted == OnExhausted::Escalate;
+    let asks = step.is_undecided() && step.spec.on_exhausted == OnExhausted::Escalate;
     // What could not be undone has a letter, and somebody is told of it all the same.
     let is_stuck_undo = step.status == StepStatus::DeadLettered && is_undo;
     let may_ask = (asks || is_stuck_undo) && step.task.is_none();
@@ -53,9 +53,8 @@ pub(super) fn approval_requested(
     let Some(mut step) = state.steps.get_mut(key) else {
         return Author::Owner.reject(Reason::StepAbsent);
     };
-    let waits = stand_in::waits(&step) && step.status != StepStatus::Failed;
     let expected = keys::task_id(&run_key, key, step.tasks);
-    let asks = waits && may_start && step.spec.approval_ms.is_some();
+    let asks = step.status.may_start() && may_start && step.spec.approval_ms.is_some();
     let is_same = request.attempt == step.attempt + 1 && request.call == step.call_digest();
     if !asks || !is_same || request.task_id != expected {
         return Author::Owner.reject(Reason::LostRace);

@@ -1,11 +1,9 @@
 //! Waiting for signals and for time: how a step begins to, and what ends it.
 
-use super::{Place, Verdict, attempt, gate::Author, stand_in};
-use crate::{
-    Answer, Reason, RunState, Signal, StepState, StepStatus, WaitKind, WaitRef, kept, undo,
-};
+use super::{Place, Verdict, attempt, gate::Author, run};
+use crate::{Answer, Reason, RunState, Signal, StepState, StepStatus, WaitRef, kept, undo};
 use spine_schemas::{
-    Digest, Driver, ErrorClass, Event, Output, Payload, StepError, StepKey, StepSpec, limits,
+    Driver, ErrorClass, Event, Output, Payload, StepError, StepKey, StepSpec, limits,
     spec::{Act, act_of},
     time::Micros,
 };
@@ -51,8 +49,7 @@ fn created_by_owner(
         Act::Sleep(_) => awaited.signal.is_none(),
         Act::Call => false,
     };
-    let waits = stand_in::waits(step) && step.status != StepStatus::Failed;
-    if !fits || !waits {
+    if !fits || !step.status.may_start() {
         return Author::Owner.reject(Reason::LostRace);
     }
     begin(state, key, awaited, place);
@@ -81,15 +78,12 @@ fn created_by_agent(
     }
     state.steps.insert(Arc::new(attempt::fresh(key, spec, place)));
     begin(state, key, awaited, place);
-    if state.steps[key].status == StepStatus::Completed {
+    let step = &state.steps[key];
+    if step.status == StepStatus::Completed {
         return Verdict::Applied(Answer::Replay);
     }
-    let (wait_for, until) = (wait_kind(awaited.signal), Some(awaited.expires_at));
+    let (wait_for, until) = step.awaited();
     Verdict::Applied(Answer::Wait { wait_for, until })
-}
-
-fn wait_kind(signal: Option<&str>) -> WaitKind {
-    if signal.is_some() { WaitKind::Signal } else { WaitKind::Sleep }
 }
 
 /// The answer to whoever awaits a step that is there already.
@@ -103,8 +97,8 @@ fn again(step: &StepState, spec: &StepSpec) -> Verdict {
         return Verdict::Stale(Reason::Duplicate, Some(Answer::Replay));
     }
     match &step.wait {
-        Some(wait) => {
-            let (wait_for, until) = (wait_kind(wait.signal.as_deref()), Some(wait.until));
+        Some(_) => {
+            let (wait_for, until) = step.awaited();
             refuse(Reason::StepState, Answer::Wait { wait_for, until })
         }
         None => refuse(Reason::WaitExpired, Answer::Denied { code: Reason::WaitExpired }),
@@ -150,15 +144,11 @@ pub(super) fn signal_received(
     if state.driver() == Driver::Record {
         return author.reject(Reason::WrongDriver);
     }
-    let digest = Digest::of_bytes(event.event_id.as_bytes());
-    let hash = u64::from_be_bytes(digest.0[..8].try_into().expect("a digest has 32 bytes"));
-    if state.seen.contains(&hash) {
-        return author.duplicate();
-    }
-    if !state.is_open() {
-        return author.reject(Reason::RunEnded);
-    }
-    if state.seen.len() >= limits::RUN_EVENT_IDS || !kept::has_room(state, data.data.len()) {
+    let hash = match run::unseen(state, event, author) {
+        Ok(hash) => hash,
+        Err(verdict) => return verdict,
+    };
+    if !kept::has_room(state, data.data.len()) {
         return author.reject(Reason::LimitReached);
     }
     let awaits = |step: &&Arc<StepState>| {
