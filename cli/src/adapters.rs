@@ -63,7 +63,10 @@ fn open_embedded(url: &LogUrl, dir: &Path, settings: &LogSettings) -> Result<Emb
         partitions: settings.partitions,
         datum: Some(datum),
     };
-    let topics = vec![topic(&url.steps(), steps_datum()), topic(&url.letters(), letters_datum())];
+    let control = TopicOptions { name: url.control().to_string(), partitions: 1, datum: None };
+    let (steps, letters) =
+        (topic(&url.steps(), steps_datum()), topic(&url.letters(), letters_datum()));
+    let topics = vec![steps, letters, control];
     let options = embedded::Options {
         headroom_bytes: settings.headroom_bytes,
         owner: settings.owner.clone(),

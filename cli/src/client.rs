@@ -6,12 +6,15 @@ mod url;
 pub(crate) use problem::failure_of;
 pub(crate) use url::{ServerUrl, segment};
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    output,
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 use tokio::{net::TcpStream, time::timeout};
 
@@ -28,6 +31,24 @@ pub(crate) struct ServerArgs {
     /// Prints the server's JSON instead of text for people
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl ServerArgs {
+    /// POSTs a request and prints the answer: the server's JSON, or for people a line.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub(crate) async fn send(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+        done: &str,
+    ) -> Result<(), Failure> {
+        let body = serde_json::to_vec(request)
+            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        let answer = Client::new(self).post(path, Content::json(body)).await?;
+        output::line(if self.json { &answer.text } else { done })
+    }
 }
 
 /// What a request carries.

@@ -6,9 +6,8 @@ mod redrive;
 mod show;
 
 use crate::{
-    client::{Client, Content, ServerArgs, segment},
-    exit::{Exit, Failure},
-    output,
+    client::{ServerArgs, segment},
+    exit::Failure,
 };
 use serde::Serialize;
 
@@ -44,14 +43,8 @@ pub(crate) struct ClosingArgs {
 impl ClosingArgs {
     /// Sends the request and says what became of the letter.
     async fn send(&self, verb: &str, request: &impl Serialize, done: &str) -> Result<(), Failure> {
-        let body = serde_json::to_vec(request)
-            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
         let path = format!("/v1/dead-letters/{}/{verb}", segment(&self.letter));
-        let answer = Client::new(&self.server).post(&path, Content::json(body)).await?;
-        if self.server.json {
-            return output::line(&answer.text);
-        }
-        output::line(&format!("letter {} {done}", self.letter))
+        self.server.send(&path, request, &format!("letter {} {done}", self.letter)).await
     }
 }
 

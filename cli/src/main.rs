@@ -16,6 +16,7 @@ mod serve;
 mod steps;
 mod stores;
 mod tasks;
+mod tools;
 mod topics;
 mod verdicts;
 mod views;
@@ -61,6 +62,12 @@ enum Noun {
     /// Shows what somebody is asked about steps, and answers it
     #[command(subcommand)]
     Tasks(tasks::Verb),
+    /// Shows the circuit breakers, limits and pauses of tools, and sets them
+    #[command(subcommand)]
+    Tools(tools::Verb),
+    /// Holds tenants back, and lets them go on
+    #[command(subcommand)]
+    Tenants(tools::TenantVerb),
     /// Reads the log again into a fresh store, and compares it with another
     Replay(replay::Args),
     /// Makes the topics of a Kafka log, shows who owns them, lets a stopped partition go on
@@ -94,6 +101,8 @@ fn run(noun: Noun) -> Result<(), Failure> {
         Noun::Steps(verb) => on_one_thread(steps::run(&verb)),
         Noun::DeadLetters(verb) => on_one_thread(dead_letters::run(&verb)),
         Noun::Tasks(verb) => on_one_thread(tasks::run(&verb)),
+        Noun::Tools(verb) => on_one_thread(tools::run(&verb)),
+        Noun::Tenants(verb) => on_one_thread(tools::run_tenants(&verb)),
         Noun::Replay(args) => on_all_cores(replay::run(&args)),
         Noun::Topics(verb) => on_one_thread(topics::run(&verb)),
         Noun::Stores(verb) => on_one_thread(stores::run(&verb)),

@@ -1,5 +1,6 @@
 //! `spine serve`: the log, the store, the owners and the HTTP surface of one process, from start to stop.
 
+mod breaker;
 mod identity;
 mod listen;
 mod roles;
@@ -19,11 +20,11 @@ use crate::{
     exit::{Exit, Failure},
     verdicts::Wired,
 };
-use spine_ingest::{App, MetricsText, Parts, Settings};
+use spine_ingest::{App, MetricsText, Parts, Settings, Steering};
 use spine_log::{EventLog, TopicPartition};
 use spine_schemas::codec::SchemaBook;
 use spine_workers::{
-    Clock, Node, SystemClock, VerdictHub, group,
+    Clock, Config, Control, Health, Node, SystemClock, VerdictHub, group,
     tools::{Allowed, HttpTools},
 };
 use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
@@ -129,11 +130,19 @@ impl Served<'_> {
         let settings = Settings {
             topic: url.steps(),
             letters_topic: url.letters(),
+            control_topic: url.control(),
             test_tenants: BTreeSet::from_iter(self.args.test_tenant.iter().cloned()),
             allowed_hosts,
             ..Settings::new(listen, &installation_id)
         };
-        let mut loops = self.start(listener, settings, &hub, address)?;
+        let worker = identity::worker()?;
+        let (health, said) = Health::new(&worker, self.args.breaker.rules());
+        let (log, topic) = (self.log.clone(), url.control());
+        // What operators hold back is known before anything starts.
+        let control = Control::open(log, &topic, (health.clone(), said), SystemClock).await?;
+        let config = self.args.config(worker, address, &settings.installation_id);
+        let mut loops = self.start(listener, settings, (&hub, health), config);
+        let control = tokio::spawn(control.run());
         let ready = async {
             hub.wait_ready().await;
             welcome::print(self.args, listen)
@@ -144,6 +153,7 @@ impl Served<'_> {
             None => loops.stop(&mut stopping).await,
             Some(ended) => ended,
         };
+        control.abort();
         self.log.close().await;
         ended
     }
@@ -166,13 +176,12 @@ impl Served<'_> {
         &self,
         listener: TcpListener,
         settings: Settings,
-        hub: &VerdictHub,
-        address: String,
-    ) -> Result<Loops, Failure> {
+        (hub, health): (&VerdictHub, Health),
+        config: Config,
+    ) -> Loops {
         let roles = self.args.roles();
         let tools = HttpTools::new(self.allowed.clone());
-        let worker = identity::worker()?;
-        let config = self.args.config(worker, address.clone(), &settings.installation_id);
+        let address = config.address.clone();
         let node = Node {
             log: self.log.clone(),
             store: self.store.clone(),
@@ -181,6 +190,7 @@ impl Served<'_> {
             hub: hub.clone(),
             book: self.book.clone(),
             schemas: schemas::source(&self.log),
+            health: health.clone(),
             config: Arc::new(config),
         };
         let app = App::new(Parts {
@@ -191,6 +201,7 @@ impl Served<'_> {
             clock: Arc::new(|| SystemClock.now()),
             random: identity::random(),
             metrics_text: self.metrics_text.clone(),
+            steering: steering(health.clone()),
             settings,
         });
         let (stop_surface, surface_stops) = watch::channel(false);
@@ -210,12 +221,12 @@ impl Served<'_> {
                 }
             }
         };
-        Ok(Loops {
+        Loops {
             surface: tokio::spawn(surface),
             owners: tokio::spawn(owners),
             stop_surface,
             stop_owners,
-        })
+        }
     }
 }
 
@@ -267,6 +278,15 @@ impl Loops {
                 Err(Failure::new(Exit::Failed, "stopped by a second signal before it was drained"))
             }
         }
+    }
+}
+
+/// The health of tools as the surface shows and sets it.
+fn steering(health: Health) -> Steering {
+    let heard = health.clone();
+    Steering {
+        now: Arc::new(move || health.controls()),
+        hear: Arc::new(move |record| heard.hear(record, SystemClock.now())),
     }
 }
 

@@ -1,9 +1,9 @@
 //! `spine steps`: says whether an attempt took effect, holds a step back, lets it go on.
 
 use crate::{
-    client::{Client, Content, ServerArgs, segment},
-    exit::{Exit, Failure},
-    json_file, output,
+    client::{ServerArgs, segment},
+    exit::Failure,
+    json_file,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -109,14 +109,10 @@ pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
 
 async fn hold(args: &Hold, verb: &str, done: &str) -> Result<(), Failure> {
     let (reason, actor) = (args.reason.as_deref(), args.actor.as_deref());
-    let body = serde_json::to_vec(&HoldRequest { tenant: &args.tenant, reason, actor })
-        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let request = HoldRequest { tenant: &args.tenant, reason, actor };
     let path = format!("/v1/runs/{}/steps/{}/{verb}", segment(&args.run), segment(&args.step));
-    let answer = Client::new(&args.server).post(&path, Content::json(body)).await?;
-    if args.server.json {
-        return output::line(&answer.text);
-    }
-    output::line(&format!("step {} of run {} {done}", args.step, args.run))
+    let done = format!("step {} of run {} {done}", args.step, args.run);
+    args.server.send(&path, &request, &done).await
 }
 
 async fn resolve(resolve: &Resolve) -> Result<(), Failure> {
@@ -128,14 +124,9 @@ async fn resolve(resolve: &Resolve) -> Result<(), Failure> {
         output: resolve.output.as_deref().map(json_file::read_json).transpose()?,
         actor: resolve.actor.as_deref(),
     };
-    let body = serde_json::to_vec(&request)
-        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     let (run, step) = (segment(&resolve.run), segment(&resolve.step));
     let path = format!("/v1/runs/{run}/steps/{step}/resolve");
-    let answer = Client::new(&resolve.server).post(&path, Content::json(body)).await?;
-    if resolve.server.json {
-        return output::line(&answer.text);
-    }
     let what = if resolve.happened { "completed" } else { "may be tried again" };
-    output::line(&format!("step {} of run {}: {what}", resolve.step, resolve.run))
+    let done = format!("step {} of run {}: {what}", resolve.step, resolve.run);
+    resolve.server.send(&path, &request, &done).await
 }

@@ -1,8 +1,8 @@
 //! `spine tasks`: shows what somebody is asked, and answers it.
 
 use crate::{
-    client::{Client, Content, ServerArgs, segment},
-    exit::{Exit, Failure},
+    client::{Client, ServerArgs, segment},
+    exit::Failure,
     json_file, output,
     render::letter,
     views::{Letter, TasksPage},
@@ -168,12 +168,6 @@ async fn decide(args: &Decide) -> Result<(), Failure> {
     let (decision, done) = args.decision();
     let output = args.output.as_deref().map(json_file::read_json).transpose()?;
     let request = Request { decision, reason: &args.reason, output, actor: args.actor.as_deref() };
-    let body = serde_json::to_vec(&request)
-        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     let path = format!("/v1/tasks/{}/decide", segment(&args.task));
-    let answer = Client::new(&args.server).post(&path, Content::json(body)).await?;
-    if args.server.json {
-        return output::line(&answer.text);
-    }
-    output::line(&format!("task {}: {done}", args.task))
+    args.server.send(&path, &request, &format!("task {}: {done}", args.task)).await
 }

@@ -1,6 +1,6 @@
 //! What every handler works with: the log, the store, the owner's verdicts, time and chance.
 
-use crate::{Code, Problem, Verdicts, ids, in_flight::InFlight, limits, query::AtLeast};
+use crate::{Code, Problem, Steering, Verdicts, ids, in_flight::InFlight, limits, query::AtLeast};
 use spine_log::{EventLog, TopicPartition};
 use spine_runs::RunState;
 use spine_schemas::{RunKey, codec::SchemaBook, keys, time::Micros};
@@ -26,6 +26,8 @@ pub struct Settings {
     pub topic: Arc<str>,
     /// The topic of letters.
     pub letters_topic: Arc<str>,
+    /// The topic of what steers the installation.
+    pub control_topic: Arc<str>,
     /// The identity of the installation; part of every idempotency key.
     pub installation_id: String,
     /// Tenants whose plans may inject faults.
@@ -44,6 +46,7 @@ impl Settings {
             allowed_hosts: Vec::new(),
             topic: "spine.steps".into(),
             letters_topic: "spine.steps.dlq".into(),
+            control_topic: "spine.control".into(),
             installation_id: installation_id.into(),
             test_tenants: BTreeSet::new(),
             requests_in_flight: limits::REQUESTS_IN_FLIGHT,
@@ -68,6 +71,8 @@ pub struct Parts<L, S, V> {
     pub random: Random,
     /// The metrics of the process.
     pub metrics_text: MetricsText,
+    /// What holds steps back.
+    pub steering: Steering,
     /// The rest.
     pub settings: Settings,
 }

@@ -39,6 +39,7 @@ pub(crate) async fn index() -> Json<Value> {
             "runs": "/v1/runs",
             "dead_letters": "/v1/dead-letters",
             "tasks": "/v1/tasks",
+            "tools": "/v1/tools",
             "partitions": "/v1/partitions",
             "metrics": "/metrics",
             "health": "/healthz",

@@ -24,6 +24,7 @@ mod query;
 mod routes;
 mod runs;
 mod server;
+mod steering;
 mod tasks;
 mod verdicts;
 mod views;
@@ -32,6 +33,7 @@ pub use app::{App, Clock, MetricsText, Parts, Random, Settings};
 pub use problem::{Code, Problem};
 pub use routes::{owners_router, router};
 pub use server::serve;
+pub use steering::Steering;
 pub use verdicts::{ClaimHolder, VerdictError, Verdicts};
 
 #[cfg(test)]

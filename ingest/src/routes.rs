@@ -1,6 +1,8 @@
 //! Which route is answered where.
 
-use crate::{App, Verdicts, events, guard, health, journal, letters, partitions, runs, tasks};
+use crate::{
+    App, Verdicts, events, guard, health, journal, letters, partitions, runs, steering, tasks,
+};
 use axum::{
     Router, middleware,
     routing::{get, post},
@@ -19,6 +21,7 @@ pub fn router<L: EventLog, S: RunStore, V: Verdicts>(app: App<L, S, V>) -> Route
         .merge(of_runs())
         .merge(of_letters())
         .merge(of_tasks())
+        .merge(of_steering())
         .merge(of_partitions())
         .fallback(health::unknown_route)
         .layer(middleware::from_fn_with_state(app.clone(), guard::guard::<L, S, V>))
@@ -62,6 +65,13 @@ fn of_runs<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
         .route("/v1/runs/{id}/kill", post(runs::steer::kill::<L, S, V>))
         .route("/v1/runs/{id}/pause", post(runs::steer::pause::<L, S, V>))
         .route("/v1/runs/{id}/resume", post(runs::steer::resume::<L, S, V>))
+}
+
+fn of_steering<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
+    Router::new()
+        .route("/v1/tools", get(steering::list::<L, S, V>))
+        .route("/v1/tools/{verb}", post(steering::tool::<L, S, V>))
+        .route("/v1/tenants/{tenant}/{verb}", post(steering::tenant::<L, S, V>))
 }
 
 fn of_tasks<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {

@@ -4,11 +4,14 @@
 //! batch has been read back.
 
 use crate::{
-    Owner, PartitionState, Place, RunState, Slots, Verdict, decide, fold, limits::BATCH_BYTES,
-    weight,
+    HeldAt, Owner, PartitionState, Place, RunState, Slots, Verdict, decide, fold,
+    limits::BATCH_BYTES, weight,
 };
 use spine_schemas::{BatchItem, Body, Event, StepEvent, StepKey, time::Micros};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What the events of a batch have in common.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct Batch {
     pub events: Vec<Event>,
     /// Whether a start had to wait for a slot.
     pub starved: bool,
+    /// Where starts are held back.
+    pub held: BTreeSet<HeldAt>,
 }
 
 /// Rounds of decisions that one batch may take. A chain of steps that end at once takes more; it goes on
@@ -68,6 +73,7 @@ pub fn ahead(
         };
         let decided = decide::decide(state, owner, slots);
         scratch.batch.starved |= decided.starved;
+        scratch.batch.held.extend(decided.held);
         if decided.bodies.is_empty() {
             return scratch.batch;
         }

@@ -7,10 +7,11 @@ mod planned;
 mod recover;
 
 use crate::{
-    Holder, Live, RunState, StepState, StepStatus, fallback,
+    HeldAt, Holder, Live, RunState, Slots, StepState, StepStatus, fallback,
     fold::is_cleared,
     limits::BATCH_BYTES,
     retry::{self, Next},
+    slots::Taken,
     undo, unresolved, weight,
 };
 use spine_schemas::{
@@ -19,7 +20,7 @@ use spine_schemas::{
     spec::{Act, act_of},
     time::Micros,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What the owner knows when it decides.
 #[derive(Clone, Copy, Debug)]
@@ -40,43 +41,6 @@ pub struct Owner<'a> {
     pub exclusive: bool,
 }
 
-/// How many attempts may still be started, in all and per tool and run.
-#[derive(Clone, Debug)]
-pub struct Slots {
-    free: usize,
-    per_run: usize,
-    per_tool: usize,
-    tools: BTreeMap<String, usize>,
-}
-
-impl Slots {
-    /// Slots for `free` more attempts, at most `per_run` open ones in a run and `per_tool` of a
-    /// tool, of which `tools` counts the open ones.
-    pub fn new(
-        free: usize,
-        per_run: usize,
-        per_tool: usize,
-        tools: BTreeMap<String, usize>,
-    ) -> Self {
-        Self { free, per_run, per_tool, tools }
-    }
-
-    /// Slots without a limit, for tests and for asking what would happen next.
-    pub fn unlimited() -> Self {
-        Self::new(usize::MAX, usize::MAX, usize::MAX, BTreeMap::new())
-    }
-
-    fn take(&mut self, tool: &str, open_in_run: usize) -> bool {
-        let open_of_tool = self.tools.get(tool).copied().unwrap_or(0);
-        if self.free == 0 || open_in_run >= self.per_run || open_of_tool >= self.per_tool {
-            return false;
-        }
-        self.free -= 1;
-        self.tools.insert(tool.to_owned(), open_of_tool + 1);
-        true
-    }
-}
-
 /// What to append for a run, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decided {
@@ -84,6 +48,8 @@ pub struct Decided {
     pub bodies: Vec<Body>,
     /// Whether a start had to wait for a slot: decide again when one is free.
     pub starved: bool,
+    /// Where starts are held back: decide again when that lets some through.
+    pub held: BTreeSet<HeldAt>,
     /// Whether it stopped early, for its bytes or for its work: decide again when this has been read
     /// back. What is here stands without the rest.
     pub more: bool,
@@ -104,14 +70,14 @@ pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
             break;
         }
         if let Some(event) = decide_step(run, step, owner, &phase) {
-            if let StepEvent::Started(_) = event {
-                if !slots.take(&step.spec.tool, open) {
-                    decided.starved = true;
-                    continue;
-                }
-                open += 1;
+            let event = match event {
+                StepEvent::Started(_) => decided.admit(run, step, event, slots, open),
+                event => Some(event),
+            };
+            open += usize::from(matches!(event, Some(StepEvent::Started(_))));
+            if let Some(event) = event {
+                decided.push_step(run, &step.key, event);
             }
-            decided.push_step(run, &step.key, event);
         }
     }
     if decided.bodies.is_empty() {
@@ -178,6 +144,30 @@ impl Decided {
 
     fn push_step(&mut self, run: &RunState, key: &StepKey, event: StepEvent) {
         self.push(Body::Step(run.key.run_id.clone(), key.clone(), event));
+    }
+
+    /// A start where there is a slot for it. One that is held back says so, once.
+    fn admit(
+        &mut self,
+        run: &RunState,
+        step: &StepState,
+        start: StepEvent,
+        slots: &mut Slots,
+        open: usize,
+    ) -> Option<StepEvent> {
+        match slots.take(run, step, open) {
+            Taken::Granted => Some(start),
+            Taken::Starved => {
+                self.starved = true;
+                None
+            }
+            Taken::Held(at, hold) => {
+                self.held.insert(at);
+                let is_held = step.held_back().is_some_and(|held| held.by == hold.by);
+                let (attempt, due_at, held_by) = (step.attempt, hold.until, Some(hold.by));
+                (!is_held).then_some(StepEvent::Deferred { attempt, due_at, held_by })
+            }
+        }
     }
 }
 
@@ -345,7 +335,7 @@ fn after_failure(run: &RunState, step: &StepState, now: Micros) -> Option<StepEv
     }
     match retry::after_failure(&run.key, step, now) {
         Next::Retry(due_at) => Some(StepEvent::RetryScheduled { attempt, due_at }),
-        Next::Defer(due_at) => Some(StepEvent::Deferred { attempt, due_at }),
+        Next::Defer(due_at) => Some(StepEvent::Deferred { attempt, due_at, held_by: None }),
         Next::Exhausted(error) => recover::exhausted(run, step, error),
     }
 }

@@ -7,6 +7,8 @@
 
 mod ahead;
 mod answer;
+pub mod breaker;
+mod controls;
 mod decide;
 mod fallback;
 pub mod fold;
@@ -14,6 +16,7 @@ mod input;
 mod kept;
 pub mod limits;
 pub mod retry;
+mod slots;
 mod state;
 mod steps;
 mod undo;
@@ -25,10 +28,12 @@ mod why;
 
 pub use ahead::{Batch, Stamp, ahead, is_outcome};
 pub use answer::{Answer, Reason};
-pub use decide::{Decided, Owner, Slots, decide};
+pub use controls::{Controls, ToolControl};
+pub use decide::{Decided, Owner, decide};
 pub use fold::{Place, Verdict, fold, refold};
+pub use slots::{HeldAt, Hold, Holds, Rest, Slots};
 pub use state::{
-    AttemptEnd, AttemptState, BatchProgress, CancelRequest, ClaimState, FOLD_VERSION, Holder,
+    AttemptEnd, AttemptState, BatchProgress, CancelRequest, ClaimState, FOLD_VERSION, Held, Holder,
     LetterRef, Live, OpAnswer, PartitionState, Pause, RunState, RunStatus, Session, Signal,
     StepState, StepStatus, TaskRef, Totals, Undo, Wait, WaitKind, WaitRef,
 };

@@ -11,5 +11,8 @@ pub const LOOK_UP_BYTES: usize = 128 * 1024 * 1024;
 /// needs another [`crate::FOLD_VERSION`].
 pub const RUN_BYTES: usize = 64 * 1024 * 1024;
 
+/// Tools of which a process knows more than that they work.
+pub const TOOLS: usize = 10_000;
+
 const _: () = assert!(BATCH_BYTES >= limits::EVENT_BYTES, "every event fits");
 const _: () = assert!(RUN_BYTES >= 2 * limits::PAYLOAD_BYTES, "every run has room for a step");

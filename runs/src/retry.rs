@@ -85,7 +85,7 @@ pub fn after_failure(run: &RunKey, step: &StepState, now: Micros) -> Next {
     if waited || (!unsent && !row.retried) {
         return Next::Exhausted(error);
     }
-    let free = unsent || !row.charged;
+    let free = unsent || error.free || !row.charged;
     if !free && step.charged >= step.spec.retry.max_attempts {
         return Next::Exhausted(error);
     }

@@ -4,6 +4,9 @@
 //! log are equal byte for byte.
 
 mod claim_form;
+mod wait;
+
+pub use wait::{Held, Wait, WaitKind, WaitRef};
 
 use crate::{Answer, Steps};
 use bytes::Bytes;
@@ -19,8 +22,9 @@ use std::{
 
 /// Rules by which this version folds. Carried in every claim. From 2 on a run's state keeps at most
 /// [`crate::limits::RUN_BYTES`] of payloads; from 3 on the release of an attempt that never was is stale;
-/// from 4 on failing steps may be left out, replaced, undone or asked about, and runs cancelled and paused.
-pub const FOLD_VERSION: u32 = 4;
+/// from 4 on failing steps may be left out, replaced, undone or asked about, and runs cancelled and paused;
+/// from 5 on steps may be held back by what is the matter with their tool, and failures be free for it.
+pub const FOLD_VERSION: u32 = 5;
 
 /// What is known about a partition as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,6 +220,8 @@ pub struct StepState {
     pub paused: Option<Box<Pause>>,
     /// What it awaits.
     pub wait: Option<Box<WaitRef>>,
+    /// What holds it back while it is deferred.
+    pub held: Option<Box<Held>>,
     /// Digest of the call that was approved of.
     pub approved: Option<Digest>,
     /// Set when nobody will try again and the run is to fail: policy `fail`, or a discard.
@@ -364,17 +370,6 @@ pub struct TaskRef {
     pub until: Option<Micros>,
 }
 
-/// What a step awaits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WaitRef {
-    /// The signal; `None` where only time is awaited.
-    pub signal: Option<String>,
-    /// Until when.
-    pub until: Micros,
-    /// Offset of the event that began it; of two waits the older one gets the signal.
-    pub offset: u64,
-}
-
 /// How far a batch was applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchProgress {
@@ -406,51 +401,6 @@ pub struct OpAnswer {
     pub asked: u64,
     /// What was answered.
     pub answer: Answer,
-}
-
-/// A named wait of an open run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wait {
-    /// What for.
-    pub wait_for: WaitKind,
-    /// Of which step, if one.
-    pub step: Option<StepKey>,
-    /// Until when, if a timer runs.
-    pub until: Option<Micros>,
-}
-
-/// What an open run or step waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WaitKind {
-    /// The owner will start or decide at once.
-    Owner,
-    /// A running attempt.
-    Attempt,
-    /// The next attempt's time.
-    Retry,
-    /// The end of a free deferral.
-    Deferral,
-    /// Somebody who finds out whether an attempt took effect.
-    Resolution,
-    /// An operator who redrives or discards a letter.
-    DeadLetter,
-    /// Somebody who decides what is to be done.
-    Task,
-    /// Somebody who approves of a call.
-    Approval,
-    /// A signal from outside.
-    Signal,
-    /// A time.
-    Sleep,
-    /// The steps that stand in for it.
-    Fallback,
-    /// Somebody who ends the pause.
-    Paused,
-    /// The agent that drives the run.
-    Client,
-    /// The outside system that reports the run.
-    Reporter,
 }
 
 /// Sums over a run's attempts.
@@ -517,6 +467,11 @@ impl StepState {
     /// Whether its owner may decide what follows: it waits for an attempt, or its newest one failed.
     pub(crate) fn is_undecided(&self) -> bool {
         self.status.may_start() || (self.status == StepStatus::Failed && !self.given_up)
+    }
+
+    /// What holds the step back, if anything does whatever its own state.
+    pub fn held_back(&self) -> Option<&Held> {
+        self.held.as_deref().filter(|_| self.status == StepStatus::Deferred)
     }
 
     /// The bytes of the step's input as text for a tool.

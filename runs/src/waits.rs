@@ -1,7 +1,7 @@
 //! What an open run waits for, when its next timer is due, and how its state reads from outside.
 
 use crate::{RunState, RunStatus, StepState, StepStatus, Wait, WaitKind, undo, unresolved};
-use spine_schemas::{Driver, time::Micros};
+use spine_schemas::{Driver, HeldBy, time::Micros};
 
 /// Steps of a run by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,8 @@ impl RunState {
                 | WaitKind::Approval
                 | WaitKind::Signal
                 | WaitKind::Paused
+                | WaitKind::ToolPaused
+                | WaitKind::TenantPaused
                 // The steps that stand in have waits of their own.
                 | WaitKind::Fallback => true,
                 WaitKind::Owner
@@ -44,6 +46,8 @@ impl RunState {
                 | WaitKind::Sleep
                 | WaitKind::Retry
                 | WaitKind::Deferral
+                | WaitKind::Breaker
+                | WaitKind::RateLimit
                 | WaitKind::Client
                 | WaitKind::Reporter => false,
             })
@@ -86,7 +90,7 @@ impl RunState {
             StepStatus::Scheduled => (self.idle_wait(), None),
             StepStatus::Running => (WaitKind::Attempt, step.lease_until()),
             StepStatus::RetryWaiting => (WaitKind::Retry, step.due_at),
-            StepStatus::Deferred => (WaitKind::Deferral, step.due_at),
+            StepStatus::Deferred => step.deferred(),
             // Neither time nor anybody but who ends the pause can end a sleep now.
             StepStatus::Awaiting if holds_back && step.awaited().0 == WaitKind::Sleep => {
                 (WaitKind::Paused, None)
@@ -156,6 +160,17 @@ impl StepState {
     /// When the running attempt's lease ends unless a heartbeat comes.
     pub fn lease_until(&self) -> Option<Micros> {
         self.live.as_ref().map(|live| live.heartbeat_at.plus_ms(live.lease_ms))
+    }
+
+    /// What a step in `deferred` waits for, and until when at the earliest.
+    fn deferred(&self) -> (WaitKind, Option<Micros>) {
+        let Some(held) = self.held_back() else { return (WaitKind::Deferral, self.due_at) };
+        match held.by {
+            HeldBy::Breaker => (WaitKind::Breaker, Some(held.until)),
+            HeldBy::RateLimit => (WaitKind::RateLimit, Some(held.until)),
+            HeldBy::ToolPaused => (WaitKind::ToolPaused, None),
+            HeldBy::TenantPaused => (WaitKind::TenantPaused, None),
+        }
     }
 
     /// What a step in `awaiting` waits for, and until when.

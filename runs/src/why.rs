@@ -3,8 +3,8 @@
 //! The words come from an exhaustive match over the waiting states, and beside them stands the set
 //! of events one of which comes next; the simulator holds the log against it.
 
-use crate::{Holder, RunState, RunStatus, StepState, StepStatus, undo};
-use spine_schemas::{Driver, OnExhausted};
+use crate::{Held, Holder, RunState, RunStatus, StepState, StepStatus, undo};
+use spine_schemas::{Driver, HeldBy, OnExhausted};
 
 /// The answer to "why is this run not finished?".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,12 +195,15 @@ fn step_sentence(run: &RunState, step: &StepState) -> String {
             again(run, step),
             due(step)
         ),
-        StepStatus::Deferred => format!(
-            "Step {key} was put off free of charge after {}; {} at {}",
-            last_error(step),
-            again(run, step),
-            due(step)
-        ),
+        StepStatus::Deferred => match step.held_back() {
+            Some(held) => held_back(run, step, held),
+            None => format!(
+                "Step {key} was put off free of charge after {}; {} at {}",
+                last_error(step),
+                again(run, step),
+                due(step)
+            ),
+        },
         StepStatus::Unknown => format!(
             "Attempt {} of step {key} may or may not have taken effect ({}): find out, then run \
              'spine steps resolve {} {key} --happened' or '--not'",
@@ -236,6 +239,30 @@ fn step_sentence(run: &RunState, step: &StepState) -> String {
         StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => {
             format!("Step {key} has ended")
         }
+    }
+}
+
+fn held_back(run: &RunState, step: &StepState, held: &Held) -> String {
+    let (key, tool, since, until) = (&step.key, &step.spec.tool, held.at, held.until);
+    match held.by {
+        HeldBy::Breaker => format!(
+            "Step {key} is held back since {since}, and spends no attempt: the circuit breaker of {tool} is \
+             open. It starts some time after a probe of the tool succeeds, at {until} at the earliest; \
+             'spine tools list' shows the breaker"
+        ),
+        HeldBy::RateLimit => format!(
+            "Step {key} is held back since {since}, and spends no attempt: {tool} asked for a pause until \
+             {until}. After that calls begin again, a few at a time"
+        ),
+        HeldBy::ToolPaused => format!(
+            "Step {key} is held back since {since}: somebody paused {tool}. 'spine tools resume {tool} \
+             --reason …' lets it go on"
+        ),
+        HeldBy::TenantPaused => format!(
+            "Step {key} is held back since {since}: somebody paused tenant {tenant}. 'spine tenants resume \
+             {tenant} --reason …' lets it go on",
+            tenant = run.key.tenant
+        ),
     }
 }
 
@@ -365,15 +392,17 @@ fn step_next(run: &RunState, step: &StepState) -> Vec<&'static str> {
         | OnExhausted::Compensate => "step_dead_lettered",
     };
     let mut next = match step.status {
-        StepStatus::Scheduled => {
-            vec!["step_started", "wait_created", "approval_requested", "step_cancelled", exhausted]
-        }
         StepStatus::Running => {
             vec!["step_completed", "step_failed", "step_heartbeat", "step_lost", "step_released"]
         }
-        StepStatus::RetryWaiting | StepStatus::Deferred => {
-            vec!["step_started", "wait_created", "approval_requested", "step_cancelled", exhausted]
-        }
+        StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => vec![
+            "step_started",
+            "step_deferred",
+            "wait_created",
+            "approval_requested",
+            "step_cancelled",
+            exhausted,
+        ],
         StepStatus::Unknown => vec!["step_resolved", "step_released"],
         StepStatus::Failed => {
             vec!["step_retry_scheduled", "step_deferred", "step_cancelled", exhausted]

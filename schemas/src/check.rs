@@ -83,8 +83,10 @@ fn check_step_event(event: &StepEvent) -> Result<()> {
             number("heartbeat", *heartbeat)?;
             message("reason", reason)
         }
+        // A step can be held back before its first attempt.
+        StepEvent::Deferred { attempt: _, due_at: _, held_by: Some(_) } => Ok(()),
         StepEvent::RetryScheduled { attempt, due_at: _ }
-        | StepEvent::Deferred { attempt, due_at: _ }
+        | StepEvent::Deferred { attempt, due_at: _, held_by: None }
         | StepEvent::FaultInjected { attempt, fault: _ } => check_attempt(*attempt, None),
         StepEvent::Released { attempt, lease, error } => {
             check_attempt(*attempt, Some(*lease))?;

@@ -4,7 +4,7 @@
 //! combinations. Which event is legal in which state is decided in `runs`.
 
 use crate::{
-    Digest, Driver, Fault, Output, Payload, Plan, RecordClass, RunKey, StepError, StepKey,
+    Digest, Driver, Fault, HeldBy, Output, Payload, Plan, RecordClass, RunKey, StepError, StepKey,
     StepSpec, time::Micros,
 };
 use serde::{Deserialize, Serialize};
@@ -250,10 +250,13 @@ pub enum StepEvent {
     },
     /// `step_deferred`
     Deferred {
-        /// The attempt that was put off free of charge.
+        /// The attempt that was put off free of charge, or the newest one before the one that is held
+        /// back.
         attempt: u32,
-        /// When the next one may begin.
+        /// When the next one may begin; the earliest time where something holds it back.
         due_at: Micros,
+        /// What holds it back, where no failure did.
+        held_by: Option<HeldBy>,
     },
     /// `step_released`
     Released {

@@ -103,6 +103,9 @@ pub struct StepError {
     /// How long the remote asked us to wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// Whether the attempt spends no budget although its class would: the tool was known to be down.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub free: bool,
 }
 
 impl StepError {
@@ -110,7 +113,33 @@ impl StepError {
     pub fn new(class: ErrorClass, code: impl Into<String>, message: impl Into<String>) -> Self {
         let mut message = message.into();
         crate::fit::cut(&mut message, crate::limits::MESSAGE_BYTES);
-        Self { class, code: code.into(), message, retry_after_ms: None }
+        Self { class, code: code.into(), message, retry_after_ms: None, free: false }
+    }
+}
+
+/// What holds steps back that call a tool, whatever their own state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldBy {
+    /// The circuit breaker of the tool.
+    Breaker,
+    /// The tool asked for a pause.
+    RateLimit,
+    /// An operator paused the tool.
+    ToolPaused,
+    /// An operator paused the tenant.
+    TenantPaused,
+}
+
+impl HeldBy {
+    /// The name in events and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Breaker => "breaker",
+            Self::RateLimit => "rate_limit",
+            Self::ToolPaused => "tool_paused",
+            Self::TenantPaused => "tenant_paused",
+        }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod canonical;
 mod check;
 pub mod codec;
 pub mod compat;
+pub mod control;
 mod error;
 mod event;
 mod failure;
@@ -31,7 +32,7 @@ pub use event::{
     BatchItem, Body, Claim, Decision, Event, InputEdit, Op, PartitionEvent, Resolution, RunCreated,
     RunEvent, StepEvent, StepStarted, TaskVerdict, Then, Trace, Usage,
 };
-pub use failure::{ErrorClass, Fault, RecordClass, StepError};
+pub use failure::{ErrorClass, Fault, HeldBy, RecordClass, StepError};
 pub use ids::{Digest, RunKey, StepKey, check_id, check_tenant};
 pub use kind::Kind;
 pub use letter::{DeadLetter, LetterAttempt, LetterSource};

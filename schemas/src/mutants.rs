@@ -37,6 +37,10 @@ pub enum Mutant {
     ApprovalNotCompared,
     /// A pause holds back nothing.
     StartWhilePaused,
+    /// Failures of a tool that is known to be down spend budget.
+    OpenBreakerSpends,
+    /// Waves go on although the tool fails again.
+    WaveIgnoresRelapse,
 }
 
 #[cfg(feature = "mutants")]

@@ -14,7 +14,8 @@ pub(crate) use form::{Sum, Symbol, Time};
 pub(crate) use payload::{JsonText, Slot};
 
 use crate::{
-    Driver, Effect, ErrorClass, Fault, Kind, OnExhausted, RecordClass, TaskVerdict, Then, spec,
+    Driver, Effect, ErrorClass, Fault, HeldBy, Kind, OnExhausted, RecordClass, TaskVerdict, Then,
+    spec,
 };
 use form::wire_record;
 use std::{borrow::Cow, collections::BTreeMap};
@@ -216,6 +217,8 @@ wire_record! {
         message: Text<'a>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<i64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        free: Option<bool>,
     }
 }
 
@@ -267,6 +270,8 @@ wire_record! {
 wire_record! {
     Timer as "Timer" {
         due_at: Time,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held_by: Option<Symbol<HeldBy>>,
     }
 }
 

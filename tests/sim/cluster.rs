@@ -5,7 +5,7 @@ use crate::{
     check,
     clock::SimClock,
     kafka::SimKafka,
-    node::{Process, Start},
+    node::{Process, RULES, Start},
     random::Random,
     store::SimStore,
     tools::SimTools,
@@ -106,6 +106,7 @@ impl World {
             name: format!("n{}", self.started),
             partitions: PARTITIONS,
             exclusive: false,
+            rules: RULES,
         });
         tokio::time::sleep(Duration::from_millis(1)).await;
         let member = self.log.group.newest_member().unwrap();

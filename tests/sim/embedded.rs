@@ -4,7 +4,7 @@
 use crate::{
     check,
     clock::SimClock,
-    node::{Process, Start},
+    node::{CONTROL, Process, RULES, Start},
     random::Random,
     store::SimStore,
     tools::SimTools,
@@ -156,6 +156,7 @@ impl World {
             name: format!("p{}", self.lives),
             partitions: 1,
             exclusive: true,
+            rules: RULES,
         });
         *self.current.0.lock().unwrap() = Some((log, process.hub.clone()));
         process
@@ -234,10 +235,11 @@ fn options(seed: u64) -> Options {
         partitions: 1,
         datum: datum(codec::dead_letter_schema(), codec::dead_letter_fingerprint()),
     };
+    let control = TopicOptions { name: CONTROL.into(), partitions: 1, datum: None };
     Options {
         segment_bytes: 64 * 1024,
         random: seeded_random(seed),
         owner: "simulated".into(),
-        ..Options::new("/log", vec![steps, letters])
+        ..Options::new("/log", vec![steps, letters, control])
     }
 }

@@ -2,8 +2,8 @@
 //! claims an owner does not claim over.
 
 use crate::{
-    check::all_records, clock::SimClock, kafka::SimKafka, random::Random, store::SimStore,
-    workload::TOPIC,
+    check::all_records, clock::SimClock, kafka::SimKafka, node::RULES, random::Random,
+    store::SimStore, workload::TOPIC,
 };
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
@@ -14,8 +14,8 @@ use spine_schemas::{
     codec::{self, SchemaBook},
 };
 use spine_workers::{
-    Clock, Config, Error, NoSchemas, Node, Refresh, ResumeError, SchemaSource, VerdictError,
-    VerdictHub, group, replay,
+    Clock, Config, Error, Health, NoSchemas, Node, Refresh, ResumeError, SchemaSource,
+    VerdictError, VerdictHub, group, replay,
     tools::{CallEnd, ToolCall, Tools},
 };
 use std::{
@@ -126,6 +126,7 @@ impl World {
             hub: hub.clone(),
             book: book.clone(),
             schemas,
+            health: Health::new("alone", RULES).0,
             config: Arc::new(config),
         };
         let stop = watch::Sender::new(false);

@@ -18,6 +18,7 @@ mod late;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod node;
+mod outage;
 mod plans;
 mod random;
 mod rebalance;
@@ -36,6 +37,8 @@ const SEEDS: u64 = 2500;
 enum World {
     Embedded,
     Cluster,
+    #[cfg(feature = "mutants")]
+    Outage,
 }
 
 fn live(world: World, seed: u64) -> (spine_schemas::Digest, u64) {
@@ -49,6 +52,8 @@ fn live(world: World, seed: u64) -> (spine_schemas::Digest, u64) {
     match world {
         World::Embedded => runtime.block_on(embedded::live(seed)),
         World::Cluster => runtime.block_on(cluster::live(seed)),
+        #[cfg(feature = "mutants")]
+        World::Outage => runtime.block_on(outage::live(seed)),
     }
 }
 

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 16] = [
+const ALL: [Mutant; 18] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
@@ -24,6 +24,8 @@ const ALL: [Mutant; 16] = [
     Mutant::CancelSkipsRunning,
     Mutant::StartWhilePaused,
     Mutant::ApprovalNotCompared,
+    Mutant::OpenBreakerSpends,
+    Mutant::WaveIgnoresRelapse,
 ];
 
 /// The worlds in which a fault can show: the disk is simulated in one, several owners in the other.
@@ -32,6 +34,7 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         Mutant::ReadBeforeSync | Mutant::CutLastBlock | Mutant::AnswerBeforeVerdict => {
             &[World::Embedded]
         }
+        Mutant::OpenBreakerSpends | Mutant::WaveIgnoresRelapse => &[World::Outage],
         Mutant::ActBeforeReadBack
         | Mutant::ActBeforeDurable
         | Mutant::ActOnEarlierClaim

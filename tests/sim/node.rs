@@ -1,11 +1,19 @@
 //! One simulated process: its workers, which end all at once when it is killed.
 
-use crate::{clock::SimClock, store::SimStore, tools::SimTools, workload::TOPIC};
+use crate::{clock::SimClock, store::SimStore, workload::TOPIC};
 use spine_log::EventLog;
+use spine_runs::breaker::Rules;
 use spine_schemas::codec::SchemaBook;
-use spine_workers::{Config, NoSchemas, Node, VerdictHub, group};
+use spine_workers::{Config, Control, Health, NoSchemas, Node, VerdictHub, group, tools::Tools};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
+
+/// The topic of what processes say of tools.
+pub(crate) const CONTROL: &str = "spine.control";
+
+/// Breakers that open and are probed often.
+pub(crate) const RULES: Rules =
+    Rules { failures: 5, percent: 50, open_ms: 300, most_open_ms: 1200 };
 
 pub(crate) struct Process {
     task: JoinHandle<()>,
@@ -14,18 +22,19 @@ pub(crate) struct Process {
 }
 
 /// What a process is started with.
-pub(crate) struct Start<'a, L> {
+pub(crate) struct Start<'a, L, T> {
     pub(crate) log: L,
     pub(crate) store: &'a SimStore,
-    pub(crate) tools: &'a SimTools,
+    pub(crate) tools: &'a T,
     pub(crate) clock: SimClock,
     pub(crate) name: String,
     pub(crate) partitions: u32,
     pub(crate) exclusive: bool,
+    pub(crate) rules: Rules,
 }
 
 impl Process {
-    pub(crate) fn start<L: EventLog>(start: Start<'_, L>) -> Self {
+    pub(crate) fn start<L: EventLog, T: Tools>(start: Start<'_, L, T>) -> Self {
         let hub = VerdictHub::new(start.partitions);
         let stop = watch::Sender::new(false);
         let config = Config {
@@ -42,6 +51,8 @@ impl Process {
             attempts_per_tool: 5,
             drain: Duration::from_secs(2),
         };
+        let (health, said) = Health::new(&start.name, start.rules);
+        let (log, clock) = (start.log.clone(), start.clock.clone());
         let node = Node {
             log: start.log,
             store: start.store.clone(),
@@ -50,12 +61,21 @@ impl Process {
             hub: hub.clone(),
             book: Arc::new(SchemaBook::default()),
             schemas: Arc::new(NoSchemas),
+            health: health.clone(),
             config: Arc::new(config),
         };
         let receiver = stop.subscribe();
         let name = start.name;
         let task = tokio::spawn(async move {
-            if let Err(error) = group::run(node, "spine", receiver).await {
+            let ended = async {
+                let control = Control::open(log, CONTROL, (health, said), clock).await?;
+                tokio::select! {
+                    biased;
+                    ended = group::run(node, "spine", receiver) => ended,
+                    () = control.run() => Ok(()),
+                }
+            };
+            if let Err(error) = ended.await {
                 // A log that dies under its process takes the process with it.
                 let dead = matches!(&error, spine_workers::Error::Log(log) if !log.is_retryable());
                 assert!(dead, "{name} ended: {error}");

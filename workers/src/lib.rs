@@ -5,9 +5,11 @@
 mod cache;
 mod chain;
 mod clock;
+mod control;
 mod error;
 mod flood;
 pub mod group;
+mod health;
 mod limits;
 mod materialize;
 mod metrics;
@@ -19,7 +21,9 @@ pub mod tools;
 mod verdicts;
 
 pub use clock::{Clock, SystemClock};
+pub use control::Control;
 pub use error::{Error, Result};
+pub use health::Health;
 use owner::Owner;
 pub use owner::{Config, Node};
 pub use schema_source::{NoSchemas, Refresh, SchemaSource};

@@ -2,6 +2,7 @@
 
 use metrics::{counter, gauge};
 use spine_runs::Verdict;
+use spine_schemas::control::Change;
 
 /// Events folded, by verdict.
 pub(crate) fn observe_folded(verdict: &Verdict) {
@@ -39,4 +40,15 @@ pub(crate) fn observe_partition_stopped(partition: u32, stopped: bool) {
 /// Owners that stopped in good order.
 pub(crate) fn observe_owner_stopped() {
     counter!("spine_workers_owners_stopped_total").increment(1);
+}
+
+/// What this process said about tools.
+pub(crate) fn observe_control(change: &Change) {
+    let name = match change {
+        Change::BreakerChanged { state, .. } => state.as_str(),
+        Change::LimitChanged { .. } => "limited",
+        Change::ToolPaused { .. } | Change::TenantPaused { .. } => "paused",
+        Change::ToolResumed { .. } | Change::TenantResumed { .. } => "resumed",
+    };
+    counter!("spine_tool_changes_total", "state" => name).increment(1);
 }

@@ -8,6 +8,7 @@ mod append;
 mod attempts;
 mod claim;
 mod decide;
+mod held;
 mod hold;
 mod late;
 mod letters;
@@ -30,6 +31,7 @@ pub(crate) use start::Scan;
 use crate::{
     Clock, Error, Result,
     cache::RunCache,
+    health::Health,
     limits,
     materialize::Materializer,
     metrics,
@@ -41,6 +43,7 @@ use crate::{
 use append::Appends;
 use attempts::Attempts;
 use claim::ClaimPhase;
+use held::HeldRuns;
 use hold::Holding;
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use spine_runs::Stamp;
@@ -54,6 +57,7 @@ use std::{
 };
 use timers::Timers;
 use tokio::{
+    sync::watch,
     task::{JoinError, JoinSet},
     time::Instant,
 };
@@ -104,6 +108,8 @@ pub struct Node<L, S, T, C> {
     pub book: Arc<SchemaBook>,
     /// Where schemas come from that the book lacks.
     pub schemas: Arc<dyn SchemaSource>,
+    /// What is known of the tools, and held back.
+    pub health: Health,
     /// Settings.
     pub config: Arc<Config>,
 }
@@ -131,6 +137,12 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     ready: BTreeSet<RunKey>,
     /// Runs that found no slot for a start.
     starved: Starved,
+    /// Runs that are held back.
+    held: HeldRuns,
+    /// Told when more of them may go on.
+    healthier: watch::Receiver<u64>,
+    /// When retries are looked at again that were too many.
+    retries_at: Option<Instant>,
     /// Attempts that ended since the starved were last looked at.
     freed: usize,
     /// Where the look at every open run goes on; `None` when it is done.
@@ -227,6 +239,7 @@ where
         self.claim_if_due()?;
         self.sweep_some().await?;
         self.fire_timers().await?;
+        self.wake_held();
         self.decide_ready().await?;
         self.store_some();
         let (attempts, appends) = (&self.attempts, &self.appends);
@@ -242,7 +255,7 @@ where
         let wake = self.next_wake();
         let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
         let (partition, flooded) = (self.tp.partition, self.holding.is_flooded());
-        let gathers = self.store_due_in().is_some();
+        let (gathers, waits) = (self.store_due_in().is_some(), !self.held.is_empty());
         tokio::select! {
             biased;
             order = self.orders.other_than(self.order) => Input::Order(order),
@@ -258,6 +271,7 @@ where
             }
             resumed = self.node.hub.resumed(partition), if flooded => Input::Resumed(resumed),
             () = self.node.hub.store_wanted(partition), if gathers => Input::Tick,
+            Ok(()) = self.healthier.changed(), if waits => Input::Tick,
             () = sleep_until(wake) => Input::Tick,
         }
     }

@@ -54,6 +54,11 @@ impl LogUrl {
         format!("{}.steps.dlq", self.prefix()).into()
     }
 
+    /// The topic of what steers the installation.
+    pub(crate) fn control(&self) -> Arc<str> {
+        format!("{}.control", self.prefix()).into()
+    }
+
     /// The consumer group of the owners.
     pub(crate) fn group(&self) -> String {
         format!("{}.owners", self.prefix())

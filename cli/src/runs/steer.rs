@@ -1,11 +1,7 @@
 //! `spine runs cancel|kill|pause|resume|signal`: what is asked of a run as a whole.
 
 use super::RunArgs;
-use crate::{
-    client::{Client, Content, segment},
-    exit::{Exit, Failure},
-    json_file, output,
-};
+use crate::{client::segment, exit::Failure, json_file};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::path::PathBuf;
@@ -74,14 +70,9 @@ async fn send(
     done: &str,
 ) -> Result<(), Failure> {
     let (reason, actor) = (args.reason.as_deref(), args.actor.as_deref());
-    let body = serde_json::to_vec(&Request { reason, actor, compensate })
-        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    let path = args.of.path(verb);
-    let answer = Client::new(&args.of.server).post(&path, Content::json(body)).await?;
-    if args.of.server.json {
-        return output::line(&answer.text);
-    }
-    output::line(&format!("run {} {done}", args.of.run_id))
+    let request = Request { reason, actor, compensate };
+    let done = format!("run {} {done}", args.of.run_id);
+    args.of.server.send(&args.of.path(verb), &request, &done).await
 }
 
 /// Arguments of `runs signal`.
@@ -110,12 +101,8 @@ struct SignalRequest<'a> {
 /// Sends a signal.
 pub(super) async fn signal(args: &SignalArgs) -> Result<(), Failure> {
     let data = args.data.as_deref().map(json_file::read_json).transpose()?;
-    let body = serde_json::to_vec(&SignalRequest { data, actor: args.actor.as_deref() })
-        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let request = SignalRequest { data, actor: args.actor.as_deref() };
     let path = args.of.path(&format!("/signals/{}", segment(&args.name)));
-    let answer = Client::new(&args.of.server).post(&path, Content::json(body)).await?;
-    if args.of.server.json {
-        return output::line(&answer.text);
-    }
-    output::line(&format!("run {} has the signal {}", args.of.run_id, args.name))
+    let done = format!("run {} has the signal {}", args.of.run_id, args.name);
+    args.of.server.send(&path, &request, &done).await
 }

@@ -1,6 +1,9 @@
 //! The flags of `spine serve`, each with unit, default and environment name.
 
-use super::roles::{Role, Roles};
+use super::{
+    breaker::BreakerArgs,
+    roles::{Role, Roles},
+};
 use crate::{
     adapters::{LogUrl, SettingsFile, StoreUrl},
     exit::{Exit, Failure},
@@ -74,6 +77,8 @@ pub(crate) struct Args {
     /// Attempts that run at one time on a tool
     #[arg(long, value_name = "N", env = "SPINE_ATTEMPTS_PER_TOOL", default_value_t = 128)]
     pub(crate) attempts_per_tool: usize,
+    #[command(flatten)]
+    pub(crate) breaker: BreakerArgs,
     /// How long running attempts may take to end when the server stops, in milliseconds
     #[arg(long, value_name = "MS", env = "SPINE_DRAIN_MS", default_value_t = 10_000)]
     pub(crate) drain_ms: u64,
@@ -115,6 +120,7 @@ impl Args {
             })?;
         }
         self.check_roles()?;
+        self.breaker.check()?;
         let limits = [
             ("--attempts", self.attempts),
             ("--attempts-per-run", self.attempts_per_run),

@@ -40,7 +40,7 @@ pub(super) struct ErrorJson {
 impl From<ErrorJson> for StepError {
     fn from(error: ErrorJson) -> Self {
         let ErrorJson { class, code, message, retry_after_ms } = error;
-        Self { class, code, message, retry_after_ms }
+        Self { class, code, message, retry_after_ms, free: false }
     }
 }
 

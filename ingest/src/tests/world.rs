@@ -1,7 +1,7 @@
 //! A surface with everything behind it, and a way to call it.
 
 use super::owner::Owner;
-use crate::{App, Parts, Settings, router};
+use crate::{App, Parts, Settings, Steering, router};
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -111,6 +111,7 @@ impl<L: EventLog> World<L> {
                 u128::from(calls.fetch_add(1, Ordering::SeqCst) + 1).to_be_bytes()
             }),
             metrics_text: Arc::new(|| "spine_test 1\n".to_owned()),
+            steering: Steering::none(),
             settings,
         });
         Self { router: router(app), log, owner, disk }

@@ -6,8 +6,8 @@ use super::{
     outcome::Which,
 };
 use crate::{
-    Answer, AttemptEnd, AttemptState, Holder, Live, Reason, RunState, StepState, StepStatus, kept,
-    undo, unresolved,
+    Answer, AttemptEnd, AttemptState, Held, Holder, Live, Reason, RunState, StepState, StepStatus,
+    kept, undo, unresolved,
 };
 use spine_schemas::{
     Driver, ErrorClass, Fault, StepError, StepKey, StepSpec, StepStarted, limits,
@@ -44,6 +44,7 @@ pub(super) fn fresh(key: &StepKey, spec: &Arc<StepSpec>, place: Place) -> StepSt
         tasks: 0,
         paused: None,
         wait: None,
+        held: None,
         approved: None,
         given_up: false,
         late_success: false,
@@ -191,6 +192,7 @@ pub(super) fn start_attempt(
     step.status = StepStatus::Running;
     step.attempt = number;
     step.due_at = None;
+    step.held = None;
     step.ended_at = None;
     step.first_started_at.get_or_insert(place.at);
     step.last_offset = place.offset;
@@ -337,7 +339,32 @@ pub(super) fn waits(
     }
     let step = &mut *step;
     step.status = status;
+    step.held = None;
     step.due_at = Some(due_at);
+    step.last_offset = place.offset;
+    Verdict::Applied(Answer::Ok)
+}
+
+/// The owner's decision that a step which may start is held back, whatever its own state.
+pub(super) fn held(
+    state: &mut RunState,
+    key: &StepKey,
+    attempt: u32,
+    held: Held,
+    place: Place,
+) -> Verdict {
+    let may_start = state.driver() == Driver::Plan && undo::may_start(state, key);
+    let Some(mut step) = state.steps.get_mut(key) else {
+        return Author::Owner.reject(Reason::StepAbsent);
+    };
+    let is_held = step.held_back().is_some_and(|before| before.by == held.by);
+    if !may_start || !step.status.may_start() || step.attempt != attempt || is_held {
+        return Author::Owner.reject(Reason::LostRace);
+    }
+    let step = &mut *step;
+    step.status = StepStatus::Deferred;
+    step.due_at = None;
+    step.held = Some(Box::new(held));
     step.last_offset = place.offset;
     Verdict::Applied(Answer::Ok)
 }

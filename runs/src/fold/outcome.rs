@@ -224,7 +224,7 @@ fn fail(step: &mut StepState, error: &StepError, driver: Driver, place: Place) {
     if error.class == ErrorClass::Lost && driver != Driver::Record {
         return lose(step, &error.message, place);
     }
-    let charged = retry::class_row(error.class).charged;
+    let charged = retry::class_row(error.class).charged && !error.free;
     let careful = step.spec.effect.is_careful();
     let acted = unresolved::may_have_acted(driver, step.spec.effect, error.class);
     let ambiguous = acted || (step.late_success && driver != Driver::Record);

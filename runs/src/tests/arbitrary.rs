@@ -11,8 +11,8 @@ use super::{
 use crate::StepState;
 use proptest::prelude::*;
 use spine_schemas::{
-    Body, Digest, Driver, Effect, Event, Fault, InputEdit, Op, Payload, RunEvent, StepError,
-    StepEvent, StepSpec, TaskVerdict, Then, keys,
+    Body, Digest, Driver, Effect, Event, Fault, HeldBy, InputEdit, Op, Payload, RunEvent,
+    StepError, StepEvent, StepSpec, TaskVerdict, Then, keys,
 };
 
 /// A number of cases; failures are shown, not written into the tree.
@@ -215,7 +215,7 @@ fn decided_body(given: &Given, found: Option<&StepState>, choice: Choice) -> Bod
     let even = choice.repeat.is_multiple_of(2);
     let event = match choice.what {
         21 => StepEvent::RetryScheduled { attempt, due_at },
-        22 => StepEvent::Deferred { attempt, due_at },
+        22 => StepEvent::Deferred { attempt, due_at, held_by: even.then_some(HeldBy::Breaker) },
         23 => StepEvent::Unknown { attempt, reason: reason() },
         24 => return resolved(name, attempt, even),
         25 => StepEvent::Skipped { reason: reason(), output: None },

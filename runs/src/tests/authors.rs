@@ -66,7 +66,7 @@ fn bodies(driver: Driver, lease: u64) -> Vec<Body> {
         released("a", 1, lease, None),
         lost("a", 1, lease, lease),
         step("a", StepEvent::RetryScheduled { attempt: 1, due_at }),
-        step("a", StepEvent::Deferred { attempt: 1, due_at }),
+        step("a", StepEvent::Deferred { attempt: 1, due_at, held_by: None }),
         step("a", StepEvent::Unknown { attempt: 1, reason: reason() }),
         resolved("a", 1, true),
         step("a", StepEvent::Skipped { reason: reason(), output: None }),

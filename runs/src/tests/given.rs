@@ -4,8 +4,8 @@ use super::bodies::{
     claimed, completed, created, failed, key_of, kind_of, redriven, resolved, step,
 };
 use crate::{
-    Answer, Batch, Owner, PartitionState, Place, RunState, Slots, Stamp, StepState, StepStatus,
-    Verdict, ahead, decide, fold,
+    Answer, Batch, Holds, Owner, PartitionState, Place, RunState, Slots, Stamp, StepState,
+    StepStatus, Verdict, ahead, decide, fold,
 };
 use spine_schemas::{
     Body, Digest, Driver, Effect, ErrorClass, Event, Op, Plan, StepEvent, Then, keys, time::Micros,
@@ -25,6 +25,8 @@ pub(super) struct Given {
     pub(super) held: BTreeSet<u64>,
     pub(super) own_claims: BTreeSet<u64>,
     pub(super) exclusive: bool,
+    /// What holds steps back.
+    pub(super) holds: Holds,
     pub(super) log: Vec<(Event, Place)>,
 }
 
@@ -39,6 +41,7 @@ impl Given {
             held: BTreeSet::new(),
             own_claims: BTreeSet::new(),
             exclusive: false,
+            holds: Holds::default(),
             log: Vec::new(),
         };
         given.claim();
@@ -179,12 +182,16 @@ impl Given {
         }
     }
 
+    pub(super) fn slots(&self) -> Slots {
+        Slots::unlimited().held_by(usize::MAX, self.holds.clone())
+    }
+
     /// What the owner would append now, with outcomes first.
     pub(super) fn ahead(&self, outcomes: Vec<Body>) -> Batch {
         let stamp =
             Stamp { batch_id: format!("b{}", self.offset), actor: "owner".into(), now: self.now };
         let run = self.run.as_ref().expect("the run is there");
-        let slots = &mut Slots::unlimited();
+        let slots = &mut self.slots();
         ahead(&self.partition, run, outcomes, &self.owner(), slots, &stamp)
     }
 
@@ -208,7 +215,7 @@ impl Given {
                 kinds.push(kind);
             }
         }
-        let again = decide(self.run(), &self.owner(), &mut Slots::unlimited());
+        let again = decide(self.run(), &self.owner(), &mut self.slots());
         assert_eq!(again.bodies, Vec::new(), "decisions settle");
         kinds
     }

@@ -234,7 +234,7 @@ fn a_step_cannot_be_tried_again_when_its_budget_is_spent() {
     let due_at = given.now;
     let waits = [
         StepEvent::RetryScheduled { attempt: 1, due_at },
-        StepEvent::Deferred { attempt: 1, due_at },
+        StepEvent::Deferred { attempt: 1, due_at, held_by: None },
     ];
     for wait in waits {
         assert_eq!(given.decide(step("a", wait)), LOST_RACE);

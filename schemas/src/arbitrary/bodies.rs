@@ -6,10 +6,10 @@ use super::{
     step_key, tenant, text, time,
 };
 use crate::{
-    Body, Claim, DeadLetter, Decision, Digest, Driver, Effect, ErrorClass, Fault, LetterAttempt,
-    LetterSource, OnExhausted, PartitionEvent, Plan, RecordClass, Resolution, RetryPolicy,
-    RunCreated, RunEvent, RunKey, StepError, StepEvent, StepSpec, StepStarted, TaskVerdict, Then,
-    Usage, limits,
+    Body, Claim, DeadLetter, Decision, Digest, Driver, Effect, ErrorClass, Fault, HeldBy,
+    LetterAttempt, LetterSource, OnExhausted, PartitionEvent, Plan, RecordClass, Resolution,
+    RetryPolicy, RunCreated, RunEvent, RunKey, StepError, StepEvent, StepSpec, StepStarted,
+    TaskVerdict, Then, Usage, limits,
 };
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -131,7 +131,9 @@ fn step_verdict() -> impl Strategy<Value = StepEvent> {
     prop_oneof![
         (attempt(), time())
             .prop_map(|(attempt, due_at)| StepEvent::RetryScheduled { attempt, due_at }),
-        (attempt(), time()).prop_map(|(attempt, due_at)| StepEvent::Deferred { attempt, due_at }),
+        (attempt(), time(), option::of(held_by())).prop_map(|(attempt, due_at, held_by)| {
+            StepEvent::Deferred { attempt, due_at, held_by }
+        }),
         (any::<u32>(), text()).prop_map(|(attempt, reason)| StepEvent::Unknown { attempt, reason }),
         (attempt(), any::<bool>(), option::of(output()), text()).prop_map(
             |(attempt, happened, output, reason)| {
@@ -166,6 +168,11 @@ fn step_verdict() -> impl Strategy<Value = StepEvent> {
         (attempt(), select(vec![Fault::Timeout, Fault::Transient, Fault::Terminal]))
             .prop_map(|(attempt, fault)| StepEvent::FaultInjected { attempt, fault }),
     ]
+}
+
+fn held_by() -> impl Strategy<Value = HeldBy> {
+    use HeldBy::{Breaker, RateLimit, TenantPaused, ToolPaused};
+    select(vec![Breaker, RateLimit, ToolPaused, TenantPaused])
 }
 
 fn task_decided() -> impl Strategy<Value = StepEvent> {
@@ -298,8 +305,14 @@ fn usage() -> impl Strategy<Value = Usage> {
 }
 
 fn step_error() -> impl Strategy<Value = StepError> {
-    (error_class(), text(), text(), option::of(number())).prop_map(
-        |(class, code, message, retry_after_ms)| StepError { class, code, message, retry_after_ms },
+    (error_class(), text(), text(), option::of(number()), any::<bool>()).prop_map(
+        |(class, code, message, retry_after_ms, free)| StepError {
+            class,
+            code,
+            message,
+            retry_after_ms,
+            free,
+        },
     )
 }
 

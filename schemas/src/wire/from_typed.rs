@@ -88,8 +88,9 @@ impl<'a> StepEvent<'a> {
                 self.heartbeat = Some(long(*heartbeat));
                 self.put_reason(reason);
             }
-            E::RetryScheduled { attempt, due_at } | E::Deferred { attempt, due_at } => {
-                self.put_timer(*attempt, *due_at);
+            E::RetryScheduled { attempt, due_at } => self.put_timer(*attempt, *due_at, None),
+            E::Deferred { attempt, due_at, held_by } => {
+                self.put_timer(*attempt, *due_at, *held_by);
             }
             E::Released { attempt, lease, error } => {
                 self.put_attempt(*attempt, Some(*lease));
@@ -198,9 +199,14 @@ impl<'a> StepEvent<'a> {
         self.fault = Some(Symbol::Known(fault));
     }
 
-    fn put_timer(&mut self, attempt: u32, due_at: typed::time::Micros) {
+    fn put_timer(
+        &mut self,
+        attempt: u32,
+        due_at: typed::time::Micros,
+        held_by: Option<typed::HeldBy>,
+    ) {
         self.put_attempt(attempt, None);
-        self.timer = Some(Timer { due_at: Time(due_at) });
+        self.timer = Some(Timer { due_at: Time(due_at), held_by: held_by.map(Symbol::Known) });
     }
 
     fn put_redrive(&mut self, force: bool, edit: Option<&'a typed::InputEdit>) {
@@ -327,6 +333,7 @@ impl<'a> From<&'a typed::StepError> for Error<'a> {
             code: Cow::Borrowed(&error.code),
             message: Cow::Borrowed(&error.message),
             retry_after_ms: error.retry_after_ms.map(long),
+            free: error.free.then_some(true),
         }
     }
 }

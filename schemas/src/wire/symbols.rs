@@ -6,7 +6,9 @@ use super::{
     avro::{Malformed, Read, ReadDatum, Reader, WriteDatum, write_long},
     letter::AnyClass,
 };
-use crate::{Driver, Effect, ErrorClass, Fault, Kind, OnExhausted, RecordClass, TaskVerdict, Then};
+use crate::{
+    Driver, Effect, ErrorClass, Fault, HeldBy, Kind, OnExhausted, RecordClass, TaskVerdict, Then,
+};
 
 /// A closed set in the order of the schema, where `unknown` comes before the first.
 pub(crate) trait Symbols: Copy {
@@ -49,6 +51,7 @@ symbols!(OnExhausted: DeadLetter Fail Skip Fallback Compensate Escalate);
 symbols!(Then: Fail Skip);
 symbols!(TaskVerdict: Retry Complete Skip Fail Approve Deny);
 symbols!(Fault: Timeout Transient Terminal);
+symbols!(HeldBy: Breaker RateLimit ToolPaused TenantPaused);
 symbols!(RecordClass: Decode SchemaUnknown WrongPartition IllegalEvent);
 symbols! {
     ErrorClass: Transient RateLimited Timeout Lost Terminal Contract Policy Budget UnknownOutcome

@@ -34,12 +34,14 @@ impl StepEvent<'_> {
     }
 
     pub(super) fn take_error(&mut self) -> Result<typed::StepError> {
-        let WireError { class, code, message, retry_after_ms } = need("error", self.error.take())?;
+        let WireError { class, code, message, retry_after_ms, free } =
+            need("error", self.error.take())?;
         Ok(typed::StepError {
             class: known("error.class", class)?,
             code: code.into_owned(),
             message: message.into_owned(),
             retry_after_ms: optional_whole("error.retry_after_ms", retry_after_ms)?,
+            free: free.unwrap_or_default(),
         })
     }
 

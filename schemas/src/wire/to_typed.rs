@@ -225,13 +225,22 @@ impl StepEvent<'_> {
     }
 
     fn step_retry_scheduled(&mut self) -> Result<typed::StepEvent> {
-        let due_at = need("timer", self.timer.take())?.due_at.0;
+        let timer = need("timer", self.timer.take())?;
+        if timer.held_by.is_some() {
+            return Err(Error::invalid(
+                "timer.held_by",
+                format!("is not allowed with {}", self.kind),
+            ));
+        }
+        let due_at = timer.due_at.0;
         Ok(typed::StepEvent::RetryScheduled { attempt: self.take_attempt()?, due_at })
     }
 
     fn step_deferred(&mut self) -> Result<typed::StepEvent> {
-        let due_at = need("timer", self.timer.take())?.due_at.0;
-        Ok(typed::StepEvent::Deferred { attempt: self.take_attempt()?, due_at })
+        let timer = need("timer", self.timer.take())?;
+        let held_by = timer.held_by.map(|by| known("timer.held_by", by)).transpose()?;
+        let (attempt, due_at) = (self.take_attempt()?, timer.due_at.0);
+        Ok(typed::StepEvent::Deferred { attempt, due_at, held_by })
     }
 
     fn step_released(&mut self) -> Result<typed::StepEvent> {

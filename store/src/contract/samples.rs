@@ -200,6 +200,7 @@ pub fn step(name: &str, offset: u64) -> StepState {
         tasks: 0,
         paused: None,
         wait: None,
+        held: None,
         approved: None,
         given_up: false,
         late_success: false,

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use proptest::{collection, option, prelude::*, sample};
 use spine_runs::{
-    Answer, AttemptEnd, AttemptState, BatchProgress, CancelRequest, Holder, LetterRef, Live,
+    Answer, AttemptEnd, AttemptState, BatchProgress, CancelRequest, Held, Holder, LetterRef, Live,
     OpAnswer, Pause, Reason, RunState, RunStatus, Session, Signal, StepState, StepStatus, TaskRef,
     Totals, Undo, WaitKind, WaitRef,
 };
 use spine_schemas::{
-    Decision, Digest, Driver, Effect, ErrorClass, Fault, OnExhausted, Output, Payload, Plan,
-    RetryPolicy, RunCreated, RunKey, StepError, StepKey, StepSpec, time::Micros,
+    Decision, Digest, Driver, Effect, ErrorClass, Fault, HeldBy, OnExhausted, Output, Payload,
+    Plan, RetryPolicy, RunCreated, RunKey, StepError, StepKey, StepSpec, time::Micros,
 };
 use std::sync::Arc;
 
@@ -85,12 +85,14 @@ fn error() -> impl Strategy<Value = StepError> {
         ErrorClass::TooLarge,
         ErrorClass::Cancelled,
     ];
-    let parts = (sample::select(classes.to_vec()), text(), text(), option::of(any::<u64>()));
-    parts.prop_map(|(class, code, message, retry_after_ms)| StepError {
+    let parts =
+        (sample::select(classes.to_vec()), text(), text(), option::of(any::<u64>()), any::<bool>());
+    parts.prop_map(|(class, code, message, retry_after_ms, free)| StepError {
         class,
         code,
         message,
         retry_after_ms,
+        free,
     })
 }
 
@@ -217,11 +219,12 @@ fn step() -> impl Strategy<Value = StepState> {
         any::<u32>(),
         option::of(pause()),
         option::of(wait()),
+        option::of(held()),
         option::of(digest()),
     );
     (identity, times, numbers, parts, history, waits, any::<[bool; 2]>()).prop_map(
         |((key, spec, status), times, (counts, first, last), parts, attempts, waits, flags)| {
-            let (letter, task, tasks, paused, wait, approved) = waits;
+            let (letter, task, tasks, paused, wait, held, approved) = waits;
             StepState {
                 key,
                 spec: Arc::new(spec),
@@ -247,6 +250,7 @@ fn step() -> impl Strategy<Value = StepState> {
                 tasks,
                 paused: paused.map(Box::new),
                 wait: wait.map(Box::new),
+                held: held.map(Box::new),
                 approved,
                 given_up: flags[0],
                 late_success: flags[1],
@@ -262,6 +266,11 @@ fn task() -> impl Strategy<Value = TaskRef> {
     (digest(), any::<u64>(), time(), call).prop_map(|(task_id, offset, at, (call, until))| {
         TaskRef { task_id, offset, at, call, until }
     })
+}
+
+fn held() -> impl Strategy<Value = Held> {
+    let by = sample::select(vec![HeldBy::Breaker, HeldBy::RateLimit, HeldBy::TenantPaused]);
+    (by, time(), time()).prop_map(|(by, at, until)| Held { by, at, until })
 }
 
 fn wait() -> impl Strategy<Value = WaitRef> {

@@ -75,6 +75,8 @@ struct State<'a> {
     output: OutputForm<'a>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    error_free: bool,
     #[serde(default, skip_serializing_if = "is_empty_queue")]
     batches: Cow<'a, VecDeque<BatchProgress>>,
     #[serde(default, skip_serializing_if = "is_empty_map")]
@@ -134,6 +136,7 @@ impl<'a> HeadForm<'a> {
             given,
             output: OutputForm::of(output),
             retry_after_ms: error.and_then(|error| error.retry_after_ms),
+            error_free: error.is_some_and(|error| error.free),
             batches: Cow::Borrowed(&run.batches),
             sessions: Cow::Borrowed(&run.sessions),
             totals: run.totals,
@@ -191,6 +194,7 @@ impl<'a> HeadForm<'a> {
                 self.error_code,
                 self.error_message,
                 state.retry_after_ms,
+                state.error_free,
             )?,
             failed_step: read_step("failed_step", &self.failed_step)?,
             cancel: state.cancel.map(|cancel| Box::new(cancel.into_owned())),
@@ -227,6 +231,7 @@ pub(super) fn read_error(
     code: Cow<'_, str>,
     message: Cow<'_, str>,
     retry_after_ms: Option<u64>,
+    free: bool,
 ) -> Result<Option<StepError>> {
     if class.is_empty() {
         return Ok(None);
@@ -236,6 +241,7 @@ pub(super) fn read_error(
         code: code.into_owned(),
         message: message.into_owned(),
         retry_after_ms,
+        free,
     }))
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::Result;
 use serde::{Deserialize, Serialize};
-use spine_runs::{AttemptState, LetterRef, Live, Pause, StepState, TaskRef, WaitRef};
+use spine_runs::{AttemptState, Held, LetterRef, Live, Pause, StepState, TaskRef, WaitRef};
 use spine_schemas::{Digest, OnExhausted, RetryPolicy, StepSpec, time::Micros};
 use std::{borrow::Cow, sync::Arc};
 
@@ -88,6 +88,8 @@ struct State<'a> {
     live: Option<Cow<'a, Live>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    error_free: bool,
     #[serde(default, skip_serializing_if = "is_empty_list")]
     attempts: Cow<'a, [AttemptState]>,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -102,6 +104,8 @@ struct State<'a> {
     paused: Option<Cow<'a, Pause>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wait: Option<Cow<'a, WaitRef>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held: Option<Cow<'a, Held>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     approved: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,6 +157,7 @@ impl<'a> State<'a> {
             edit: step.edit,
             live: step.live.as_ref().map(Cow::Borrowed),
             retry_after_ms: step.error.as_ref().and_then(|error| error.retry_after_ms),
+            error_free: step.error.as_ref().is_some_and(|error| error.free),
             attempts: Cow::Borrowed(&step.attempts),
             attempts_omitted: step.attempts_omitted,
             letter: step.letter.as_ref().map(Cow::Borrowed),
@@ -160,6 +165,7 @@ impl<'a> State<'a> {
             tasks: step.tasks,
             paused: step.paused.as_deref().map(Cow::Borrowed),
             wait: step.wait.as_deref().map(Cow::Borrowed),
+            held: step.held.as_deref().map(Cow::Borrowed),
             approved: step.approved,
             approval_ms: spec.approval_ms,
             given_up: step.given_up,
@@ -254,7 +260,7 @@ impl<'a> StepForm<'a> {
             edit: state.edit,
             live: state.live.map(Cow::into_owned),
             due_at: state.given.time("due_at", self.due_at),
-            error: read_error(&class, code, message, state.retry_after_ms)?,
+            error: read_error(&class, code, message, state.retry_after_ms, state.error_free)?,
             output: state.output.into_output(&self.output_digest, self.output)?,
             attempts: state.attempts.into_owned(),
             attempts_omitted: state.attempts_omitted,
@@ -263,6 +269,7 @@ impl<'a> StepForm<'a> {
             tasks: state.tasks,
             paused: state.paused.map(|paused| Box::new(paused.into_owned())),
             wait: state.wait.map(|wait| Box::new(wait.into_owned())),
+            held: state.held.map(|held| Box::new(held.into_owned())),
             approved: state.approved,
             given_up: state.given_up,
             late_success: state.late_success,

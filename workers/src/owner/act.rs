@@ -20,11 +20,13 @@ where
     C: Clock,
 {
     /// Acts on a start that was accepted under the current claim and read after it. An owner that
-    /// is about to go hands it back instead.
+    /// is about to go hands it back instead, as it does where the tool must not be called any more.
     pub(super) fn act(&mut self, run: &RunState, step: &StepState, live: &Live) {
         let lease = live.lease;
         self.attempts.insert(lease, Attempt::new(run, step, live));
-        if self.drain_until.is_some() {
+        let now = self.node.clock.now();
+        let forbidden = self.node.health.forbids(&run.key.tenant, &step.spec.tool, now);
+        if self.drain_until.is_some() || forbidden {
             let released = StepEvent::Released { attempt: live.attempt, lease, error: None };
             let outcome = vec![Body::Step(run.key.run_id.clone(), step.key.clone(), released)];
             self.outcome_due(lease, outcome);
@@ -44,7 +46,13 @@ where
         let installation = &self.node.config.installation_id;
         let call = tool_call(installation, run, step, live, intended_at);
         let tools = self.node.tools.clone();
-        self.calls.spawn(async move { (lease, tools.call(call).await) });
+        let (health, clock) = (self.node.health.clone(), self.node.clock.clone());
+        self.calls.spawn(async move {
+            let tool = call.tool.clone();
+            let epoch = health.began(&tool);
+            let end = tools.call(call).await;
+            (lease, health.ended(&tool, epoch, end, clock.now()))
+        });
     }
 
     /// A call ended: its outcome is due.

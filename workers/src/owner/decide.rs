@@ -11,6 +11,7 @@ use spine_schemas::{
 };
 use spine_store::RunStore;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 impl<L, S, T, C> Owner<L, S, T, C>
 where
@@ -46,14 +47,25 @@ where
 
     async fn decide_for(&mut self, ready: Vec<RunKey>, held: Held) -> Result<()> {
         self.load(ready.iter()).await?;
-        let mut slots = self.slots();
+        let lent = self.node.health.lend(self.node.clock.now());
+        let mut slots = self.slots().held_by(lent.retries, lent.holds.clone());
+        let decided = self.decide_each(ready, held, &mut slots);
+        let rest = slots.rest();
+        self.node.health.give_back(&lent, &rest, self.node.clock.now());
+        if rest.short_of_retries {
+            self.retries_at = Some(Instant::now() + limits::RETRY_BUDGET_PAUSE);
+        }
+        decided
+    }
+
+    fn decide_each(&mut self, ready: Vec<RunKey>, held: Held, slots: &mut Slots) -> Result<()> {
         let mut outbox = Outbox::default();
         for key in ready {
             if self.appends.is_latched(&key) {
                 // Its batch is under way; it becomes ready again when that is read back.
                 continue;
             }
-            self.decide_run(&key, held, &mut slots, &mut outbox)?;
+            self.decide_run(&key, held, slots, &mut outbox)?;
             if outbox.is_full() {
                 self.send(&mut outbox);
             }
@@ -79,6 +91,7 @@ where
         if batch.starved {
             self.starved.push(key);
         }
+        self.held.push(key, batch.held.clone());
         if batch.events.is_empty() {
             self.arm(&run, held, stamp.now);
             return Ok(());
@@ -88,7 +101,12 @@ where
 
     /// As many starved runs as slots became free, those first that asked first.
     fn wake_starved(&mut self) -> Vec<RunKey> {
-        let idle = if self.open_starts() == 0 { self.node.config.attempts } else { 0 };
+        let has_retries = self.retries_at.is_some_and(|at| at <= Instant::now());
+        if has_retries {
+            self.retries_at = None;
+        }
+        let idle = self.open_starts() == 0 && self.retries_at.is_none();
+        let idle = if idle || has_retries { self.node.config.attempts } else { 0 };
         let count = std::mem::take(&mut self.freed).max(idle);
         self.starved.take(count)
     }

@@ -31,7 +31,7 @@ where
             let stamp = self.stamp();
             let outcomes = self.attempts.take_outcomes(&key).into_iter().enumerate();
             let events = outcomes.map(|(index, body)| outcome(&key, &stamp, index, body)).collect();
-            self.post(&mut outbox, &key, Batch { events, starved: false })?;
+            self.post(&mut outbox, &key, Batch { events, ..Batch::default() })?;
             if outbox.is_full() {
                 self.send(&mut outbox);
             }

@@ -127,7 +127,10 @@ where
         let claim = if self.drain_until.is_some() { None } else { until(self.claim.due_at()) };
         let hold = until(self.holding.wakes_at());
         let store = self.store_due_in();
-        let all = [timer, paused, sweep, claim, hold, store, until(self.drain_until)];
+        let held = self.held_wake_in().filter(|_| held);
+        let drain = until(self.drain_until);
+        let retries = until(self.retries_at);
+        let all = [timer, paused, sweep, claim, hold, store, held, retries, drain];
         all.into_iter().flatten().min()
     }
 }

@@ -1,0 +1,180 @@
+//! What holds steps back whatever their own state: circuit breakers, pauses of tools and tenants. Shown, and
+//! set by operators. Processes hear of it through the topic of control.
+
+use crate::{App, Code, Problem, Verdicts, body, limits};
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
+use spine_runs::{Controls, ToolControl};
+use spine_schemas::{
+    control::{BreakerState, Change, ControlRecord},
+    time::Micros,
+};
+use spine_store::RunStore;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// What this process knows of it, and how it is told what it appended itself.
+#[derive(Clone)]
+pub struct Steering {
+    /// What stands now.
+    pub now: Arc<dyn Fn() -> Controls + Send + Sync>,
+    /// Takes a record that is durable, before it is read back.
+    pub hear: Arc<dyn Fn(ControlRecord) + Send + Sync>,
+}
+
+impl Steering {
+    /// That of a process that knows of nothing.
+    pub fn none() -> Self {
+        Self { now: Arc::new(Controls::default), hear: Arc::new(|_| ()) }
+    }
+}
+
+/// `GET /v1/tools`: every tool of which something is known beyond that it works.
+pub(crate) async fn list<L: EventLog, S: RunStore, V: Verdicts>(
+    State(app): State<App<L, S, V>>,
+) -> Json<Value> {
+    let controls = (app.parts.steering.now)();
+    let now = app.now();
+    let names: BTreeSet<&String> =
+        controls.tools.keys().chain(controls.paused_tools.keys()).collect();
+    let tools: Vec<Value> = names
+        .into_iter()
+        .map(|name| {
+            json!({
+                "tool": name,
+                "breaker": controls.tools.get(name).and_then(breaker),
+                "limited_until": controls.tools.get(name).and_then(|tool| limited(tool, now)),
+                "paused": controls.paused_tools.get(name).map(said),
+            })
+        })
+        .collect();
+    let paused = controls.paused_tenants.iter();
+    let tenants: Vec<Value> =
+        paused.map(|(tenant, record)| json!({"tenant": tenant, "paused": said(record)})).collect();
+    Json(json!({"tools": tools, "tenants": tenants}))
+}
+
+fn breaker(tool: &ToolControl) -> Option<Value> {
+    let record = tool.breaker.as_ref()?;
+    let Change::BreakerChanged { state, until, .. } = &record.change else { return None };
+    let mut shown = said(record);
+    shown["state"] = json!(state);
+    shown["until"] = json!(until.map(|until| until.to_string()));
+    Some(shown)
+}
+
+fn limited(tool: &ToolControl, now: Micros) -> Option<String> {
+    tool.limited_until(now).map(|until| until.to_string())
+}
+
+fn said(record: &ControlRecord) -> Value {
+    json!({"since": record.at.to_string(), "by": record.by, "reason": record.reason})
+}
+
+/// What an operator may make of a breaker.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Wanted {
+    Open,
+    Closed,
+    Auto,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfTool {
+    tool: String,
+    state: Option<Wanted>,
+    reason: Option<String>,
+    actor: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfTenant {
+    reason: Option<String>,
+    actor: Option<String>,
+}
+
+/// `POST /v1/tools/{verb}`: `pause`, `resume`, or `breaker` with a state. The tool is named in the body.
+pub(crate) async fn tool<L: EventLog, S: RunStore, V: Verdicts>(
+    State(app): State<App<L, S, V>>,
+    Path(verb): Path<String>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let taken = body::take_json(&app.in_flight, request, limits::REQUEST_BYTES).await?;
+    let asked: OfTool = body::read_json(&taken.bytes)?;
+    let tool = asked.tool;
+    let field = |detail: &str| Err(Problem::new(Code::InvalidField, detail).with("field", "state"));
+    let change = match (verb.as_str(), asked.state) {
+        ("pause", None) => Change::ToolPaused { tool },
+        ("resume", None) => Change::ToolResumed { tool },
+        ("breaker", Some(wanted)) => {
+            let state = match wanted {
+                Wanted::Open => BreakerState::ForcedOpen,
+                Wanted::Closed => BreakerState::ForcedClosed,
+                Wanted::Auto => BreakerState::Closed,
+            };
+            Change::BreakerChanged { tool, state, until: None }
+        }
+        ("breaker", None) => return field("state: one of open, closed, auto"),
+        ("pause" | "resume", Some(_)) => return field("state: is for breaker"),
+        (verb, _) => {
+            let detail = format!("there is no '{verb}' of a tool: pause, resume or breaker");
+            return Err(Problem::new(Code::RouteUnknown, detail));
+        }
+    };
+    steer(&app, change, asked.reason.as_deref(), asked.actor.as_deref()).await
+}
+
+/// `POST /v1/tenants/{tenant}/{verb}`: `pause` or `resume`.
+pub(crate) async fn tenant<L: EventLog, S: RunStore, V: Verdicts>(
+    State(app): State<App<L, S, V>>,
+    Path((tenant, verb)): Path<(String, String)>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let taken = body::take_json(&app.in_flight, request, limits::REQUEST_BYTES).await?;
+    let asked: OfTenant = body::read_json(&taken.bytes)?;
+    let tenant: Arc<str> = tenant.into();
+    let change = match verb.as_str() {
+        "pause" => Change::TenantPaused { tenant },
+        "resume" => Change::TenantResumed { tenant },
+        verb => {
+            let detail = format!("there is no '{verb}' of a tenant: pause or resume");
+            return Err(Problem::new(Code::RouteUnknown, detail));
+        }
+    };
+    steer(&app, change, asked.reason.as_deref(), asked.actor.as_deref()).await
+}
+
+/// Appends a change. When it is answered it is durable, and this process keeps to it.
+async fn steer<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    change: Change,
+    reason: Option<&str>,
+    actor: Option<&str>,
+) -> Result<Json<Value>, Problem> {
+    let reason = body::reason(reason)?;
+    let by = actor.unwrap_or("operator").to_owned();
+    let record = ControlRecord { at: app.now(), by, reason, change };
+    record.check()?;
+    let to = TopicPartition::new(app.settings().control_topic.clone(), 0);
+    let new = NewRecord {
+        key: Some(Bytes::from(record.change.key())),
+        headers: Vec::new(),
+        value: Some(Bytes::from(record.to_json())),
+    };
+    let appended = app.log().append(&to, vec![new], Urgency::Normal).await?;
+    (app.parts.steering.hear)(record.clone());
+    let mut shown = said(&record);
+    shown["change"] = json!(record.change);
+    shown["position"] = json!({
+        "topic": to.topic, "partition": 0, "offset": appended.first_offset,
+    });
+    Ok(Json(shown))
+}

@@ -1,0 +1,68 @@
+//! What steers the installation, as the records of the topic `control` say: the newest under a key counts.
+//! For those who show it, and for the pauses that owners keep to.
+
+use crate::limits;
+use spine_schemas::{
+    control::{Change, ControlRecord},
+    time::Micros,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Everything that was said and still stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Controls {
+    /// What tools were found to be, by tool.
+    pub tools: BTreeMap<String, ToolControl>,
+    /// Tools that are paused, and what paused them.
+    pub paused_tools: BTreeMap<String, ControlRecord>,
+    /// Tenants that are paused, and what paused them.
+    pub paused_tenants: BTreeMap<Arc<str>, ControlRecord>,
+}
+
+/// What stands about one tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolControl {
+    /// The newest change of its breaker.
+    pub breaker: Option<ControlRecord>,
+    /// The newest pause that it asked for.
+    pub limit: Option<ControlRecord>,
+}
+
+impl Controls {
+    /// Takes a record. What was found out of more tools than [`limits::TOOLS`] is forgotten.
+    pub fn apply(&mut self, record: ControlRecord) {
+        match record.change.clone() {
+            Change::TenantPaused { tenant } => {
+                self.paused_tenants.insert(tenant, record);
+            }
+            Change::TenantResumed { tenant } => {
+                self.paused_tenants.remove(&tenant);
+            }
+            Change::BreakerChanged { tool, .. } => self.tool(tool).breaker = Some(record),
+            Change::LimitChanged { tool, .. } => self.tool(tool).limit = Some(record),
+            Change::ToolPaused { tool } => {
+                self.paused_tools.insert(tool, record);
+            }
+            Change::ToolResumed { tool } => {
+                self.paused_tools.remove(&tool);
+            }
+        }
+        if self.tools.len() > limits::TOOLS {
+            self.tools.clear();
+        }
+    }
+
+    fn tool(&mut self, tool: String) -> &mut ToolControl {
+        self.tools.entry(tool).or_default()
+    }
+}
+
+impl ToolControl {
+    /// Until when the tool is not called because it asked for that, if that is not over.
+    pub fn limited_until(&self, now: Micros) -> Option<Micros> {
+        match self.limit.as_ref().map(|record| &record.change) {
+            Some(Change::LimitChanged { until, .. }) if *until > now => Some(*until),
+            Some(_) | None => None,
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! An outage: a tool that many runs use is down for minutes, comes back half well, and is well in the end.
+//! Nothing may be spent, lost or done twice, and the tool must not be stormed when it is back.
+
+use crate::{
+    check,
+    clock::SimClock,
+    kafka::SimKafka,
+    node::{Process, Start},
+    random::Random,
+    store::SimStore,
+    workload::Access,
+};
+use bytes::Bytes;
+use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
+use spine_runs::{
+    RunStatus,
+    breaker::{RECOVERED, Rules},
+};
+use spine_schemas::{
+    Body, Driver, ErrorClass, Event, Output, Payload, Plan, RunCreated, RunEvent, RunKey,
+    StepError, StepKey, codec,
+};
+use spine_workers::{
+    Clock,
+    tools::{CallEnd, ToolCall, Tools},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// How long a world is waited for, whatever happens.
+const PATIENCE: Duration = Duration::from_secs(4 * 3600);
+
+/// By the default policy. A step that may be tried fewer times than it takes to open the breaker can use them
+/// up before.
+const PLAN: &str = r#"{"steps":[
+    {"name":"note","tool":"http://tool/fine","effect":"pure"},
+    {"name":"pay","tool":"http://tool/weak","effect":"idempotent"},
+    {"name":"tell","tool":"http://tool/fine","effect":"at_most_once"}]}"#;
+
+/// What happens when, counted from the beginning.
+#[derive(Clone, Copy, Debug)]
+struct Story {
+    runs: u64,
+    nodes: u32,
+    down_from: Duration,
+    half_from: Duration,
+    well_from: Duration,
+    rules: Rules,
+}
+
+/// A weak tool beside a fine one.
+#[derive(Clone, Debug)]
+struct Weak {
+    story: Story,
+    origin: Instant,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    while_down: u32,
+    while_half: u32,
+    /// Since the tool is well again: calls that began, and that ended.
+    begun: u32,
+    done: u32,
+    /// The most by which calls that began were ahead of twice those that had ended.
+    most_ahead: i64,
+    effects: BTreeMap<(RunKey, StepKey), u32>,
+}
+
+impl Weak {
+    /// Whether a call that begins now fails.
+    fn begin(&self) -> bool {
+        let (at, story) = (self.origin.elapsed(), self.story);
+        let mut seen = self.seen.lock().unwrap();
+        if at < story.down_from {
+            return false;
+        }
+        if at < story.half_from {
+            seen.while_down += 1;
+            return true;
+        }
+        if at < story.well_from {
+            seen.while_half += 1;
+            return seen.while_half.is_multiple_of(2);
+        }
+        seen.begun += 1;
+        if seen.done < RECOVERED {
+            let ahead = i64::from(seen.begun) - 2 * i64::from(seen.done);
+            seen.most_ahead = seen.most_ahead.max(ahead);
+        }
+        false
+    }
+}
+
+impl Tools for Weak {
+    async fn call(&self, call: ToolCall) -> CallEnd {
+        let is_weak = call.tool.ends_with("weak");
+        let fails = is_weak && self.begin();
+        sleep(Duration::from_millis(5)).await;
+        if fails {
+            let error = StepError::new(ErrorClass::Transient, "http_503", "down");
+            return CallEnd::Failed(error);
+        }
+        let mut seen = self.seen.lock().unwrap();
+        if is_weak && self.origin.elapsed() >= self.story.well_from {
+            seen.done += 1;
+        }
+        *seen.effects.entry((call.run, call.step)).or_default() += 1;
+        CallEnd::Completed { output: Output::of(Payload::null()), usage: None }
+    }
+
+    fn check(&self, _tool: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn created(key: &RunKey, clock: &SimClock) -> Event {
+    let plan = Some(Arc::new(Plan::parse(PLAN).unwrap()));
+    let created = RunCreated {
+        workflow: "outage".into(),
+        version: "1".into(),
+        driver: Driver::Plan,
+        input: Payload::null(),
+        tags: BTreeMap::new(),
+        parent: None,
+        plan,
+    };
+    Event {
+        event_id: format!("create {key}"),
+        tenant: key.tenant.clone(),
+        occurred_at: clock.now(),
+        actor: "client".into(),
+        claim: None,
+        trace: None,
+        attributes: BTreeMap::new(),
+        key_id: None,
+        batch: None,
+        op: None,
+        body: Body::Run(key.run_id.clone(), RunEvent::Created(Box::new(created))),
+    }
+}
+
+/// Begins the runs one by one, until half the outage is over.
+async fn submit(log: SimKafka, clock: SimClock, story: Story) {
+    let pause = (story.down_from + story.half_from) / 2 / u32::try_from(story.runs).unwrap();
+    for number in 0..story.runs {
+        let key = RunKey::new("default", &format!("run-{number}"));
+        let value = Some(codec::encode(&created(&key, &clock)).unwrap());
+        let record_key = Bytes::from(key.record_key());
+        let record = NewRecord { key: Some(record_key), headers: Vec::new(), value };
+        let at = TopicPartition::new(crate::workload::TOPIC, 0);
+        log.append(&at, vec![record], Urgency::Normal).await.unwrap();
+        sleep(pause).await;
+    }
+}
+
+async fn live_through(story: Story, seed: u64) -> (spine_schemas::Digest, u64) {
+    let random = Random::new(seed ^ 0x6f75_7461);
+    let clock = SimClock::new();
+    let log = SimKafka::new(1, clock.clone(), random.fork());
+    let store = SimStore::new("live", random.fork());
+    let tools = Weak { story, origin: Instant::now(), seen: Arc::default() };
+    let mut nodes = Vec::new();
+    for number in 0..story.nodes {
+        nodes.push(Process::start(Start {
+            log: log.of_process(),
+            store: &store,
+            tools: &tools,
+            clock: clock.clone(),
+            name: format!("n{number}"),
+            partitions: 1,
+            exclusive: false,
+            rules: story.rules,
+        }));
+        sleep(Duration::from_millis(1)).await;
+        log.group.rebalance();
+    }
+    submit(log.log().unwrap(), clock.clone(), story).await;
+    let ended = || {
+        let rows = store.rows();
+        rows.runs.len() as u64 == story.runs && rows.runs.values().all(|run| !run.is_open())
+    };
+    while !ended() && tools.origin.elapsed() < PATIENCE {
+        sleep(Duration::from_secs(1)).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    for node in nodes {
+        node.stop().await;
+    }
+    check_story(&tools, &store);
+    let reading = check::read_log(&log, 1).await;
+    reading.check_store(&log, 1, &store).await;
+    (reading.history.unwrap(), reading.events)
+}
+
+fn check_story(tools: &Weak, store: &SimStore) {
+    let (story, rows, seen) = (tools.story, store.rows(), tools.seen.lock().unwrap());
+    for run in rows.runs.values() {
+        let why = spine_runs::why(run).sentence;
+        assert_eq!(run.status, RunStatus::Completed, "{}: {why}", run.key);
+    }
+    assert!(rows.letters.is_empty(), "an outage made dead letters");
+    let attempts = rows.runs.values().flat_map(|run| run.steps.values());
+    let charged: u32 = attempts
+        .map(|step| step.attempts.iter().map(|attempt| u32::from(attempt.charged)).sum::<u32>())
+        .sum();
+    let most = story.rules.failures * story.nodes;
+    assert!(charged <= most, "{charged} attempts were charged, {most} open the breakers");
+    assert!(seen.effects.values().all(|count| *count == 1), "something was done twice");
+    assert_eq!(seen.effects.len() as u64, 3 * story.runs, "something was not done");
+    let down = story.half_from.checked_sub(story.down_from).unwrap();
+    // What ran when it opened, and a probe each time that it had been open for a while.
+    let probes = 8 + (down.as_millis() as u64 / story.rules.most_open_ms) as u32;
+    let most = 2 * story.rules.failures + probes + 8;
+    assert!(seen.while_down <= most * story.nodes, "{} calls of a dead tool", seen.while_down);
+    assert!(seen.while_half <= 40 * story.nodes, "{} calls of a sick tool", seen.while_half);
+    let most_ahead = 6 * i64::from(story.nodes);
+    assert!(seen.most_ahead <= most_ahead, "{} calls too many at once", seen.most_ahead);
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// A short outage, for the planted faults.
+pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
+    let random = Random::new(seed);
+    let down_from = seconds(1 + random.below(5));
+    let half_from = down_from + seconds(20 + random.below(60));
+    let well_from = half_from + seconds(30);
+    let rules = Rules { failures: 5, percent: 50, open_ms: 500, most_open_ms: 4000 };
+    let runs = 80 + random.below(60);
+    live_through(Story { runs, nodes: 1, down_from, half_from, well_from, rules }, seed).await
+}
+
+fn run(story: Story) {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
+    let (_, events) = runtime.block_on(live_through(story, 1));
+    println!("{} runs on {} nodes: {events} events", story.runs, story.nodes);
+}
+
+const TEN_MINUTES: Story = Story {
+    runs: 1000,
+    nodes: 1,
+    down_from: Duration::from_secs(10),
+    half_from: Duration::from_secs(610),
+    well_from: Duration::from_secs(670),
+    rules: Rules { failures: 5, percent: 50, open_ms: 5000, most_open_ms: 60_000 },
+};
+
+#[test]
+fn l28_an_outage_of_ten_minutes_spends_no_budget_and_ends_in_waves() {
+    run(TEN_MINUTES);
+}
+
+#[test]
+fn short_outages_are_lived_through_by_any_seed() {
+    for seed in 0..20 {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(live(seed));
+    }
+}
