@@ -177,7 +177,7 @@ impl Breaker {
                 let why = "a call tries whether the tool is back".to_owned();
                 Some(Turn::Breaker(BreakerState::HalfOpen, Some(until), why))
             }
-            Phase::Recovering { left, idle_until, .. } => {
+            Phase::Recovering { left, idle_until, .. } if count > 0 => {
                 *left = left.saturating_sub(count);
                 *idle_until = now.plus_ms(PROBE_MS);
                 None
@@ -185,6 +185,7 @@ impl Breaker {
             Phase::Closed
             | Phase::Open { .. }
             | Phase::HalfOpen { .. }
+            | Phase::Recovering { .. }
             | Phase::ForcedOpen
             | Phase::ForcedClosed => None,
         }

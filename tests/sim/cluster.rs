@@ -97,6 +97,7 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
 impl World {
     async fn start_node(&mut self) {
         self.started += 1;
+        let before = self.log.group.newest_member();
         let skew_us = self.random.below(4_000_000) as i64 - 2_000_000;
         let node = Process::start(Start {
             log: self.log.of_process(),
@@ -108,8 +109,14 @@ impl World {
             exclusive: false,
             rules: RULES,
         });
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        let member = self.log.group.newest_member().unwrap();
+        // It joins when it has read what is said of tools.
+        let member = loop {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            match self.log.group.newest_member() {
+                Some(member) if Some(member) != before => break member,
+                Some(_) | None => {}
+            }
+        };
         self.nodes.push((member, node));
         self.log.group.rebalance();
     }

@@ -68,7 +68,9 @@ impl Process {
         let name = start.name;
         let task = tokio::spawn(async move {
             let ended = async {
-                let control = Control::open(log, CONTROL, (health, said), clock).await?;
+                // A log that dies under its process takes the process with it.
+                let opened = Control::open(log, CONTROL, (health, said), clock).await;
+                let Ok(control) = opened else { return Ok(()) };
                 tokio::select! {
                     biased;
                     ended = group::run(node, "spine", receiver) => ended,

@@ -101,7 +101,8 @@ impl Health {
         let retries = known.retries.lend(now);
         let mut holds = Holds::default();
         let Known { breakers, lent, controls, .. } = &mut *known;
-        for (tool, breaker) in breakers.iter() {
+        let is_paused = |tool: &String| controls.paused_tools.contains_key(tool);
+        for (tool, breaker) in breakers.iter().filter(|(tool, _)| !is_paused(tool)) {
             let Starts::Only(starts, by, until) = breaker.starts(now) else { continue };
             let out = lent.entry(tool.clone()).or_default();
             let starts = starts.saturating_sub(*out);

@@ -143,6 +143,21 @@ fn l36_after_a_probe_calls_begin_in_waves_each_twice_as_large() {
 }
 
 #[test]
+fn a_wave_that_nothing_is_heard_of_is_not_waited_for_for_ever() {
+    let mut breaker = Breaker::default();
+    let until = opened(&mut breaker, NOW);
+    take(&mut breaker, until);
+    ended(&mut breaker, Sign::Works, until);
+    assert_eq!(take(&mut breaker, until), 2);
+    let later = until.plus_ms(PROBE_MS);
+    for ms in 0..10 {
+        // Whoever asks in vain puts nothing off.
+        assert_eq!(take(&mut breaker, until.plus_ms(ms * 1000)), 0);
+    }
+    assert_eq!(take(&mut breaker, later), 1);
+}
+
+#[test]
 fn a_relapse_stops_the_waves_and_its_failures_are_free() {
     let mut breaker = Breaker::default();
     let until = opened(&mut breaker, NOW);

@@ -58,8 +58,12 @@ where
 
     /// How long it takes until more may go on although nothing is heard.
     pub(super) fn held_wake_in(&self) -> Option<Duration> {
-        let now = self.node.clock.now();
-        let at = self.held.0.keys().filter_map(|at| self.node.health.changes_at(at, now)).min()?;
+        let (health, now) = (&self.node.health, self.node.clock.now());
+        // Those that were woken before may have left some for others.
+        if self.held.0.keys().any(|at| health.lets_through(at, now) != Some(0)) {
+            return Some(Duration::ZERO);
+        }
+        let at = self.held.0.keys().filter_map(|at| health.changes_at(at, now)).min()?;
         Some(micros_until(at, now))
     }
 }
