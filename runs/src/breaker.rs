@@ -20,7 +20,8 @@ pub struct Rules {
     /// The part of the calls of [`WINDOW_MS`] that must have failed, in percent. It opens the breaker by
     /// itself once there were [`WINDOW_LEAST`]: bad luck of a busy tool is no outage.
     pub percent: u32,
-    /// How long it stays open at first; twice as long after each probe that fails.
+    /// How long it stays open at first; twice as long after each probe that fails. As long a call is waited
+    /// for that tries the tool, before another one may.
     pub open_ms: u64,
     /// The longest that it stays open.
     pub most_open_ms: u64,
@@ -32,8 +33,6 @@ pub const WINDOW_MS: u64 = 30_000;
 pub const WINDOW_LEAST: usize = 20;
 /// Calls that are remembered.
 pub const WINDOW_MOST: usize = 200;
-/// How long a probe is waited for before another one may be made.
-pub const PROBE_MS: u64 = 30_000;
 /// Successes after which a tool that came back counts as healthy.
 pub const RECOVERED: u32 = 50;
 /// Starts that a growing wave may be short of; more at one time are no wave any more.
@@ -169,17 +168,17 @@ impl Breaker {
     }
 
     /// Calls are about to begin, as many as [`Breaker::starts`] allowed.
-    pub fn begin(&mut self, count: u32, now: Micros) -> Option<Turn> {
+    pub fn begin(&mut self, count: u32, rules: &Rules, now: Micros) -> Option<Turn> {
         match &mut self.phase {
             Phase::Open { .. } | Phase::HalfOpen { .. } if count > 0 => {
-                let until = now.plus_ms(PROBE_MS);
+                let until = now.plus_ms(rules.open_ms);
                 self.enter(Phase::HalfOpen { until });
                 let why = "a call tries whether the tool is back".to_owned();
                 Some(Turn::Breaker(BreakerState::HalfOpen, Some(until), why))
             }
             Phase::Recovering { left, idle_until, .. } if count > 0 => {
                 *left = left.saturating_sub(count);
-                *idle_until = now.plus_ms(PROBE_MS);
+                *idle_until = now.plus_ms(rules.open_ms);
                 None
             }
             Phase::Closed
@@ -203,18 +202,18 @@ impl Breaker {
         let is_current = epoch == self.epoch;
         match sign {
             Sign::None => (false, None),
-            Sign::Works if is_current => (false, self.works(now)),
+            Sign::Works if is_current => (false, self.works(rules, now)),
             Sign::Works => (false, None),
-            Sign::AsksForPause(ms) => (false, self.pause(ms, now)),
+            Sign::AsksForPause(ms) => (false, self.pause(ms, rules, now)),
             Sign::Fails if !is_current => (!self.is_closed(), None),
             Sign::Fails => self.fails(rules, now),
         }
     }
 
     /// What another process, or an operator, says.
-    pub fn hear(&mut self, turn: &Turn, now: Micros) {
+    pub fn hear(&mut self, turn: &Turn, rules: &Rules, now: Micros) {
         match turn {
-            Turn::Limit(until) => self.limit(*until, now),
+            Turn::Limit(until) => self.limit(*until, rules, now),
             Turn::Breaker(state, until, _) => {
                 let until = until.unwrap_or(now);
                 match (state, self.phase) {
@@ -228,7 +227,7 @@ impl Breaker {
                     }
                     (BreakerState::HalfOpen, Phase::Closed | Phase::Recovering { .. }) => {}
                     (BreakerState::Closed, Phase::Closed | Phase::Recovering { .. }) => {}
-                    (BreakerState::Closed, _) => self.recover(now),
+                    (BreakerState::Closed, _) => self.recover(rules, now),
                 }
             }
         }
@@ -245,12 +244,12 @@ impl Breaker {
         self.recent.clear();
     }
 
-    fn recover(&mut self, now: Micros) {
-        let idle_until = now.plus_ms(PROBE_MS);
+    fn recover(&mut self, rules: &Rules, now: Micros) {
+        let idle_until = now.plus_ms(rules.open_ms);
         self.enter(Phase::Recovering { left: 2, good: 0, bad: 0, idle_until });
     }
 
-    fn works(&mut self, now: Micros) -> Option<Turn> {
+    fn works(&mut self, rules: &Rules, now: Micros) -> Option<Turn> {
         self.fails_in_row = 0;
         match &mut self.phase {
             Phase::Closed => {
@@ -258,7 +257,7 @@ impl Breaker {
                 None
             }
             Phase::HalfOpen { .. } => {
-                self.recover(now);
+                self.recover(rules, now);
                 Some(Turn::Breaker(BreakerState::Closed, None, "a probe succeeded".into()))
             }
             Phase::Recovering { left, good, .. } => {
@@ -328,7 +327,7 @@ impl Breaker {
     }
 
     /// The tool asks for a pause: it is there, and has enough.
-    fn pause(&mut self, ms: Option<u64>, now: Micros) -> Option<Turn> {
+    fn pause(&mut self, ms: Option<u64>, rules: &Rules, now: Micros) -> Option<Turn> {
         if self.phase == Phase::ForcedClosed {
             return None;
         }
@@ -344,18 +343,18 @@ impl Breaker {
             return None;
         }
         self.pauses += u32::from(!is_limited);
-        self.limit(until, now);
+        self.limit(until, rules, now);
         Some(Turn::Limit(until))
     }
 
-    fn limit(&mut self, until: Micros, now: Micros) {
+    fn limit(&mut self, until: Micros, rules: &Rules, now: Micros) {
         self.limited_until = self.limited_until.max(Some(until));
         self.pauses = self.pauses.max(1);
         match self.phase {
             Phase::Closed | Phase::HalfOpen { .. } | Phase::Recovering { .. } => {
-                self.recover(now);
+                self.recover(rules, now);
                 if let Phase::Recovering { idle_until, .. } = &mut self.phase {
-                    *idle_until = until.plus_ms(PROBE_MS);
+                    *idle_until = until.plus_ms(rules.open_ms);
                 }
             }
             Phase::Open { .. } | Phase::ForcedOpen | Phase::ForcedClosed => {}

@@ -5,7 +5,7 @@
 
 use crate::{AttemptEnd, StepState};
 use spine_schemas::{
-    Digest, Effect, ErrorClass, RetryPolicy, RunKey, StepError, limits,
+    Digest, Effect, ErrorClass, HeldBy, OnExhausted, RetryPolicy, RunKey, StepError, limits,
     spec::{Act, act_of},
     time::Micros,
 };
@@ -102,12 +102,33 @@ pub fn after_failure(run: &RunKey, step: &StepState, now: Micros) -> Next {
     if free { Next::Defer(due) } else { Next::Retry(due) }
 }
 
+/// Until when a step that has an alternative waits for an open breaker: as long as the retries that it has
+/// left would have taken. A step without one waits until its deadline.
+pub(crate) fn patience_until(step: &StepState) -> Option<Micros> {
+    let has_alternative = match step.spec.on_exhausted {
+        OnExhausted::Skip | OnExhausted::Fallback => true,
+        OnExhausted::DeadLetter
+        | OnExhausted::Fail
+        | OnExhausted::Compensate
+        | OnExhausted::Escalate => false,
+    };
+    let held = step.held_back().filter(|held| held.by == HeldBy::Breaker && has_alternative)?;
+    let policy = &step.spec.retry;
+    let left = step.charged.max(1)..policy.max_attempts;
+    let ms = left.map(|failures| backoff_ms(policy, failures, 0)).fold(0, u64::saturating_add);
+    Some(held.at.plus_ms(ms))
+}
+
 /// The error for a step whose deadline or start limit passed while it waited.
 pub fn overdue(step: &StepState, now: Micros) -> Option<StepError> {
     let late = |limit: Option<Micros>| limit.is_some_and(|limit| now >= limit);
     let timeout = |code: &str, text: &str| StepError::new(ErrorClass::Timeout, code, text);
     if late(step.deadline()) {
         return Some(timeout("step_deadline", "the step's deadline passed"));
+    }
+    if late(patience_until(step)) {
+        let message = "the breaker of the tool stayed open as long as the retries would have taken";
+        return Some(StepError::new(ErrorClass::Transient, "breaker_open", message));
     }
     if late(step.start_deadline()) {
         return Some(timeout("schedule_to_start", "the step was not started in time"));

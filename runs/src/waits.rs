@@ -1,6 +1,6 @@
 //! What an open run waits for, when its next timer is due, and how its state reads from outside.
 
-use crate::{RunState, RunStatus, StepState, StepStatus, Wait, WaitKind, undo, unresolved};
+use crate::{RunState, RunStatus, StepState, StepStatus, Wait, WaitKind, retry, undo, unresolved};
 use spine_schemas::{Driver, HeldBy, time::Micros};
 
 /// Steps of a run by what became of them.
@@ -201,7 +201,8 @@ impl StepState {
     pub(crate) fn limit_after(&self, now: Option<Micros>) -> Option<Micros> {
         // Both drivers whose steps an owner decides about judge an idempotent step alike.
         let forgotten = unresolved::key_forgotten_at(Driver::Plan, self);
-        [self.start_deadline(), self.deadline(), forgotten]
+        let patience = retry::patience_until(self);
+        [self.start_deadline(), self.deadline(), forgotten, patience]
             .into_iter()
             .flatten()
             .filter(|limit| now.is_none_or(|now| *limit > now))

@@ -3,7 +3,7 @@
 //! The words come from an exhaustive match over the waiting states, and beside them stands the set
 //! of events one of which comes next; the simulator holds the log against it.
 
-use crate::{Held, Holder, RunState, RunStatus, StepState, StepStatus, undo};
+use crate::{Holder, RunState, RunStatus, StepState, StepStatus, retry, undo};
 use spine_schemas::{Driver, HeldBy, OnExhausted};
 
 /// The answer to "why is this run not finished?".
@@ -195,15 +195,7 @@ fn step_sentence(run: &RunState, step: &StepState) -> String {
             again(run, step),
             due(step)
         ),
-        StepStatus::Deferred => match step.held_back() {
-            Some(held) => held_back(run, step, held),
-            None => format!(
-                "Step {key} was put off free of charge after {}; {} at {}",
-                last_error(step),
-                again(run, step),
-                due(step)
-            ),
-        },
+        StepStatus::Deferred => deferred(run, step),
         StepStatus::Unknown => format!(
             "Attempt {} of step {key} may or may not have taken effect ({}): find out, then run \
              'spine steps resolve {} {key} --happened' or '--not'",
@@ -242,9 +234,25 @@ fn step_sentence(run: &RunState, step: &StepState) -> String {
     }
 }
 
-fn held_back(run: &RunState, step: &StepState, held: &Held) -> String {
-    let (key, tool, since, until) = (&step.key, &step.spec.tool, held.at, held.until);
+fn deferred(run: &RunState, step: &StepState) -> String {
+    let key = &step.key;
+    let Some(held) = step.held_back() else {
+        return format!(
+            "Step {key} was put off free of charge after {}; {} at {}",
+            last_error(step),
+            again(run, step),
+            due(step)
+        );
+    };
+    let (tool, since, until) = (&step.spec.tool, held.at, held.until);
+    let instead = retry::patience_until(step);
     match held.by {
+        HeldBy::Breaker if instead.is_some() => format!(
+            "Step {key} is held back since {since}, and spends no attempt: the circuit breaker of {tool} is \
+             open. If it has not started by {}, its {} stands in",
+            instead.unwrap_or(until),
+            if step.spec.on_exhausted == OnExhausted::Skip { "default" } else { "fallback" }
+        ),
         HeldBy::Breaker => format!(
             "Step {key} is held back since {since}, and spends no attempt: the circuit breaker of {tool} is \
              open. It starts some time after a probe of the tool succeeds, at {until} at the earliest; \

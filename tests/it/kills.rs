@@ -133,7 +133,8 @@ fn f13_f14_f22_s8d_s8e_random_kills_under_load() {
     let started = Instant::now();
     let (seed, kills) = (17, row::size_on(20, 5, 200));
     let fx = Fx::start(behaviour(seed));
-    let mut spine = Spine::fresh().start();
+    let mut spine =
+        Spine::fresh().with(&["--breaker-open-ms", "100", "--breaker-most-open-ms", "400"]).start();
     let (stop, acked) = (AtomicBool::new(false), Mutex::new(Acknowledged::default()));
     thread::scope(|scope| {
         for poster in 0..POSTERS {

@@ -165,7 +165,7 @@ fn c10_an_edit_is_recorded_with_before_and_after_and_gets_a_new_key() {
 #[test]
 fn c10_a_discard_says_what_follows() {
     let (fx, _) = broken();
-    let spine = Spine::fresh().start();
+    let spine = Spine::fresh().with(&["--breaker-failures", "0"]).start();
     for (run, then, status) in [("f", "fail", "failed"), ("s", "skip", "degraded")] {
         let id = dead(&spine, &fx, run);
         let (code, problem) = close(&spine, &id, "discard", &json!({"reason": "no use"}));

@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::Stdio};
 
 /// A server with runs of every kind behind it, stopped.
 fn lived(fx: &Fx) -> Spine {
-    let mut spine = Spine::fresh().start();
+    let mut spine = Spine::fresh().with(&["--breaker-failures", "0"]).start();
     for run in 0..8 {
         let step = |at: usize| {
             let effect = ["pure", "idempotent", "at_most_once"][at % 3];
@@ -88,7 +88,7 @@ fn f4_c14_a_replay_ends_where_it_is_told_and_a_changed_store_is_named() {
 
 /// A stopped server whose log takes a while to replay.
 fn filled() -> Spine {
-    let mut spine = Spine::fresh().start();
+    let mut spine = Spine::fresh().with(&["--breaker-failures", "0"]).start();
     for batch in 0..6 {
         let runs = (0..200).flat_map(|run| lines::record_run(&format!("e{batch}-{run}"), 10));
         let body = lines::ndjson(&runs.collect::<Vec<_>>());

@@ -51,8 +51,7 @@ fn decide(spine: &Spine, task: &Value, body: &Value) -> (u16, Value) {
 #[test]
 fn f23_one_failing_step_under_each_policy_ends_in_six_recorded_outcomes() {
     let (fx, spine) = (fx(), Spine::fresh().start());
-    let tool = fx.tool("t");
-    let fallback = json!([lines::step("other", &tool, "pure")]);
+    let fallback = json!([lines::step("other", &fx.tool("t"), "pure")]);
     for (policy_name, more, statuses, recorded) in [
         ("dead_letter", json!({}), ["waiting"], "step_dead_lettered"),
         ("fail", json!({}), ["failed"], "run_failed"),
@@ -61,7 +60,8 @@ fn f23_one_failing_step_under_each_policy_ends_in_six_recorded_outcomes() {
         ("compensate", json!({}), ["failed"], "compensation_started"),
         ("escalate", json!({}), ["waiting"], "task_opened"),
     ] {
-        let mut bad = lines::step("bad", &tool, "idempotent");
+        // A tool of its own: one that fails for all of them would be left alone by its breaker.
+        let mut bad = lines::step("bad", &fx.tool(policy_name), "idempotent");
         bad["on_exhausted"] = json!(policy_name);
         more.as_object().expect("members").iter().for_each(|(name, of)| bad[name] = of.clone());
         spine.start_run(&lines::plan(policy_name, &policy(), vec![bad]));

@@ -83,7 +83,8 @@ impl Health {
         if record.by != known.worker
             && let Some((tool, turn)) = turn(&record)
         {
-            known.breaker(&tool).hear(&turn, now);
+            let rules = known.rules;
+            known.breaker(&tool).hear(&turn, &rules, now);
         }
         known.controls.apply(record);
         drop(known);
@@ -132,7 +133,9 @@ impl Health {
             if let Some(out) = known.lent.get_mut(tool) {
                 *out = out.saturating_sub(lent_out);
             }
-            let begun = known.breakers.get_mut(tool).and_then(|breaker| breaker.begin(used, now));
+            let rules = known.rules;
+            let breaker = known.breakers.get_mut(tool);
+            let begun = breaker.and_then(|breaker| breaker.begin(used, &rules, now));
             said.extend(begun.map(|turn| known.record(tool, turn, now)));
         }
         known.lent.retain(|_, out| *out > 0);

@@ -57,7 +57,6 @@ use std::{
 };
 use timers::Timers;
 use tokio::{
-    sync::watch,
     task::{JoinError, JoinSet},
     time::Instant,
 };
@@ -139,10 +138,6 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     starved: Starved,
     /// Runs that are held back.
     held: HeldRuns,
-    /// Told when more of them may go on.
-    healthier: watch::Receiver<u64>,
-    /// When retries are looked at again that were too many.
-    retries_at: Option<Instant>,
     /// Attempts that ended since the starved were last looked at.
     freed: usize,
     /// Where the look at every open run goes on; `None` when it is done.
@@ -271,7 +266,7 @@ where
             }
             resumed = self.node.hub.resumed(partition), if flooded => Input::Resumed(resumed),
             () = self.node.hub.store_wanted(partition), if gathers => Input::Tick,
-            Ok(()) = self.healthier.changed(), if waits => Input::Tick,
+            Ok(()) = self.held.healthier.changed(), if waits => Input::Tick,
             () = sleep_until(wake) => Input::Tick,
         }
     }

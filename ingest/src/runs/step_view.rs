@@ -3,7 +3,7 @@
 use crate::views::{OutputView, PauseView, PayloadView, Time};
 use serde::Serialize;
 use spine_runs::{AttemptEnd, AttemptState, StepState};
-use spine_schemas::{Digest, Effect, Fault, RetryPolicy, RunKey, StepError, StepKey, keys};
+use spine_schemas::{Digest, Effect, Fault, HeldBy, RetryPolicy, RunKey, StepError, StepKey, keys};
 
 /// A step with its history.
 #[derive(Serialize)]
@@ -37,11 +37,21 @@ pub(super) struct StepView<'a> {
     call_digest: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     paused: Option<PauseView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<HeldView>,
     generation: u32,
     edit: u32,
     given_up: bool,
     scheduled_at: Time,
     ended_at: Option<Time>,
+}
+
+/// What holds a step back.
+#[derive(Serialize)]
+struct HeldView {
+    by: HeldBy,
+    since: Time,
+    until: Time,
 }
 
 /// What a step awaits.
@@ -101,6 +111,10 @@ impl<'a> StepView<'a> {
                 .map(|wait| AwaitView { signal: wait.signal.as_deref(), until: Time(wait.until) }),
             call_digest: step.spec.approval_ms.map(|_| step.call_digest()),
             paused: step.paused.as_deref().map(PauseView::of),
+            held: step.held_back().map(|held| {
+                let (since, until) = (Time(held.at), Time(held.until));
+                HeldView { by: held.by, since, until }
+            }),
             generation: step.generation,
             edit: step.edit,
             given_up: step.given_up,

@@ -10,7 +10,7 @@ use crate::{
     kept, undo, unresolved,
 };
 use spine_schemas::{
-    Driver, ErrorClass, Fault, StepError, StepKey, StepSpec, StepStarted, limits,
+    Driver, ErrorClass, Fault, HeldBy, StepError, StepKey, StepSpec, StepStarted, limits,
     mutants::{Mutant, planted},
     spec::{Act, act_of},
     time::Micros,
@@ -345,14 +345,23 @@ pub(super) fn waits(
     Verdict::Applied(Answer::Ok)
 }
 
-/// The owner's decision that a step which may start is held back, whatever its own state.
-pub(super) fn held(
+/// The owner's decision that a step waits free of charge: after a failure, or held back by something.
+pub(super) fn deferred(
     state: &mut RunState,
     key: &StepKey,
     attempt: u32,
-    held: Held,
+    due_at: Micros,
+    held_by: Option<HeldBy>,
     place: Place,
 ) -> Verdict {
+    match held_by {
+        None => waits(state, key, attempt, due_at, StepStatus::Deferred, place),
+        Some(by) => held(state, key, attempt, Held { by, at: place.at, until: due_at }, place),
+    }
+}
+
+/// The owner's decision that a step which may start is held back, whatever its own state.
+fn held(state: &mut RunState, key: &StepKey, attempt: u32, held: Held, place: Place) -> Verdict {
     let may_start = state.driver() == Driver::Plan && undo::may_start(state, key);
     let Some(mut step) = state.steps.get_mut(key) else {
         return Author::Owner.reject(Reason::StepAbsent);

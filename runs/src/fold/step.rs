@@ -9,7 +9,7 @@ use super::{
     stand_in::{self, LeftOut},
     task, wait,
 };
-use crate::{Held, Reason, RunState, StepState, StepStatus};
+use crate::{Reason, RunState, StepState, StepStatus};
 use spine_schemas::{Driver, Event, StepEvent, StepKey};
 
 pub(super) fn fold(
@@ -42,12 +42,8 @@ pub(super) fn fold(
         StepEvent::RetryScheduled { attempt, due_at } => {
             attempt::waits(state, key, *attempt, *due_at, StepStatus::RetryWaiting, place)
         }
-        StepEvent::Deferred { attempt, due_at, held_by: None } => {
-            attempt::waits(state, key, *attempt, *due_at, StepStatus::Deferred, place)
-        }
-        StepEvent::Deferred { attempt, due_at, held_by: Some(by) } => {
-            let held = Held { by: *by, at: place.at, until: *due_at };
-            attempt::held(state, key, *attempt, held, place)
+        StepEvent::Deferred { attempt, due_at, held_by } => {
+            attempt::deferred(state, key, *attempt, *due_at, *held_by, place)
         }
         StepEvent::Unknown { attempt, reason } => {
             attempt::unknown(state, key, *attempt, reason, place, author)

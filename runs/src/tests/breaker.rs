@@ -1,6 +1,6 @@
 //! Circuit breakers: when they open, how they are probed, how calls begin again, and what is free.
 
-use crate::breaker::{Breaker, LIMIT_MS, PROBE_MS, RECOVERED, Rules, Sign, Starts, Turn};
+use crate::breaker::{Breaker, LIMIT_MS, RECOVERED, Rules, Sign, Starts, Turn};
 use spine_schemas::{HeldBy, control::BreakerState, time::Micros};
 
 const NOW: Micros = Micros(1_000_000_000_000);
@@ -26,7 +26,7 @@ fn opened(breaker: &mut Breaker, now: Micros) -> Micros {
 /// Takes what is allowed; how many that were.
 fn take(breaker: &mut Breaker, now: Micros) -> u32 {
     let Starts::Only(count, ..) = breaker.starts(now) else { panic!("as many as one likes") };
-    breaker.begin(count, now);
+    breaker.begin(count, &RULES, now);
     count
 }
 
@@ -117,7 +117,7 @@ fn a_probe_that_is_never_heard_of_is_made_again() {
     let mut breaker = Breaker::default();
     let until = opened(&mut breaker, NOW);
     assert_eq!(take(&mut breaker, until), 1);
-    let later = until.plus_ms(PROBE_MS);
+    let later = until.plus_ms(RULES.open_ms);
     assert_eq!(breaker.changes_at(until), Some(later));
     assert_eq!(take(&mut breaker, later), 1);
 }
@@ -149,10 +149,10 @@ fn a_wave_that_nothing_is_heard_of_is_not_waited_for_for_ever() {
     take(&mut breaker, until);
     ended(&mut breaker, Sign::Works, until);
     assert_eq!(take(&mut breaker, until), 2);
-    let later = until.plus_ms(PROBE_MS);
+    let later = until.plus_ms(RULES.open_ms);
     for ms in 0..10 {
         // Whoever asks in vain puts nothing off.
-        assert_eq!(take(&mut breaker, until.plus_ms(ms * 1000)), 0);
+        assert_eq!(take(&mut breaker, until.plus_ms(ms * 100)), 0);
     }
     assert_eq!(take(&mut breaker, later), 1);
 }
@@ -187,7 +187,10 @@ fn f2_a_tool_that_asks_for_a_pause_gets_it_and_then_a_few_calls() {
     // Others that were under way say the same.
     assert_eq!(ended(&mut breaker, Sign::AsksForPause(Some(3000)), NOW).1, None);
     assert_eq!(ended(&mut breaker, Sign::AsksForPause(None), NOW).1, None);
-    assert_eq!(breaker.starts(until), Starts::Only(2, HeldBy::RateLimit, until.plus_ms(PROBE_MS)));
+    assert_eq!(
+        breaker.starts(until),
+        Starts::Only(2, HeldBy::RateLimit, until.plus_ms(RULES.open_ms))
+    );
     assert_eq!(take(&mut breaker, until), 2);
     // Without a word about how long, each time twice as long.
     let mut waits = Vec::new();
@@ -209,13 +212,13 @@ fn what_others_say_counts_as_if_it_were_seen_here() {
     let closed = Turn::Breaker(BreakerState::Closed, None, String::new());
     let mut breaker = Breaker::default();
     let until = NOW.plus_ms(1000);
-    breaker.hear(&open(until), NOW);
+    breaker.hear(&open(until), &RULES, NOW);
     assert_eq!(breaker.starts(NOW), Starts::Only(0, HeldBy::Breaker, until));
-    breaker.hear(&probing(until.plus_ms(500)), until);
+    breaker.hear(&probing(until.plus_ms(500)), &RULES, until);
     assert_eq!(take(&mut breaker, until), 0, "another process probes it");
-    breaker.hear(&closed, until);
+    breaker.hear(&closed, &RULES, until);
     assert_eq!(take(&mut breaker, until), 2, "waves begin here, too");
-    breaker.hear(&Turn::Limit(until.plus_ms(700)), until);
+    breaker.hear(&Turn::Limit(until.plus_ms(700)), &RULES, until);
     assert!(matches!(breaker.starts(until), Starts::Only(0, HeldBy::RateLimit, _)));
 }
 
@@ -223,16 +226,16 @@ fn what_others_say_counts_as_if_it_were_seen_here() {
 fn operators_have_the_last_word() {
     let forced = |state| Turn::Breaker(state, None, String::new());
     let mut breaker = Breaker::default();
-    breaker.hear(&forced(BreakerState::ForcedOpen), NOW);
+    breaker.hear(&forced(BreakerState::ForcedOpen), &RULES, NOW);
     assert!(matches!(breaker.starts(NOW.plus_ms(1 << 40)), Starts::Only(0, HeldBy::Breaker, _)));
     let open = Turn::Breaker(BreakerState::Open, Some(NOW), String::new());
-    breaker.hear(&forced(BreakerState::ForcedClosed), NOW);
-    breaker.hear(&open, NOW);
+    breaker.hear(&forced(BreakerState::ForcedClosed), &RULES, NOW);
+    breaker.hear(&open, &RULES, NOW);
     for _ in 0..50 {
         assert_eq!(ended(&mut breaker, Sign::Fails, NOW), (false, None), "and it is charged");
     }
     assert_eq!(breaker.starts(NOW), Starts::Free);
-    breaker.hear(&forced(BreakerState::Closed), NOW);
+    breaker.hear(&forced(BreakerState::Closed), &RULES, NOW);
     assert!(matches!(breaker.starts(NOW), Starts::Only(2, ..)), "it is tried with care");
 }
 

@@ -158,3 +158,29 @@ fn nothing_is_held_back_that_could_not_start() {
     given.complete();
     assert!(!matches!(given.decide(held(1)), crate::Verdict::Applied(_)), "it has ended");
 }
+
+#[test]
+fn c12_a_step_with_an_alternative_waits_for_a_breaker_as_long_as_its_retries_would_take() {
+    let more = r#","retry":{"jitter":0,"initial_ms":100,"multiplier":2.0,"max_attempts":4},
+        "on_exhausted":"fallback","fallback":[{"name":"b","tool":"u","effect":"pure"}]"#;
+    let mut given = Given::one(Effect::Pure, more);
+    hold(&mut given, HeldBy::Breaker, 0);
+    given.settle();
+    assert!(why(given.run()).sentence.contains("its fallback stands in"));
+    // 100 + 200 + 400
+    let until = given.now.plus_ms(700);
+    assert_eq!(wake_at(given.run(), &given.owner()), Some(until));
+    given.after(699);
+    assert_eq!(given.settle(), Vec::<&str>::new());
+    given.after(1);
+    assert_eq!(given.settle(), ["fallback_started", "step_scheduled", "step_started"]);
+    assert_eq!(given.step("a").error.as_ref().unwrap().code, "breaker_open");
+    assert_eq!(given.step("a").charged, 0);
+    // Who is asked for a pause waits for that.
+    let mut limited = Given::one(Effect::Pure, more);
+    hold(&mut limited, HeldBy::RateLimit, 0);
+    limited.settle();
+    limited.after(60_000);
+    hold(&mut limited, HeldBy::RateLimit, 0);
+    assert_eq!(limited.settle(), Vec::<&str>::new());
+}

@@ -53,7 +53,7 @@ where
         let rest = slots.rest();
         self.node.health.give_back(&lent, &rest, self.node.clock.now());
         if rest.short_of_retries {
-            self.retries_at = Some(Instant::now() + limits::RETRY_BUDGET_PAUSE);
+            self.held.retries_at = Some(Instant::now() + limits::RETRY_BUDGET_PAUSE);
         }
         decided
     }
@@ -101,11 +101,11 @@ where
 
     /// As many starved runs as slots became free, those first that asked first.
     fn wake_starved(&mut self) -> Vec<RunKey> {
-        let has_retries = self.retries_at.is_some_and(|at| at <= Instant::now());
+        let has_retries = self.held.retries_at.is_some_and(|at| at <= Instant::now());
         if has_retries {
-            self.retries_at = None;
+            self.held.retries_at = None;
         }
-        let idle = self.open_starts() == 0 && self.retries_at.is_none();
+        let idle = self.open_starts() == 0 && self.held.retries_at.is_none();
         let idle = if idle || has_retries { self.node.config.attempts } else { 0 };
         let count = std::mem::take(&mut self.freed).max(idle);
         self.starved.take(count)

@@ -11,25 +11,37 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+use tokio::{sync::watch, time::Instant};
 
 /// Runs by what holds them back.
-#[derive(Debug, Default)]
-pub(super) struct HeldRuns(BTreeMap<HeldAt, Starved>);
+#[derive(Debug)]
+pub(super) struct HeldRuns {
+    at: BTreeMap<HeldAt, Starved>,
+    /// Told when more of them may go on.
+    pub(super) healthier: watch::Receiver<u64>,
+    /// When retries are looked at again that were too many. Their runs are starved, not held back.
+    pub(super) retries_at: Option<Instant>,
+}
 
 impl HeldRuns {
+    /// None, told of changes by the health of tools.
+    pub(super) fn new(healthier: watch::Receiver<u64>) -> Self {
+        Self { at: BTreeMap::new(), healthier, retries_at: None }
+    }
+
     pub(super) fn push(&mut self, key: &RunKey, places: BTreeSet<HeldAt>) {
         for at in places {
-            self.0.entry(at).or_default().push(key);
+            self.at.entry(at).or_default().push(key);
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.at.is_empty()
     }
 
     #[cfg(feature = "mutants")]
     pub(super) fn contains(&self, key: &RunKey) -> bool {
-        self.0.values().any(|runs| runs.contains(key))
+        self.at.values().any(|runs| runs.contains(key))
     }
 }
 
@@ -46,24 +58,24 @@ where
             return;
         }
         let now = self.node.clock.now();
-        for (at, runs) in &mut self.held.0 {
+        for (at, runs) in &mut self.held.at {
             match self.node.health.lets_through(at, now) {
                 Some(count) => self.ready.extend(runs.take(count)),
                 // The slots are the only limit: they wake those who wait for them.
                 None => runs.take(runs.len()).iter().for_each(|key| self.starved.push(key)),
             }
         }
-        self.held.0.retain(|_, runs| runs.len() > 0);
+        self.held.at.retain(|_, runs| runs.len() > 0);
     }
 
     /// How long it takes until more may go on although nothing is heard.
     pub(super) fn held_wake_in(&self) -> Option<Duration> {
         let (health, now) = (&self.node.health, self.node.clock.now());
         // Those that were woken before may have left some for others.
-        if self.held.0.keys().any(|at| health.lets_through(at, now) != Some(0)) {
+        if self.held.at.keys().any(|at| health.lets_through(at, now) != Some(0)) {
             return Some(Duration::ZERO);
         }
-        let at = self.held.0.keys().filter_map(|at| health.changes_at(at, now)).min()?;
+        let at = self.held.at.keys().filter_map(|at| health.changes_at(at, now)).min()?;
         Some(micros_until(at, now))
     }
 }

@@ -39,7 +39,7 @@ where
             let under_way = self.appends.is_latched(key) || self.ready.contains(key);
             // Who waits for a slot is woken by the end of an attempt, if there is one that may end.
             let will_end = self.open_starts() > 0 || self.appends.is_paused();
-            let will_end = will_end || self.retries_at.is_some();
+            let will_end = will_end || self.held.retries_at.is_some();
             let waits = self.starved.contains(key) && will_end || self.held.contains(key);
             if under_way || self.attempts.has_outcomes(key) || waits {
                 continue;

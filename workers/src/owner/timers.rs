@@ -129,7 +129,7 @@ where
         let store = self.store_due_in();
         let held = self.held_wake_in().filter(|_| held);
         let drain = until(self.drain_until);
-        let retries = until(self.retries_at);
+        let retries = until(self.held.retries_at);
         let all = [timer, paused, sweep, claim, hold, store, held, retries, drain];
         all.into_iter().flatten().min()
     }
