@@ -201,7 +201,7 @@ impl Served<'_> {
             clock: Arc::new(|| SystemClock.now()),
             random: identity::random(),
             metrics_text: self.metrics_text.clone(),
-            steering: steering(health.clone()),
+            steering: steering(health),
             settings,
         });
         let (stop_surface, surface_stops) = watch::channel(false);

@@ -124,8 +124,16 @@ pub(crate) struct Step {
     pub(crate) task: Option<String>,
     pub(crate) awaits: Option<Awaits>,
     pub(crate) paused: Option<Paused>,
+    pub(crate) held: Option<Held>,
     pub(crate) output: Option<Source>,
     pub(crate) scheduled_at: Time,
+}
+
+/// What holds a step back.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) by: String,
+    pub(crate) until: Time,
 }
 
 /// What a step awaits.

@@ -70,12 +70,9 @@ pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
             break;
         }
         if let Some(event) = decide_step(run, step, owner, &phase) {
-            let event = match event {
-                StepEvent::Started(_) => decided.admit(run, step, event, slots, open),
-                event => Some(event),
-            };
-            open += usize::from(matches!(event, Some(StepEvent::Started(_))));
-            if let Some(event) = event {
+            let is_start = matches!(event, StepEvent::Started(_));
+            if !is_start || decided.admits(run, step, slots, open) {
+                open += usize::from(is_start);
                 decided.push_step(run, &step.key, event);
             }
         }
@@ -146,28 +143,21 @@ impl Decided {
         self.push(Body::Step(run.key.run_id.clone(), key.clone(), event));
     }
 
-    /// A start where there is a slot for it. One that is held back says so, once.
-    fn admit(
-        &mut self,
-        run: &RunState,
-        step: &StepState,
-        start: StepEvent,
-        slots: &mut Slots,
-        open: usize,
-    ) -> Option<StepEvent> {
+    /// Whether a step may start now. One that is held back says so, once.
+    fn admits(&mut self, run: &RunState, step: &StepState, slots: &mut Slots, open: usize) -> bool {
         match slots.take(run, step, open) {
-            Taken::Granted => Some(start),
-            Taken::Starved => {
-                self.starved = true;
-                None
-            }
+            Taken::Granted => return true,
+            Taken::Starved => self.starved = true,
             Taken::Held(at, hold) => {
                 self.held.insert(at);
-                let is_held = step.held_back().is_some_and(|held| held.by == hold.by);
-                let (attempt, due_at, held_by) = (step.attempt, hold.until, Some(hold.by));
-                (!is_held).then_some(StepEvent::Deferred { attempt, due_at, held_by })
+                if step.held_back().is_none_or(|held| held.by != hold.by) {
+                    let (attempt, due_at, held_by) = (step.attempt, hold.until, Some(hold.by));
+                    let held = StepEvent::Deferred { attempt, due_at, held_by };
+                    self.push_step(run, &step.key, held);
+                }
             }
         }
+        false
     }
 }
 

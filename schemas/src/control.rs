@@ -130,7 +130,7 @@ impl ControlRecord {
     /// # Errors
     /// [`Error::Decode`] for a value under one of our keys that is none of ours.
     pub fn parse(key: &str, value: &[u8]) -> Result<Option<Self>> {
-        let kind = key.splitn(3, '/').nth(1);
+        let kind = key.split('/').nth(1);
         if !matches!(kind, Some("breaker" | "limit" | "pause")) {
             return Ok(None);
         }

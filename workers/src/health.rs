@@ -16,7 +16,7 @@ use spine_runs::{
 };
 use spine_schemas::{
     HeldBy,
-    control::{Change, ControlRecord},
+    control::{BreakerState, Change, ControlRecord},
     mutants::{Mutant, planted},
     time::Micros,
 };
@@ -213,7 +213,7 @@ impl Health {
 
     fn say(&self, records: impl IntoIterator<Item = ControlRecord>) {
         for record in records {
-            tracing::warn!(change = ?record.change, reason = record.reason, "the health of a tool");
+            tell(&record);
             metrics::observe_control(&record.change);
             if self.says.try_send(record).is_err() {
                 tracing::warn!("the log takes no news of tools now; others find out by themselves");
@@ -260,6 +260,26 @@ impl Known {
         let record = ControlRecord { at: now, by: self.worker.clone(), reason, change };
         self.controls.apply(record.clone());
         record
+    }
+}
+
+/// Writes down what this process found out.
+fn tell(record: &ControlRecord) {
+    let reason = &record.reason;
+    match &record.change {
+        Change::BreakerChanged { tool, state: BreakerState::Open, until: Some(until) } => {
+            tracing::warn!(tool, %until, reason, "circuit breaker opened");
+        }
+        Change::BreakerChanged { tool, state, .. } => {
+            tracing::info!(tool, state = state.as_str(), reason, "circuit breaker changed");
+        }
+        Change::LimitChanged { tool, until } => {
+            tracing::warn!(tool, %until, "a tool asked for a pause");
+        }
+        Change::ToolPaused { .. }
+        | Change::ToolResumed { .. }
+        | Change::TenantPaused { .. }
+        | Change::TenantResumed { .. } => {}
     }
 }
 

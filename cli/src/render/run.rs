@@ -5,7 +5,7 @@ use super::{
     color,
     when::{after, clock, lasting, relative},
 };
-use crate::views::{Attempt, Awaits, Payloads, Run, Step, Time, Why};
+use crate::views::{Attempt, Awaits, Held, Payloads, Run, Step, Time, Why};
 use spine_schemas::time::Micros;
 use std::fmt::Write as _;
 
@@ -186,6 +186,21 @@ fn attempt_line(of: &Attempt, waited: Option<u64>, start: Micros, now: Micros) -
     text
 }
 
+fn held_back(held: &Held, now: Micros) -> String {
+    match held.by.as_str() {
+        "breaker" => format!(
+            "held back: its tool's circuit breaker is open; {} at the earliest",
+            relative(held.until.0, now)
+        ),
+        "rate_limit" => {
+            format!("held back: its tool asked for a pause; {}", relative(held.until.0, now))
+        }
+        "tool_paused" => "held back: its tool is paused".into(),
+        "tenant_paused" => "held back: its tenant is paused".into(),
+        by => format!("held back by {by}"),
+    }
+}
+
 /// What a step that has not ended waits for.
 fn wait(of: &Step, now: Micros) -> Option<String> {
     let due = |at: Option<Time>| at.map(|at| relative(at.0, now)).unwrap_or_default();
@@ -196,7 +211,10 @@ fn wait(of: &Step, now: Micros) -> Option<String> {
     match of.status.as_str() {
         "running" => Some(format!("runs; ends {} at the latest", due(of.lease_until))),
         "retry_waiting" => Some(format!("next attempt {}", due(of.due_at))),
-        "deferred" => Some(format!("put off free of charge; next attempt {}", due(of.due_at))),
+        "deferred" => Some(match &of.held {
+            Some(held) => held_back(held, now),
+            None => format!("put off free of charge; next attempt {}", due(of.due_at)),
+        }),
         "unknown" => Some("waits for 'spine steps resolve'".into()),
         "awaiting" => Some(match (&of.task, &of.awaits) {
             (Some(task), _) => format!("task {task}"),
