@@ -127,4 +127,6 @@ pub enum Reason {
     RunEnding,
     /// What was awaited did not come in time.
     WaitExpired,
+    /// The references of the step's input point at nothing, and it has no other input.
+    InputUnresolved,
 }

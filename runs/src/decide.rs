@@ -271,9 +271,10 @@ fn start(attempt: u32) -> StepEvent {
 /// may one begin that looks new, in a run that is older than the restore.
 fn cut_by_restore(run: &RunState, step: &StepState, owner: &Owner<'_>) -> Option<StepEvent> {
     let restored_at = owner.restored_at?;
-    let untouched = step.last_offset == step.scheduled_offset && step.attempt == 0;
+    let moved_offset = step.moved_offset();
+    let untouched = moved_offset == step.scheduled_offset && step.attempt == 0;
     let looks_new = untouched && run.created_offset < restored_at;
-    let may_lack = step.last_offset < restored_at || looks_new;
+    let may_lack = moved_offset < restored_at || looks_new;
     let open = match step.status {
         StepStatus::Scheduled
         | StepStatus::Running

@@ -1,6 +1,6 @@
 //! A plan step's input: its template with every `$ref` replaced by what earlier steps produced.
 
-use crate::{RunState, StepStatus, kept, limits::LOOK_UP_BYTES};
+use crate::{RunState, StepState, StepStatus, kept, limits::LOOK_UP_BYTES};
 use spine_schemas::{
     ErrorClass, Payload, PlanStep, StepError, StepSpec,
     canonical::{self, Reference},
@@ -55,6 +55,15 @@ fn resolved(run: &RunState, step: &PlanStep, read_bytes: &mut usize) -> Result<P
     }
     Payload::json("input", text)
         .map_err(|error| StepError::new(ErrorClass::Contract, "input", error.to_string()))
+}
+
+/// Whether a step still has the template of its plan as its input, because the references in it point at
+/// nothing. It cannot be called with that.
+pub(crate) fn is_unresolved(run: &RunState, step: &StepState) -> bool {
+    let plan = run.created.plan.as_deref().filter(|_| step.edit == 0);
+    let Some((_, planned)) = plan.and_then(|plan| plan.find(&step.key)) else { return false };
+    let has_references = canonical::references(&planned.input).is_ok_and(|found| !found.is_empty());
+    has_references && step.spec.input.digest == template(planned).digest
 }
 
 fn too_large(code: &str, message: String) -> StepError {

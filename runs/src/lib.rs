@@ -35,7 +35,7 @@ pub use slots::{HeldAt, Hold, Holds, Rest, Slots};
 pub use state::{
     AttemptEnd, AttemptState, BatchProgress, CancelRequest, ClaimState, FOLD_VERSION, Held, Holder,
     LetterRef, Live, OpAnswer, PartitionState, Pause, RunState, RunStatus, Session, Signal,
-    StepState, StepStatus, TaskRef, Totals, Undo, Wait, WaitKind, WaitRef,
+    StepState, StepStatus, Still, TaskRef, Totals, Undo, Wait, WaitKind, WaitRef,
 };
 pub use steps::{StepMut, Steps};
 pub use waits::StepCounts;

@@ -232,6 +232,17 @@ pub struct StepState {
     pub ended_at: Option<Micros>,
     /// Offset of the newest event that was applied to it.
     pub last_offset: u64,
+    /// The newest event that paused or resumed it, if there was one.
+    pub still: Option<Still>,
+}
+
+/// An event that held a step back or let it go, and moved nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Still {
+    /// Its offset.
+    pub offset: u64,
+    /// Offset of the newest event before that moved the step.
+    pub before: u64,
 }
 
 /// Where a step is in its life.
@@ -467,6 +478,14 @@ impl StepState {
     /// Whether its owner may decide what follows: it waits for an attempt, or its newest one failed.
     pub(crate) fn is_undecided(&self) -> bool {
         self.status.may_start() || (self.status == StepStatus::Failed && !self.given_up)
+    }
+
+    /// Offset of the newest event that moved the step: no pause, and no end of one.
+    pub(crate) fn moved_offset(&self) -> u64 {
+        match self.still {
+            Some(still) if still.offset == self.last_offset => still.before,
+            Some(_) | None => self.last_offset,
+        }
     }
 
     /// What holds the step back, if anything does whatever its own state.

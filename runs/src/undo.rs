@@ -3,7 +3,7 @@
 
 use crate::{RunState, StepState, StepStatus, unresolved};
 use spine_schemas::{
-    Driver, PlanStep, Role, StepKey, UNDO_SCOPE,
+    Driver, OnExhausted, PlanStep, Role, StepKey, UNDO_SCOPE,
     mutants::{Mutant, planted},
     time::Micros,
 };
@@ -58,6 +58,13 @@ fn order(step: &StepState) -> (Option<Micros>, u64) {
 /// Whether no attempt runs and none is in question.
 pub(crate) fn is_quiet(run: &RunState) -> bool {
     [StepStatus::Running, StepStatus::Unknown].iter().all(|status| run.steps.count(*status) == 0)
+}
+
+/// Whether a step's failure makes the run be undone, as soon as it is known what else has happened.
+pub(crate) fn waits_to_begin(run: &RunState, step: &StepState) -> bool {
+    let failed = step.status == StepStatus::Failed && !step.given_up;
+    let undoes = run.driver() == Driver::Plan && step.spec.on_exhausted == OnExhausted::Compensate;
+    failed && undoes && run.undo.is_none() && run.steps.count(StepStatus::Unknown) > 0
 }
 
 /// Whether a step of a plan run undoes another. The scope alone does not tell in runs that are older

@@ -98,6 +98,8 @@ impl RunState {
             StepStatus::Awaiting => step.awaited(),
             StepStatus::Unknown => (WaitKind::Resolution, None),
             StepStatus::Failed if step.given_up && self.undo.is_some() => return None,
+            // What happened must be known first; that is what the run waits for.
+            StepStatus::Failed if undo::waits_to_begin(self, step) => return None,
             StepStatus::Failed => match self.driver() {
                 Driver::Plan => (WaitKind::Owner, None),
                 Driver::Journal if step.given_up => (WaitKind::Client, None),

@@ -59,6 +59,7 @@ fn concerns(run: &RunState, step: &StepState) -> bool {
     }
     match &run.cancel {
         Some(cancel) => running || (unknown && cancel.compensate),
+        None if undo::waits_to_begin(run, step) => false,
         None => run.paused.is_none() || running,
     }
 }
@@ -82,7 +83,16 @@ fn on_the_whole(run: &RunState) -> Option<String> {
                 undo.error.message
             );
         }
-        (None, None) => {}
+        (None, None) => {
+            let failed = run.steps.unsettled().find(|step| undo::waits_to_begin(run, step));
+            if let Some(step) = failed {
+                let (key, error) = (&step.key, last_error(step));
+                text = format!(
+                    "The run failed with step {key} ({error}), and what it has done is undone as soon as it \
+                     is known what that is. "
+                );
+            }
+        }
     }
     if let Some(paused) = &run.paused {
         text.push_str(&format!(

@@ -33,6 +33,7 @@ impl From<Reason> for Code {
             Reason::TaskClosed => Self::TaskClosed,
             Reason::RunEnding => Self::RunEnding,
             Reason::WaitExpired => Self::WaitExpired,
+            Reason::InputUnresolved => Self::InputUnresolved,
         }
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn fresh(key: &StepKey, spec: &Arc<StepSpec>, place: Place) -> StepSt
         late_success: false,
         ended_at: None,
         last_offset: place.offset,
+        still: None,
     }
 }
 

@@ -3,7 +3,8 @@
 
 use super::{Place, Verdict, gate::Author};
 use crate::{
-    Answer, AttemptEnd, LetterRef, Reason, RunState, StepState, StepStatus, kept, undo, unresolved,
+    Answer, AttemptEnd, LetterRef, Reason, RunState, StepState, StepStatus, input, kept, undo,
+    unresolved,
 };
 use spine_schemas::{
     Digest, Driver, Effect, InputEdit, OnExhausted, Output, Payload, Resolution, StepError,
@@ -106,6 +107,8 @@ pub(super) fn redriven(
     let open = state.is_open();
     let is_ending = state.is_ending() && !undo::is_undo(state, key);
     let has_room = edit.is_none_or(|edit| kept::has_room(state, edit.after.data.len()));
+    let is_unresolved = edit.is_none()
+        && state.steps.get(key).is_some_and(|step| input::is_unresolved(state, step));
     let Some(mut step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
@@ -121,6 +124,9 @@ pub(super) fn redriven(
     }
     if step.status != StepStatus::DeadLettered {
         return refuse(Reason::StepState);
+    }
+    if is_unresolved {
+        return refuse(Reason::InputUnresolved);
     }
     if needs_force(driver, &step, place.at) && !force {
         return refuse(Reason::NeedsForce);

@@ -1,7 +1,7 @@
 //! Pauses: nothing new starts while one stands, and the clocks of what waits stand still.
 
 use super::{Place, Verdict};
-use crate::{Answer, Pause, Reason, RunState, StepState};
+use crate::{Answer, Pause, Reason, RunState, StepState, Still};
 use spine_schemas::{Driver, Event, StepKey, time::Micros};
 
 fn refuse(code: Reason) -> Verdict {
@@ -44,7 +44,7 @@ pub(super) fn resume_run(state: &mut RunState, place: Place) -> Verdict {
             Some(own) => own.at = own.at.min(paused.at),
             None => stand_still(&mut step, paused.at, place.at),
         }
-        step.last_offset = place.offset;
+        stays(&mut step, place);
     }
     Verdict::Applied(Answer::Ok)
 }
@@ -69,7 +69,7 @@ pub(super) fn pause_step(
         return duplicate();
     }
     step.paused = Some(Box::new(pause(event, reason, place)));
-    step.last_offset = place.offset;
+    stays(&mut step, place);
     Verdict::Applied(Answer::Ok)
 }
 
@@ -88,7 +88,7 @@ pub(super) fn resume_step(state: &mut RunState, key: &StepKey, place: Place) -> 
     let Some(paused) = step.paused.clone() else { return duplicate() };
     let step = &mut *step;
     step.paused = None;
-    step.last_offset = place.offset;
+    stays(step, place);
     stand_still(step, paused.at, until);
     Verdict::Applied(Answer::Ok)
 }
@@ -106,6 +106,12 @@ fn refused(state: &RunState) -> Option<Verdict> {
 
 fn pause(event: &Event, reason: &str, place: Place) -> Pause {
     Pause { reason: reason.to_owned(), by: event.actor.clone(), at: place.at }
+}
+
+/// Notes an event that moves nothing of the step.
+fn stays(step: &mut StepState, place: Place) {
+    step.still = Some(Still { offset: place.offset, before: step.moved_offset() });
+    step.last_offset = place.offset;
 }
 
 /// Moves budgets and deadlines by the time that a step was held back.

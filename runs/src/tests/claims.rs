@@ -92,6 +92,33 @@ fn a_restored_log_parks_every_careful_step_that_may_have_gone_on() {
 }
 
 #[test]
+fn a_pause_after_a_restore_is_no_sign_that_nothing_is_missing() {
+    let pause =
+        || super::bodies::step("a", spine_schemas::StepEvent::Paused { reason: "look".into() });
+    let resume =
+        || super::bodies::step("a", spine_schemas::StepEvent::Resumed { reason: "seen".into() });
+    let mut given = Given::running(Effect::AtMostOnce, "");
+    let lease = given.lease();
+    given.settle_with(vec![super::bodies::released(
+        "a",
+        1,
+        lease,
+        Some(spine_schemas::ErrorClass::Transient),
+    )]);
+    let over = Some(given.claim_offset());
+    given.append(claimed(over, true));
+    for _ in 0..2 {
+        assert_eq!(given.append(pause()), APPLIED);
+        assert_eq!(given.append(resume()), APPLIED);
+    }
+    assert_eq!(given.settle(), ["step_unknown"]);
+    assert_eq!(given.resolve(false), APPLIED);
+    given.append(pause());
+    given.append(resume());
+    assert_eq!(given.settle(), ["step_started"], "a person looked");
+}
+
+#[test]
 fn a_restored_log_parks_careful_steps_that_it_does_not_know_yet() {
     let steps = r#"[{"name":"p","tool":"t","effect":"pure"},{"name":"a","tool":"t"}]"#;
     let mut given = Given::plan(steps);

@@ -356,3 +356,76 @@ fn a_letter_is_not_put_back_into_a_run_that_is_about_to_end() {
     assert_eq!(given.redrive(false).reason(), Some(Reason::RunEnding));
     assert!(given.step("a").letter.is_some(), "it stays open");
 }
+
+/// A plan whose second step refers to what the first one does not give.
+fn pointing_at_nothing(policy: &str) -> Given {
+    let mut given = Given::plan(&format!(
+        r#"[{{"name":"a","tool":"t","effect":"pure"}},
+            {{"name":"b","tool":"t","effect":"pure","input":{{"$ref":"a#/nothing"}},"on_exhausted":"{policy}"}}]"#
+    ));
+    given.settle();
+    given.complete();
+    given
+}
+
+#[test]
+fn a_template_is_never_sent_to_a_tool() {
+    let mut given = pointing_at_nothing("dead_letter");
+    assert_eq!(given.step("b").status, StepStatus::DeadLettered);
+    let letter_id = given.letter("b");
+    let refused = |code| Verdict::Refused(code, Answer::Denied { code });
+    for force in [false, true] {
+        let redrive = super::bodies::redriven("b", letter_id, force);
+        assert_eq!(given.append(redrive), refused(Reason::InputUnresolved));
+    }
+    let (before, after) =
+        (given.step("b").spec.input.digest, Payload::json("input", &b"7"[..]).unwrap());
+    let edit = Some(spine_schemas::InputEdit { before, after });
+    let redriven = StepEvent::Redriven { letter_id, reason: "mended".into(), force: false, edit };
+    assert_eq!(given.append(step("b", redriven)), Verdict::Applied(Answer::Ok));
+    assert_eq!(given.settle(), ["step_started"]);
+    let mut asked = pointing_at_nothing("escalate");
+    let task_id = asked.step("b").task.as_ref().unwrap().task_id;
+    let decided = |verdict| {
+        let reason = "go".into();
+        step("b", StepEvent::TaskDecided { task_id, verdict, output: None, reason })
+    };
+    assert_eq!(asked.append(decided(TaskVerdict::Retry)), refused(Reason::InputUnresolved));
+    assert_eq!(asked.append(decided(TaskVerdict::Complete)), Verdict::Applied(Answer::Ok));
+    assert_eq!(asked.settle(), ["run_completed"]);
+}
+
+#[test]
+fn what_waits_to_be_undone_says_for_what() {
+    let mut given = Given::plan(&format!(
+        r#"[{{"name":"a","tool":"t","after":[]}},
+            {{"name":"b","tool":"t","effect":"pure",{ONCE},"on_exhausted":"compensate","after":[]}}]"#
+    ));
+    given.settle();
+    end(&mut given, "a", Some(ErrorClass::UnknownOutcome));
+    assert_eq!(end(&mut given, "b", Some(ErrorClass::Transient)), ["step_failed"]);
+    let waits = given.run().waits();
+    assert_eq!(waits.iter().map(|wait| wait.wait_for).collect::<Vec<_>>(), [WaitKind::Resolution]);
+    assert_eq!(given.run().public_status(), "waiting");
+    let why = crate::why(given.run()).sentence;
+    assert!(why.contains("The run failed with step b#1"), "{why}");
+    assert!(why.contains("spine steps resolve"), "{why}");
+    given.resolve(false);
+    assert_eq!(given.settle(), ["compensation_started", "run_failed"]);
+}
+
+#[test]
+fn a_planned_fault_may_be_overtaken_by_the_end_of_its_run() {
+    let mut given = Given::plan(r#"[{"name":"a","tool":"t","effect":"pure"}]"#);
+    given.settle();
+    let (attempt, lease) = (1, given.lease());
+    given.append(run(RunEvent::Cancelled { reason: "now".into() }));
+    let fault = spine_schemas::Fault::Timeout;
+    let outcomes = vec![
+        step("a", StepEvent::FaultInjected { attempt, fault }),
+        failed("a", attempt, lease, ErrorClass::Timeout),
+    ];
+    let kinds: Vec<_> =
+        given.ahead(outcomes).events.iter().map(|event| event.kind().as_str()).collect();
+    assert_eq!(kinds, ["step_failed"], "late evidence");
+}

@@ -206,6 +206,7 @@ pub fn step(name: &str, offset: u64) -> StepState {
         late_success: false,
         ended_at: None,
         last_offset: offset,
+        still: None,
     }
 }
 

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use proptest::{collection, option, prelude::*, sample};
 use spine_runs::{
     Answer, AttemptEnd, AttemptState, BatchProgress, CancelRequest, Held, Holder, LetterRef, Live,
-    OpAnswer, Pause, Reason, RunState, RunStatus, Session, Signal, StepState, StepStatus, TaskRef,
-    Totals, Undo, WaitKind, WaitRef,
+    OpAnswer, Pause, Reason, RunState, RunStatus, Session, Signal, StepState, StepStatus, Still,
+    TaskRef, Totals, Undo, WaitKind, WaitRef,
 };
 use spine_schemas::{
     Decision, Digest, Driver, Effect, ErrorClass, Fault, HeldBy, OnExhausted, Output, Payload,
@@ -220,11 +220,12 @@ fn step() -> impl Strategy<Value = StepState> {
         option::of(pause()),
         option::of(wait()),
         option::of(held()),
+        option::of(still()),
         option::of(digest()),
     );
     (identity, times, numbers, parts, history, waits, any::<[bool; 2]>()).prop_map(
         |((key, spec, status), times, (counts, first, last), parts, attempts, waits, flags)| {
-            let (letter, task, tasks, paused, wait, held, approved) = waits;
+            let (letter, task, tasks, paused, wait, held, still, approved) = waits;
             StepState {
                 key,
                 spec: Arc::new(spec),
@@ -256,6 +257,7 @@ fn step() -> impl Strategy<Value = StepState> {
                 late_success: flags[1],
                 ended_at: times.4,
                 last_offset: last,
+                still,
             }
         },
     )
@@ -266,6 +268,10 @@ fn task() -> impl Strategy<Value = TaskRef> {
     (digest(), any::<u64>(), time(), call).prop_map(|(task_id, offset, at, (call, until))| {
         TaskRef { task_id, offset, at, call, until }
     })
+}
+
+fn still() -> impl Strategy<Value = Still> {
+    any::<(u64, u64)>().prop_map(|(offset, before)| Still { offset, before })
 }
 
 fn held() -> impl Strategy<Value = Held> {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::Result;
 use serde::{Deserialize, Serialize};
-use spine_runs::{AttemptState, Held, LetterRef, Live, Pause, StepState, TaskRef, WaitRef};
+use spine_runs::{AttemptState, Held, LetterRef, Live, Pause, StepState, Still, TaskRef, WaitRef};
 use spine_schemas::{Digest, OnExhausted, RetryPolicy, StepSpec, time::Micros};
 use std::{borrow::Cow, sync::Arc};
 
@@ -114,6 +114,8 @@ struct State<'a> {
     given_up: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     late_success: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    still: Option<Still>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -170,6 +172,7 @@ impl<'a> State<'a> {
             approval_ms: spec.approval_ms,
             given_up: step.given_up,
             late_success: step.late_success,
+            still: step.still,
         }
     }
 }
@@ -275,6 +278,7 @@ impl<'a> StepForm<'a> {
             late_success: state.late_success,
             ended_at: state.given.time("ended_at", self.ended_at),
             last_offset: read_offset("last_offset", self.last_offset)?,
+            still: state.still,
         })
     }
 }
