@@ -94,6 +94,8 @@ enum Phase {
     Failing(StepKey, StepError),
     /// To its end, because somebody asked for it.
     Cancelling,
+    /// To its end, because its time is over.
+    Overdue(Micros),
     /// Back.
     Undoing,
 }
@@ -109,6 +111,9 @@ impl Phase {
         if run.cancel.is_some() {
             return Self::Cancelling;
         }
+        if let Some(deadline) = run.deadline().filter(|deadline| *deadline <= now) {
+            return Self::Overdue(deadline);
+        }
         match failing_step(run, now) {
             Some((step, error)) => Self::Failing(step, error),
             None => Self::Forward,
@@ -120,7 +125,7 @@ impl Phase {
         match self {
             Self::Forward | Self::Failing(..) => true,
             Self::Undoing => undo::is_undo(run, key),
-            Self::Paused | Self::Cancelling => false,
+            Self::Paused | Self::Cancelling | Self::Overdue(_) => false,
         }
     }
 
@@ -128,7 +133,7 @@ impl Phase {
         match self {
             Self::Forward => true,
             Self::Undoing => undo::is_undo(run, key),
-            Self::Paused | Self::Failing(..) | Self::Cancelling => false,
+            Self::Paused | Self::Failing(..) | Self::Cancelling | Self::Overdue(_) => false,
         }
     }
 }
@@ -392,6 +397,11 @@ fn decide_run(run: &RunState, phase: Phase, decided: &mut Decided) {
         }
         Phase::Cancelling => {
             if let Some(event) = recover::cancel(run) {
+                decided.push(of_run(event));
+            }
+        }
+        Phase::Overdue(deadline) => {
+            if let Some(event) = recover::overdue(run, deadline) {
                 decided.push(of_run(event));
             }
         }

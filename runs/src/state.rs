@@ -89,6 +89,8 @@ pub struct RunState {
     pub undo: Option<Box<Undo>>,
     /// Set while nothing new may start.
     pub paused: Option<Box<Pause>>,
+    /// How long it was paused before, in milliseconds. Its deadline is later by so much.
+    pub paused_ms: u64,
     /// Signals that no step has awaited yet, the oldest first, at most
     /// [`spine_schemas::limits::RUN_SIGNALS`].
     pub signals: VecDeque<Signal>,

@@ -7,6 +7,7 @@ mod bodies;
 mod breaker;
 mod bytes;
 mod claims;
+mod deadline;
 mod given;
 mod held_back;
 mod holding;

@@ -127,7 +127,14 @@ impl RunState {
             return None;
         }
         let steps = self.steps.unsettled().filter(|step| self.may_move(step));
-        steps.filter_map(|step| step.next_due()).min()
+        steps.filter_map(|step| step.next_due()).chain(self.deadline()).min()
+    }
+
+    /// When the run must have ended, as long as nothing else ends it or holds it back.
+    pub fn deadline(&self) -> Option<Micros> {
+        let plan = self.created.plan.as_deref().filter(|plan| plan.deadline_ms > 0)?;
+        let is_free = self.is_open() && !self.is_ending() && self.paused.is_none();
+        is_free.then(|| self.created_at.plus_ms(plan.deadline_ms.saturating_add(self.paused_ms)))
     }
 
     /// Whether time alone may move a step: its attempt's, or its own where nothing holds it back.

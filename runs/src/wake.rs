@@ -11,8 +11,13 @@ pub fn wake_at(run: &RunState, owner: &Owner<'_>) -> Option<Micros> {
     if !run.is_open() || run.driver() == Driver::Record {
         return None;
     }
-    let steps = run.steps.unsettled().filter(|step| run.may_move(step));
-    steps.filter_map(|step| step_wakes_at(step, owner)).min()
+    let deadline = run.deadline();
+    let is_overdue = deadline.is_some_and(|at| at <= owner.now);
+    let deadline = deadline.filter(|_| !is_overdue);
+    // A run whose time is over waits for what runs, and for nothing else.
+    let moves = |step: &StepState| !is_overdue || step.status == StepStatus::Running;
+    let steps = run.steps.unsettled().filter(|step| run.may_move(step) && moves(step));
+    steps.filter_map(|step| step_wakes_at(step, owner)).chain(deadline).min()
 }
 
 fn step_wakes_at(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {

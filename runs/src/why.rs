@@ -94,6 +94,9 @@ fn on_the_whole(run: &RunState) -> Option<String> {
             }
         }
     }
+    if let Some(deadline) = run.deadline() {
+        text.push_str(&format!("The run fails if it has not ended by {deadline}. "));
+    }
     if let Some(paused) = &run.paused {
         text.push_str(&format!(
             "The run is paused since {} by {} ({}): 'spine runs resume {}' lets it go on. ",

@@ -37,5 +37,5 @@ pub use ids::{Digest, RunKey, StepKey, check_id, check_tenant};
 pub use kind::Kind;
 pub use letter::{DeadLetter, LetterAttempt, LetterSource};
 pub use payload::{Output, Payload};
-pub use plan::{Plan, PlanFault, PlanStep, Role, UNDO_SCOPE};
+pub use plan::{OnDeadline, Plan, PlanFault, PlanStep, Role, UNDO_SCOPE};
 pub use spec::{Driver, Effect, OnExhausted, RetryPolicy, StepSpec};

@@ -15,7 +15,7 @@ pub const UNDO_SCOPE: &str = "compensate";
 /// The steps of a plan run, in the order of the list.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The plan as it was received: `{"retry":…,"steps":[…],"faults":[…]}`.
+    /// The plan as it was received: `{"retry":…,"steps":[…],"faults":[…],"deadline_ms":…,"on_deadline":…}`.
     pub source: Bytes,
     /// The steps of the list, and behind them those that only run when something fails.
     /// Predecessors are indexes into this.
@@ -24,6 +24,21 @@ pub struct Plan {
     pub listed: usize,
     /// Faults to inject, on test tenants only.
     pub faults: Vec<PlanFault>,
+    /// How long the run may take, pauses aside; 0 is no limit.
+    pub deadline_ms: u64,
+    /// What happens then.
+    pub on_deadline: OnDeadline,
+}
+
+/// What happens to a run that has not ended at its deadline. It always fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDeadline {
+    /// At once, but for what runs.
+    #[default]
+    Fail,
+    /// After what it has done was undone.
+    Compensate,
 }
 
 impl PartialEq for Plan {
@@ -125,7 +140,9 @@ impl Plan {
         }
         order::check_references(&steps, &names)?;
         check_faults(&json.faults, &names)?;
-        Ok(Self { steps, listed: json.steps.len(), faults: json.faults, source })
+        let on_deadline = json.on_deadline()?;
+        let (listed, deadline_ms) = (json.steps.len(), json.deadline_ms);
+        Ok(Self { steps, listed, faults: json.faults, deadline_ms, on_deadline, source })
     }
 
     /// What is asked of a new plan beyond what makes it a plan. Those in the log may be older than

@@ -67,6 +67,28 @@ fn a_signal_resumes_its_run_over_a_kill_and_an_early_one_is_kept() {
     spine.is_fold_of_log();
 }
 
+#[test]
+fn a_run_that_has_not_ended_by_its_deadline_fails_over_a_kill() {
+    let (fx, mut spine) = (Fx::willing(), Spine::fresh().start());
+    let mut plan = paid(&fx, "slow");
+    plan["deadline_ms"] = json!(2500);
+    spine.start_run(&plan);
+    let waiting = spine.wait_run("slow", &["waiting"]);
+    assert!(waiting["deadline_at"].is_string(), "{waiting}");
+    let why = spine.get("/v1/runs/slow/why").json();
+    assert!(why["why"].as_str().expect("words").contains("fails if it has not ended"), "{why}");
+    spine.kill();
+    spine.restart();
+    let failed = spine.wait_run("slow", &["failed"]);
+    assert_eq!(failed["error"]["code"], "run_deadline", "{failed}");
+    assert!(fx.calls().is_empty());
+    let mut plan = paid(&fx, "wrong");
+    plan["on_deadline"] = json!("compensate");
+    let (status, problem) = post(&spine, "/v1/runs", &plan);
+    assert_eq!((status, &problem["field"]), (422, &json!("on_deadline")), "{problem}");
+    spine.is_fold_of_log();
+}
+
 fn charge(fx: &Fx, run: &str) -> Value {
     let mut charge = lines::step("charge", &fx.tool("charge"), "at_most_once");
     charge["input"] = json!({"cents": 4200});

@@ -48,8 +48,13 @@ fn source(random: &Random) -> String {
             }
         })
         .collect();
+    let deadline = match random.below(12) {
+        0 => ",\"deadline_ms\":3000".to_owned(),
+        1 if undoable => ",\"deadline_ms\":2000,\"on_deadline\":\"compensate\"".to_owned(),
+        _ => String::new(),
+    };
     format!(
-        "{{\"retry\":{{\"max_attempts\":{},\"initial_ms\":{},\"max_ms\":500}},\"steps\":[{}]}}",
+        "{{\"retry\":{{\"max_attempts\":{},\"initial_ms\":{},\"max_ms\":500}},\"steps\":[{}]{deadline}}}",
         1 + random.below(4),
         [1, 3, 20][random.below(3) as usize],
         steps.join(",")

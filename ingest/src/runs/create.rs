@@ -44,6 +44,23 @@ pub(super) struct NewRun<'a> {
     pub(super) steps: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) faults: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) deadline_ms: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) on_deadline: Option<&'a RawValue>,
+}
+
+impl<'a> NewRun<'a> {
+    /// The parts of the body that make the plan, by name.
+    pub(super) fn plan_parts(&self) -> [(&'static str, Option<&'a RawValue>); 5] {
+        [
+            ("retry", self.retry),
+            ("steps", self.steps),
+            ("faults", self.faults),
+            ("deadline_ms", self.deadline_ms),
+            ("on_deadline", self.on_deadline),
+        ]
+    }
 }
 
 fn first_version() -> String {

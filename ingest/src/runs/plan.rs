@@ -17,14 +17,12 @@ pub(super) fn read<L: EventLog, S: RunStore, V: Verdicts>(
     run: &RunKey,
     new: &NewRun<'_>,
 ) -> Result<Option<Arc<Plan>>, Problem> {
-    let Some(steps) = new.steps else {
-        return match (new.retry, new.faults) {
-            (None, None) => Ok(None),
-            (Some(_), _) => Err(without_steps("retry")),
-            (None, Some(_)) => Err(without_steps("faults")),
-        };
-    };
-    let plan = Plan::parse(source(new.retry, steps, new.faults))?;
+    let parts = new.plan_parts();
+    if new.steps.is_none() {
+        let first = parts.into_iter().find(|(_, part)| part.is_some());
+        return first.map_or(Ok(None), |(name, _)| Err(without_steps(name)));
+    }
+    let plan = Plan::parse(source(parts))?;
     plan.check_new()?;
     if !plan.faults.is_empty() && !app.settings().test_tenants.contains(&*run.tenant) {
         let detail = format!("tenant {} is not a test tenant", run.tenant);
@@ -46,9 +44,9 @@ fn without_steps(field: &'static str) -> Problem {
 }
 
 /// The part of the body that is the plan, text as received, so that its digest is the sender's.
-fn source(retry: Option<&RawValue>, steps: &RawValue, faults: Option<&RawValue>) -> String {
+fn source<'a>(parts: impl IntoIterator<Item = (&'static str, Option<&'a RawValue>)>) -> String {
     let mut text = String::from("{");
-    for (name, part) in [("retry", retry), ("steps", Some(steps)), ("faults", faults)] {
+    for (name, part) in parts {
         let Some(part) = part else { continue };
         if text.len() > 1 {
             text.push(',');

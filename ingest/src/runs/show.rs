@@ -37,6 +37,8 @@ struct RunView<'a> {
     tokens: TokensView,
     decisions: u32,
     started_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_at: Option<Time>,
     ended_at: Option<Time>,
     applied: PositionView,
     input: PayloadView<'a>,
@@ -121,6 +123,7 @@ fn view(run: &RunState, applied: PositionView) -> RunView<'_> {
         tokens: tokens(&run.totals),
         decisions: run.decisions,
         started_at: Time(run.created_at),
+        deadline_at: Time::of(run.deadline()),
         ended_at: Time::of(run.ended_at),
         applied,
         input: PayloadView(&run.created.input),

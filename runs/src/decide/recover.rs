@@ -2,7 +2,8 @@
 
 use crate::{RunState, StepState, fallback, retry, undo};
 use spine_schemas::{
-    Driver, ErrorClass, OnExhausted, Output, Payload, RunEvent, StepError, StepEvent, StepKey, keys,
+    Driver, ErrorClass, OnDeadline, OnExhausted, Output, Payload, RunEvent, StepError, StepEvent,
+    StepKey, keys, time::Micros,
 };
 
 /// A letter, or what stands in for the step, unless the run ends with it; then [`fail`] says so.
@@ -124,6 +125,22 @@ pub(super) fn cancel(run: &RunState) -> Option<RunEvent> {
         return undo::is_quiet(run).then_some(back);
     }
     undo::none_runs(run).then_some(RunEvent::Cancelled { reason })
+}
+
+/// The same for a run whose time is over.
+pub(super) fn overdue(run: &RunState, deadline: Micros) -> Option<RunEvent> {
+    let plan = run.created.plan.as_deref()?;
+    let message = format!("the run had not ended by {deadline}");
+    let error = StepError::new(ErrorClass::Timeout, "run_deadline", message);
+    let step = None;
+    match plan.on_deadline {
+        OnDeadline::Compensate => {
+            undo::is_quiet(run).then_some(RunEvent::CompensationStarted { error, step })
+        }
+        OnDeadline::Fail => {
+            (super::running_steps(run) == 0).then_some(RunEvent::Failed { error, step })
+        }
+    }
 }
 
 /// The end of a run that was undone.

@@ -36,6 +36,7 @@ pub(super) fn resume_run(state: &mut RunState, place: Place) -> Verdict {
         return refused;
     }
     let Some(paused) = state.paused.take() else { return duplicate() };
+    state.paused_ms = state.paused_ms.saturating_add(place.at.ms_since(paused.at));
     let keys: Vec<StepKey> = state.steps.unsettled().map(|step| step.key.clone()).collect();
     for key in &keys {
         let mut step = state.steps.get_mut(key).expect("it was among them");

@@ -37,6 +37,7 @@ pub(super) fn create(
         cancel: None,
         undo: None,
         paused: None,
+        paused_ms: 0,
         signals: VecDeque::new(),
         steps: Steps::default(),
         batches: VecDeque::new(),

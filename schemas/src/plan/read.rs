@@ -1,7 +1,7 @@
 //! The JSON of a plan, read into one flat list: the plan's steps first, then what stands in for them
 //! and what undoes them.
 
-use super::{PlanFault, PlanStep, Role, UNDO_SCOPE, path};
+use super::{OnDeadline, PlanFault, PlanStep, Role, UNDO_SCOPE, path};
 use crate::{Effect, Error, OnExhausted, Result, RetryPolicy, StepKey, check_id, limits, spec};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -16,6 +16,26 @@ pub(super) struct PlanJson<'a> {
     pub(super) steps: Vec<Written<'a>>,
     #[serde(default)]
     pub(super) faults: Vec<PlanFault>,
+    #[serde(default)]
+    pub(super) deadline_ms: u64,
+    on_deadline: Option<OnDeadline>,
+}
+
+impl PlanJson<'_> {
+    /// What happens at the deadline.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] or [`Error::TooLarge`], naming the field.
+    pub(super) fn on_deadline(&self) -> Result<OnDeadline> {
+        if self.deadline_ms > limits::DEADLINE_MS {
+            let (given, most) = (self.deadline_ms as usize, limits::DEADLINE_MS as usize);
+            return Err(Error::too_large("deadline_ms", given, most));
+        }
+        if self.on_deadline.is_some() && self.deadline_ms == 0 {
+            return Err(Error::invalid("on_deadline", "there is no deadline_ms"));
+        }
+        Ok(self.on_deadline.unwrap_or_default())
+    }
 }
 
 /// A step as it is written.

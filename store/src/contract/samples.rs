@@ -135,6 +135,7 @@ pub fn run(tenant: &str, run_id: &str, offset: u64) -> RunState {
         cancel: None,
         undo: None,
         paused: None,
+        paused_ms: 0,
         signals: VecDeque::new(),
         steps: Steps::default(),
         batches: VecDeque::new(),

@@ -416,6 +416,7 @@ pub(crate) fn run() -> impl Strategy<Value = RunState> {
                 cancel: end.3.0.map(Box::new),
                 undo: end.3.1.map(Box::new),
                 paused: end.3.2.map(Box::new),
+                paused_ms: sums.2 / 2,
                 signals: end.3.3,
                 steps: steps.into_iter().map(Arc::new).collect(),
                 batches: kept.0,

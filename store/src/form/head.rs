@@ -88,6 +88,8 @@ struct State<'a> {
     undo: Option<Cow<'a, Undo>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     paused: Option<Cow<'a, Pause>>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    paused_ms: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     signals: Vec<SignalForm<'a>>,
 }
@@ -110,6 +112,11 @@ impl<'a> SignalForm<'a> {
         let data = data.map_err(|error| damaged("signals", error))?;
         Ok(Signal { name: self.name.into_owned(), data })
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(ms: &u64) -> bool {
+    *ms == 0
 }
 
 fn is_empty_queue(batches: &VecDeque<BatchProgress>) -> bool {
@@ -143,6 +150,7 @@ impl<'a> HeadForm<'a> {
             cancel: run.cancel.as_deref().map(Cow::Borrowed),
             undo: run.undo.as_deref().map(Cow::Borrowed),
             paused: run.paused.as_deref().map(Cow::Borrowed),
+            paused_ms: run.paused_ms,
             signals: run.signals.iter().map(SignalForm::of).collect(),
         };
         Ok(Self {
@@ -200,6 +208,7 @@ impl<'a> HeadForm<'a> {
             cancel: state.cancel.map(|cancel| Box::new(cancel.into_owned())),
             undo: state.undo.map(|undo| Box::new(undo.into_owned())),
             paused: state.paused.map(|paused| Box::new(paused.into_owned())),
+            paused_ms: state.paused_ms,
             signals: state
                 .signals
                 .into_iter()

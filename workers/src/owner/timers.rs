@@ -127,9 +127,11 @@ where
         let claim = if self.drain_until.is_some() { None } else { until(self.claim.due_at()) };
         let hold = until(self.holding.wakes_at());
         let store = self.store_due_in();
+        // While nothing can be decided there is no use in looking at them.
+        let decides = held && !self.appends.is_paused();
+        let retries = until(self.held.retries_at).filter(|_| decides);
         let held = self.held_wake_in().filter(|_| held);
         let drain = until(self.drain_until);
-        let retries = until(self.held.retries_at);
         let all = [timer, paused, sweep, claim, hold, store, held, retries, drain];
         all.into_iter().flatten().min()
     }
