@@ -103,7 +103,8 @@ struct Served<'a> {
     metrics_text: MetricsText,
 }
 
-/// The two loops of a running server, and how to stop them.
+/// The surface and the owners of a running server, and how to stop them. What is said of tools is followed beside
+/// them: without it they go on.
 struct Loops {
     surface: JoinHandle<std::io::Result<()>>,
     owners: JoinHandle<spine_workers::Result<()>>,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
 use spine_runs::{Controls, ToolControl};
 use spine_schemas::{
-    control::{BreakerState, Change, ControlRecord},
+    control::{Change, ControlRecord, Forced},
     time::Micros,
 };
 use spine_store::RunStore;
@@ -34,20 +34,20 @@ impl Steering {
     }
 }
 
-/// `GET /v1/tools`: every tool of which something is known beyond that it works.
+/// `GET /v1/tools`: every tool that was in trouble or is held back, and tenants that are.
 pub(crate) async fn list<L: EventLog, S: RunStore, V: Verdicts>(
     State(app): State<App<L, S, V>>,
 ) -> Json<Value> {
     let controls = (app.parts.steering.now)();
     let now = app.now();
-    let names: BTreeSet<&String> =
-        controls.tools.keys().chain(controls.paused_tools.keys()).collect();
+    let held = controls.paused_tools.keys().chain(controls.forced_tools.keys());
+    let names: BTreeSet<&String> = controls.tools.keys().chain(held).collect();
     let tools: Vec<Value> = names
         .into_iter()
         .map(|name| {
             json!({
                 "tool": name,
-                "breaker": controls.tools.get(name).and_then(breaker),
+                "breaker": breaker(&controls, name),
                 "limited_until": controls.tools.get(name).and_then(|tool| limited(tool, now)),
                 "paused": controls.paused_tools.get(name).map(said),
             })
@@ -59,9 +59,16 @@ pub(crate) async fn list<L: EventLog, S: RunStore, V: Verdicts>(
     Json(json!({"tools": tools, "tenants": tenants}))
 }
 
-fn breaker(tool: &ToolControl) -> Option<Value> {
-    let record = tool.breaker.as_ref()?;
-    let Change::BreakerChanged { state, until, .. } = &record.change else { return None };
+/// The breaker as an operator has set it, else as it was found last.
+fn breaker(controls: &Controls, tool: &str) -> Option<Value> {
+    let found = || controls.tools.get(tool)?.breaker.as_ref();
+    let record = controls.forced_tools.get(tool).or_else(found)?;
+    let (state, until) = match &record.change {
+        Change::BreakerForced { state: Forced::Open, .. } => ("forced_open", None),
+        Change::BreakerForced { .. } => ("forced_closed", None),
+        Change::BreakerChanged { state, until, .. } => (state.as_str(), *until),
+        _ => return None,
+    };
     let mut shown = said(record);
     shown["state"] = json!(state);
     shown["until"] = json!(until.map(|until| until.to_string()));
@@ -76,20 +83,11 @@ fn said(record: &ControlRecord) -> Value {
     json!({"since": record.at.to_string(), "by": record.by, "reason": record.reason})
 }
 
-/// What an operator may make of a breaker.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Wanted {
-    Open,
-    Closed,
-    Auto,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OfTool {
     tool: String,
-    state: Option<Wanted>,
+    state: Option<Forced>,
     reason: Option<String>,
     actor: Option<String>,
 }
@@ -114,14 +112,7 @@ pub(crate) async fn tool<L: EventLog, S: RunStore, V: Verdicts>(
     let change = match (verb.as_str(), asked.state) {
         ("pause", None) => Change::ToolPaused { tool },
         ("resume", None) => Change::ToolResumed { tool },
-        ("breaker", Some(wanted)) => {
-            let state = match wanted {
-                Wanted::Open => BreakerState::ForcedOpen,
-                Wanted::Closed => BreakerState::ForcedClosed,
-                Wanted::Auto => BreakerState::Closed,
-            };
-            Change::BreakerChanged { tool, state, until: None }
-        }
+        ("breaker", Some(state)) => Change::BreakerForced { tool, state },
         ("breaker", None) => return field("state: one of open, closed, auto"),
         ("pause" | "resume", Some(_)) => return field("state: is for breaker"),
         (verb, _) => {

@@ -6,7 +6,7 @@
 
 use spine_schemas::{
     HeldBy,
-    control::BreakerState,
+    control::{BreakerState, Forced},
     mutants::{Mutant, planted},
     time::Micros,
 };
@@ -15,7 +15,8 @@ use std::collections::VecDeque;
 /// When a breaker opens, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Failures in a row that open it, if `percent` of the calls failed; 0 switches breakers off.
+    /// Failures in a row that open it, if `percent` of the calls failed. With 0 none opens by itself; what
+    /// tools and operators ask for is kept to all the same.
     pub failures: u32,
     /// The part of the calls of [`WINDOW_MS`] that must have failed, in percent. It opens the breaker by
     /// itself once there were [`WINDOW_LEAST`]: bad luck of a busy tool is no outage.
@@ -27,7 +28,7 @@ pub struct Rules {
     pub most_open_ms: u64,
 }
 
-/// The time that the failure rate is of. It begins with a failure: while all is well nothing is noted.
+/// The time that the failure rate is of.
 pub const WINDOW_MS: u64 = 30_000;
 /// Calls below which a rate means nothing.
 pub const WINDOW_LEAST: usize = 20;
@@ -35,16 +36,10 @@ pub const WINDOW_LEAST: usize = 20;
 pub const WINDOW_MOST: usize = 200;
 /// Successes after which a tool that came back counts as healthy.
 pub const RECOVERED: u32 = 50;
-/// Starts that a growing wave may be short of; more at one time are no wave any more.
-const WAVE_MOST: u32 = 256;
-/// The pause after a tool asked for one and did not say how long; doubles.
+/// The pause after a tool asked for one and did not say how long; doubles, [`LIMIT_DOUBLINGS`] times at most.
 pub const LIMIT_MS: u64 = 1000;
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self { failures: 5, percent: 50, open_ms: 5000, most_open_ms: 60_000 }
-    }
-}
+/// See [`LIMIT_MS`].
+pub const LIMIT_DOUBLINGS: u32 = 6;
 
 /// What the end of a call says about its tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +61,8 @@ pub enum Turn {
     Breaker(BreakerState, Option<Micros>, String),
     /// The tool is not called until a time.
     Limit(Micros),
+    /// An operator's word.
+    Forced(Forced),
 }
 
 /// How many calls may begin.
@@ -116,12 +113,17 @@ enum Phase {
 }
 
 impl Breaker {
-    /// Whether it knows nothing that a new one would not know.
-    pub fn is_new(&self) -> bool {
+    /// Whether it knows nothing any more that a new one would not know.
+    pub fn is_new(&self, now: Micros) -> bool {
+        let is_old = |at: &Micros| now.ms_since(*at) > WINDOW_MS;
         self.phase == Phase::Closed
-            && self.fails_in_row == 0
-            && self.limited_until.is_none()
-            && self.recent.iter().all(|(_, works)| *works)
+            && self.limited_until.is_none_or(|until| until <= now)
+            && self.recent.iter().all(|(at, works)| *works || is_old(at))
+    }
+
+    /// Whether an operator set it.
+    pub fn is_forced(&self) -> bool {
+        matches!(self.phase, Phase::ForcedOpen | Phase::ForcedClosed)
     }
 
     /// The number of its phase; see [`Breaker::ended`].
@@ -147,7 +149,8 @@ impl Breaker {
                 let by = if self.pauses > 0 { HeldBy::RateLimit } else { HeldBy::Breaker };
                 Starts::Only(left.max(idle), by, idle_until)
             }
-            Phase::ForcedOpen => Starts::Only(0, HeldBy::Breaker, now),
+            // Only a person can end that.
+            Phase::ForcedOpen => Starts::Only(0, HeldBy::ToolPaused, now),
         }
     }
 
@@ -169,16 +172,25 @@ impl Breaker {
 
     /// Calls are about to begin, as many as [`Breaker::starts`] allowed.
     pub fn begin(&mut self, count: u32, rules: &Rules, now: Micros) -> Option<Turn> {
+        let probe = now.plus_ms(rules.open_ms);
+        let tell = || {
+            let why = "a call tries whether the tool is back".to_owned();
+            Some(Turn::Breaker(BreakerState::HalfOpen, Some(probe), why))
+        };
         match &mut self.phase {
-            Phase::Open { .. } | Phase::HalfOpen { .. } if count > 0 => {
-                let until = now.plus_ms(rules.open_ms);
-                self.enter(Phase::HalfOpen { until });
-                let why = "a call tries whether the tool is back".to_owned();
-                Some(Turn::Breaker(BreakerState::HalfOpen, Some(until), why))
+            // It may have opened again since it was asked how many may begin.
+            Phase::Open { until } if count > 0 && *until <= now => {
+                self.enter(Phase::HalfOpen { until: probe });
+                tell()
+            }
+            // The calls before may take long: their ends count as much as that of this one.
+            Phase::HalfOpen { until } if count > 0 => {
+                *until = probe;
+                tell()
             }
             Phase::Recovering { left, idle_until, .. } if count > 0 => {
                 *left = left.saturating_sub(count);
-                *idle_until = now.plus_ms(rules.open_ms);
+                *idle_until = probe;
                 None
             }
             Phase::Closed
@@ -205,7 +217,7 @@ impl Breaker {
             Sign::Works if is_current => (false, self.works(rules, now)),
             Sign::Works => (false, None),
             Sign::AsksForPause(ms) => (false, self.pause(ms, rules, now)),
-            Sign::Fails if !is_current => (!self.is_closed(), None),
+            Sign::Fails if !is_current => (rules.failures > 0 && !self.is_closed(), None),
             Sign::Fails => self.fails(rules, now),
         }
     }
@@ -213,23 +225,31 @@ impl Breaker {
     /// What another process, or an operator, says.
     pub fn hear(&mut self, turn: &Turn, rules: &Rules, now: Micros) {
         match turn {
+            Turn::Limit(until) if *until <= now => {}
             Turn::Limit(until) => self.limit(*until, rules, now),
-            Turn::Breaker(state, until, _) => {
-                let until = until.unwrap_or(now);
-                match (state, self.phase) {
-                    (BreakerState::ForcedOpen, _) => self.enter(Phase::ForcedOpen),
-                    (BreakerState::ForcedClosed, _) => self.enter(Phase::ForcedClosed),
-                    (BreakerState::Open, Phase::ForcedOpen | Phase::ForcedClosed)
-                    | (BreakerState::HalfOpen, Phase::ForcedOpen | Phase::ForcedClosed) => {}
-                    (BreakerState::Open, _) => self.enter(Phase::Open { until }),
-                    (BreakerState::HalfOpen, Phase::Open { .. } | Phase::HalfOpen { .. }) => {
-                        self.enter(Phase::HalfOpen { until });
-                    }
-                    (BreakerState::HalfOpen, Phase::Closed | Phase::Recovering { .. }) => {}
-                    (BreakerState::Closed, Phase::Closed | Phase::Recovering { .. }) => {}
-                    (BreakerState::Closed, _) => self.recover(rules, now),
-                }
+            Turn::Forced(Forced::Open) => self.enter(Phase::ForcedOpen),
+            Turn::Forced(Forced::Closed) => self.enter(Phase::ForcedClosed),
+            Turn::Forced(Forced::Auto) if !self.is_forced() => {}
+            Turn::Forced(Forced::Auto) if rules.failures == 0 => self.enter(Phase::Closed),
+            Turn::Forced(Forced::Auto) => self.recover(rules, now),
+            // An operator has the last word, and who has no breakers hears of none.
+            Turn::Breaker(..) if self.is_forced() || rules.failures == 0 => {}
+            Turn::Breaker(state, until, _) => self.follow(*state, until.unwrap_or(now), rules, now),
+        }
+    }
+
+    /// What another process found out.
+    fn follow(&mut self, state: BreakerState, until: Micros, rules: &Rules, now: Micros) {
+        match (state, &mut self.phase) {
+            (BreakerState::Open, _) => self.enter(Phase::Open { until }),
+            (BreakerState::HalfOpen, Phase::HalfOpen { until: before }) => {
+                *before = until.max(*before);
             }
+            (BreakerState::HalfOpen, Phase::Open { .. }) => self.enter(Phase::HalfOpen { until }),
+            (BreakerState::Closed, Phase::Open { .. } | Phase::HalfOpen { .. }) => {
+                self.recover(rules, now);
+            }
+            (BreakerState::HalfOpen | BreakerState::Closed, _) => {}
         }
     }
 
@@ -263,7 +283,7 @@ impl Breaker {
             Phase::Recovering { left, good, .. } => {
                 *good += 1;
                 // Two for each that came back well: every wave is twice as large as the one before.
-                *left = (*left + 2).min(WAVE_MOST);
+                *left += 2;
                 if *good >= RECOVERED {
                     (self.openings, self.pauses) = (0, 0);
                     self.enter(Phase::Closed);
@@ -276,6 +296,7 @@ impl Breaker {
 
     fn fails(&mut self, rules: &Rules, now: Micros) -> (bool, Option<Turn>) {
         match &mut self.phase {
+            Phase::Recovering { .. } if rules.failures == 0 => (false, None),
             Phase::Closed => {
                 self.fails_in_row += 1;
                 self.note(false, now);
@@ -322,6 +343,7 @@ impl Breaker {
         let doubled = rules.open_ms.saturating_mul(1 << self.openings.min(20));
         let until = now.plus_ms(doubled.min(rules.most_open_ms));
         self.openings = self.openings.saturating_add(1);
+        self.pauses = 0;
         self.enter(Phase::Open { until });
         Turn::Breaker(BreakerState::Open, Some(until), why)
     }
@@ -336,10 +358,11 @@ impl Breaker {
             Some(ms) => ms,
             // Those that were under way tell nothing new.
             None if is_limited => return None,
-            None => LIMIT_MS << self.pauses.min(6),
+            None => LIMIT_MS << self.pauses.min(LIMIT_DOUBLINGS),
         };
         let until = now.plus_ms(ms);
-        if self.limited_until.is_some_and(|before| before >= until) {
+        // Calls that were under way together say nearly the same.
+        if self.limited_until.is_some_and(|before| before.plus_ms(LIMIT_MS) > until) {
             return None;
         }
         self.pauses += u32::from(!is_limited);

@@ -3,7 +3,7 @@
 
 use crate::limits;
 use spine_schemas::{
-    control::{Change, ControlRecord},
+    control::{Change, ControlRecord, Forced},
     time::Micros,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -13,6 +13,8 @@ use std::{collections::BTreeMap, sync::Arc};
 pub struct Controls {
     /// What tools were found to be, by tool.
     pub tools: BTreeMap<String, ToolControl>,
+    /// Tools whose breaker an operator has set, and to what.
+    pub forced_tools: BTreeMap<String, ControlRecord>,
     /// Tools that are paused, and what paused them.
     pub paused_tools: BTreeMap<String, ControlRecord>,
     /// Tenants that are paused, and what paused them.
@@ -29,7 +31,8 @@ pub struct ToolControl {
 }
 
 impl Controls {
-    /// Takes a record. What was found out of more tools than [`limits::TOOLS`] is forgotten.
+    /// Takes a record. When it is about more tools than [`limits::TOOLS`], all that
+    /// was found out of tools is forgotten.
     pub fn apply(&mut self, record: ControlRecord) {
         match record.change.clone() {
             Change::TenantPaused { tenant } => {
@@ -39,6 +42,12 @@ impl Controls {
                 self.paused_tenants.remove(&tenant);
             }
             Change::BreakerChanged { tool, .. } => self.tool(tool).breaker = Some(record),
+            Change::BreakerForced { tool, state: Forced::Auto } => {
+                self.forced_tools.remove(&tool);
+            }
+            Change::BreakerForced { tool, .. } => {
+                self.forced_tools.insert(tool, record);
+            }
             Change::LimitChanged { tool, .. } => self.tool(tool).limit = Some(record),
             Change::ToolPaused { tool } => {
                 self.paused_tools.insert(tool, record);

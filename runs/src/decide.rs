@@ -71,7 +71,7 @@ pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
         }
         if let Some(event) = decide_step(run, step, owner, &phase) {
             let is_start = matches!(event, StepEvent::Started(_));
-            if !is_start || decided.admits(run, step, slots, open) {
+            if !is_start || decided.take_slot(run, step, slots, open) {
                 open += usize::from(is_start);
                 decided.push_step(run, &step.key, event);
             }
@@ -111,10 +111,13 @@ impl Phase {
         if run.cancel.is_some() {
             return Self::Cancelling;
         }
-        if let Some(deadline) = run.deadline().filter(|deadline| *deadline <= now) {
+        let failing = failing_step(run, now);
+        // What is to be undone is, whatever the time.
+        let undoes = failing.as_ref().is_some_and(|(step, _)| recover::undoes(run, step));
+        if let Some(deadline) = run.deadline().filter(|deadline| *deadline <= now && !undoes) {
             return Self::Overdue(deadline);
         }
-        match failing_step(run, now) {
+        match failing {
             Some((step, error)) => Self::Failing(step, error),
             None => Self::Forward,
         }
@@ -148,8 +151,14 @@ impl Decided {
         self.push(Body::Step(run.key.run_id.clone(), key.clone(), event));
     }
 
-    /// Whether a step may start now. One that is held back says so, once.
-    fn admits(&mut self, run: &RunState, step: &StepState, slots: &mut Slots, open: usize) -> bool {
+    /// Takes a slot for a start, if there is one. A step that is held back says so, once.
+    fn take_slot(
+        &mut self,
+        run: &RunState,
+        step: &StepState,
+        slots: &mut Slots,
+        open: usize,
+    ) -> bool {
         match slots.take(run, step, open) {
             Taken::Granted => return true,
             Taken::Starved => self.starved = true,
@@ -181,10 +190,10 @@ fn decide_step(
         return Some(event);
     }
     let paused = step.paused.is_some() && !planted(Mutant::StartWhilePaused);
-    let held_back = paused || !phase.moves(run, &step.key);
+    let stands_still = paused || !phase.moves(run, &step.key);
     match step.status {
         StepStatus::Running => step.live.as_ref().and_then(|live| end_of_live(live, owner)),
-        _ if held_back => None,
+        _ if stands_still => None,
         StepStatus::Failed => after_failure(run, step, owner.now),
         StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => {
             after_waiting(run, step, owner, phase)

@@ -59,7 +59,7 @@ fn resolved(run: &RunState, step: &PlanStep, read_bytes: &mut usize) -> Result<P
 
 /// Whether a step still has the template of its plan as its input, because the references in it point at
 /// nothing. It cannot be called with that.
-pub(crate) fn is_unresolved(run: &RunState, step: &StepState) -> bool {
+pub(crate) fn is_template(run: &RunState, step: &StepState) -> bool {
     let plan = run.created.plan.as_deref().filter(|_| step.edit == 0);
     let Some((_, planned)) = plan.and_then(|plan| plan.find(&step.key)) else { return false };
     let has_references = canonical::references(&planned.input).is_ok_and(|found| !found.is_empty());

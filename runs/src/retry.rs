@@ -112,14 +112,14 @@ pub(crate) fn patience_until(step: &StepState) -> Option<Micros> {
         | OnExhausted::Compensate
         | OnExhausted::Escalate => false,
     };
-    let held = step.held_back().filter(|held| held.by == HeldBy::Breaker && has_alternative)?;
+    step.held_back().filter(|held| held.by == HeldBy::Breaker && has_alternative)?;
     let policy = &step.spec.retry;
     let left = step.charged.max(1)..policy.max_attempts;
     let ms = left.map(|failures| backoff_ms(policy, failures, 0)).fold(0, u64::saturating_add);
-    Some(held.at.plus_ms(ms))
+    step.breaker_since.map(|since| since.plus_ms(ms))
 }
 
-/// The error for a step whose deadline or start limit passed while it waited.
+/// The error for a step whose deadline, start limit or patience with a breaker is over while it waits.
 pub fn overdue(step: &StepState, now: Micros) -> Option<StepError> {
     let late = |limit: Option<Micros>| limit.is_some_and(|limit| now >= limit);
     let timeout = |code: &str, text: &str| StepError::new(ErrorClass::Timeout, code, text);
@@ -127,7 +127,8 @@ pub fn overdue(step: &StepState, now: Micros) -> Option<StepError> {
         return Some(timeout("step_deadline", "the step's deadline passed"));
     }
     if late(patience_until(step)) {
-        let message = "the breaker of the tool stayed open as long as the retries would have taken";
+        let message =
+            "the breaker of the tool held it back as long as the retries would have taken";
         return Some(StepError::new(ErrorClass::Transient, "breaker_open", message));
     }
     if late(step.start_deadline()) {

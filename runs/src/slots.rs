@@ -1,7 +1,7 @@
 //! How many attempts may still be started: in all, of a run, of a tool, as retries; and what holds steps
 //! back whatever is free. The owner counts; here is only what follows for one start.
 
-use crate::{RunState, StepState, StepStatus};
+use crate::{RunState, StepState};
 use spine_schemas::{HeldBy, time::Micros};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -85,7 +85,7 @@ impl Slots {
 
     /// The same, of which at most `retries` may be retries, and with what holds steps back.
     #[must_use]
-    pub fn held_by(self, retries: usize, holds: Holds) -> Self {
+    pub fn with(self, retries: usize, holds: Holds) -> Self {
         Self { retries, holds, ..self }
     }
 
@@ -112,7 +112,7 @@ impl Slots {
         if self.free == 0 || open_in_run >= self.per_run || open_of_tool >= self.per_tool {
             return Taken::Starved;
         }
-        let is_retry = step.status == StepStatus::RetryWaiting;
+        let is_retry = step.charged > 0;
         if is_retry && self.retries == 0 {
             self.short_of_retries = true;
             return Taken::Starved;

@@ -224,6 +224,8 @@ pub struct StepState {
     pub wait: Option<Box<WaitRef>>,
     /// What holds it back while it is deferred.
     pub held: Option<Box<Held>>,
+    /// Log time from which on a breaker holds it back, calls that try its tool aside.
+    pub breaker_since: Option<Micros>,
     /// Digest of the call that was approved of.
     pub approved: Option<Digest>,
     /// Set when nobody will try again and the run is to fail: policy `fail`, or a discard.
@@ -257,7 +259,7 @@ pub enum StepStatus {
     Running,
     /// Waits for its next attempt after a charged failure.
     RetryWaiting,
-    /// Waits for its next attempt after one that was free of charge.
+    /// Waits for its next attempt after one that was free of charge, or is held back.
     Deferred,
     /// Somebody was asked what to do, or other steps stand in for it.
     Awaiting,

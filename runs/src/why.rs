@@ -95,7 +95,7 @@ fn on_the_whole(run: &RunState) -> Option<String> {
         }
     }
     if let Some(deadline) = run.deadline() {
-        text.push_str(&format!("The run fails if it has not ended by {deadline}. "));
+        text.push_str(&format!("The run fails unless it ends by {deadline}. "));
     }
     if let Some(paused) = &run.paused {
         text.push_str(&format!(
@@ -268,16 +268,16 @@ fn deferred(run: &RunState, step: &StepState) -> String {
         ),
         HeldBy::Breaker => format!(
             "Step {key} is held back since {since}, and spends no attempt: the circuit breaker of {tool} is \
-             open. It starts some time after a probe of the tool succeeds, at {until} at the earliest; \
-             'spine tools list' shows the breaker"
+             open, or lets only a few calls through. It starts after calls of the tool have succeeded, at {until} \
+             at the earliest; 'spine tools list' shows the breaker"
         ),
         HeldBy::RateLimit => format!(
-            "Step {key} is held back since {since}, and spends no attempt: {tool} asked for a pause until \
-             {until}. After that calls begin again, a few at a time"
+            "Step {key} is held back since {since}, and spends no attempt: {tool} asked for a pause. Calls begin \
+             again a few at a time, this one at {until} at the earliest"
         ),
         HeldBy::ToolPaused => format!(
-            "Step {key} is held back since {since}: somebody paused {tool}. 'spine tools resume {tool} \
-             --reason …' lets it go on"
+            "Step {key} is held back since {since}: somebody paused {tool}, or opened its breaker. 'spine tools \
+             resume {tool} --reason …' lets it go on, or 'spine tools breaker {tool} auto --reason …'"
         ),
         HeldBy::TenantPaused => format!(
             "Step {key} is held back since {since}: somebody paused tenant {tenant}. 'spine tenants resume \

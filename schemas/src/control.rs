@@ -1,7 +1,7 @@
 //! What steers an installation as a whole: circuit breakers, pauses that tools asked for, and pauses of
 //! tools and tenants. Records of the topic `control`, one JSON object each, the newest under a key counts.
 //!
-//! Who keeps to them is in `runs::breaker` and `runs::controls`.
+//! What they mean is in `runs::breaker` and `runs::controls`; the health of tools in the workers keeps to them.
 
 use crate::{Error, Result, limits, time::Micros};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,13 @@ pub enum Change {
         /// Until when it stays open, or how long a probe may take.
         #[serde(with = "optional_text", default, skip_serializing_if = "Option::is_none")]
         until: Option<Micros>,
+    },
+    /// An operator opens or closes the breaker of a tool, or leaves it to itself.
+    BreakerForced {
+        /// The tool.
+        tool: String,
+        /// What it is from now on.
+        state: Forced,
     },
     /// A tool asked for a pause.
     LimitChanged {
@@ -76,10 +83,18 @@ pub enum BreakerState {
     Open,
     /// One call tries whether it is back.
     HalfOpen,
-    /// It is not called until an operator says otherwise.
-    ForcedOpen,
+}
+
+/// What an operator makes of a circuit breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forced {
+    /// The tool is not called until an operator says otherwise.
+    Open,
     /// It is called whatever comes back, until an operator says otherwise.
-    ForcedClosed,
+    Closed,
+    /// The breaker goes by itself.
+    Auto,
 }
 
 impl BreakerState {
@@ -89,18 +104,16 @@ impl BreakerState {
             Self::Closed => "closed",
             Self::Open => "open",
             Self::HalfOpen => "half_open",
-            Self::ForcedOpen => "forced_open",
-            Self::ForcedClosed => "forced_closed",
         }
     }
 }
 
 impl Change {
-    /// The key of its record: `tenant/kind/id`. Tools belong to the installation, whose part this is under
-    /// `default`.
+    /// The key of its record: `tenant/kind/id`. Tools belong to all tenants; they stand under `default`.
     pub fn key(&self) -> String {
         match self {
             Self::BreakerChanged { tool, .. } => format!("default/breaker/{tool}"),
+            Self::BreakerForced { tool, .. } => format!("default/forced/{tool}"),
             Self::LimitChanged { tool, .. } => format!("default/limit/{tool}"),
             Self::ToolPaused { tool } | Self::ToolResumed { tool } => {
                 format!("default/pause/{tool}")
@@ -115,6 +128,7 @@ impl Change {
     pub fn tool(&self) -> Option<&str> {
         match self {
             Self::BreakerChanged { tool, .. }
+            | Self::BreakerForced { tool, .. }
             | Self::LimitChanged { tool, .. }
             | Self::ToolPaused { tool }
             | Self::ToolResumed { tool } => Some(tool),
@@ -131,7 +145,7 @@ impl ControlRecord {
     /// [`Error::Decode`] for a value under one of our keys that is none of ours.
     pub fn parse(key: &str, value: &[u8]) -> Result<Option<Self>> {
         let kind = key.split('/').nth(1);
-        if !matches!(kind, Some("breaker" | "limit" | "pause")) {
+        if !matches!(kind, Some("breaker" | "forced" | "limit" | "pause")) {
             return Ok(None);
         }
         let record: Self =
@@ -167,6 +181,7 @@ impl ControlRecord {
                 crate::check_tenant(tenant)
             }
             Change::BreakerChanged { .. }
+            | Change::BreakerForced { .. }
             | Change::LimitChanged { .. }
             | Change::ToolPaused { .. }
             | Change::ToolResumed { .. } => Ok(()),
@@ -234,6 +249,10 @@ mod tests {
             (
                 Change::LimitChanged { tool: tool.clone(), until },
                 "default/limit/http://127.0.0.1:9/pay",
+            ),
+            (
+                Change::BreakerForced { tool: tool.clone(), state: Forced::Auto },
+                "default/forced/http://127.0.0.1:9/pay",
             ),
             (Change::ToolPaused { tool }, "default/pause/http://127.0.0.1:9/pay"),
             (Change::TenantResumed { tenant: "acme".into() }, "acme/pause/"),

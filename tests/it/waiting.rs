@@ -76,7 +76,7 @@ fn a_run_that_has_not_ended_by_its_deadline_fails_over_a_kill() {
     let waiting = spine.wait_run("slow", &["waiting"]);
     assert!(waiting["deadline_at"].is_string(), "{waiting}");
     let why = spine.get("/v1/runs/slow/why").json();
-    assert!(why["why"].as_str().expect("words").contains("fails if it has not ended"), "{why}");
+    assert!(why["why"].as_str().expect("words").contains("fails unless it ends by"), "{why}");
     spine.kill();
     spine.restart();
     let failed = spine.wait_run("slow", &["failed"]);

@@ -3,6 +3,7 @@
 use crate::{
     agent,
     clock::SimClock,
+    node::CONTROL,
     plans,
     random::Random,
     store::SimStore,
@@ -13,7 +14,9 @@ use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
 use spine_runs::{AttemptEnd, RunState, StepState, StepStatus, Verdict};
 use spine_schemas::{
     Body, Digest, Driver, Effect, Event, Output, Payload, Resolution, RunCreated, RunEvent, RunKey,
-    StepEvent, StepKey, StepSpec, StepStarted, TaskVerdict, Then, codec, keys,
+    StepEvent, StepKey, StepSpec, StepStarted, TaskVerdict, Then, codec,
+    control::{Change, ControlRecord},
+    keys,
 };
 use spine_store::{LetterKind, LetterStatus};
 use spine_workers::Clock;
@@ -111,8 +114,10 @@ impl<A: Access> Clients<A> {
 
     /// Looks for what waits for a person, and does what a careful operator would.
     pub(crate) async fn operate(&self) {
+        let mut paused = None;
         loop {
             tokio::time::sleep(Duration::from_millis(700 + self.random.below(600))).await;
+            paused = self.hold_back(paused).await;
             let rows = self.store.rows();
             for run in rows.runs.values() {
                 self.steer(run).await;
@@ -146,6 +151,33 @@ impl<A: Access> Clients<A> {
                 self.append(&key, vec![Body::Step(key.run_id.clone(), step, event)], false).await;
             }
         }
+    }
+
+    /// Pauses a tool or the tenant now and then, and lets it go on soon after.
+    async fn hold_back(&self, paused: Option<Change>) -> Option<Change> {
+        let (change, paused) = match paused {
+            Some(Change::ToolPaused { tool }) => (Change::ToolResumed { tool }, None),
+            Some(_) => (Change::TenantResumed { tenant: "default".into() }, None),
+            None if self.random.chance(4) => {
+                let tool = format!("http://tool/{}", self.random.below(3));
+                let tenant = "default".into();
+                let is_tool = self.random.chance(70);
+                let change = if is_tool {
+                    Change::ToolPaused { tool }
+                } else {
+                    Change::TenantPaused { tenant }
+                };
+                (change.clone(), Some(change))
+            }
+            None => return None,
+        };
+        let key = Some(Bytes::from(change.key()));
+        let (by, reason) = ("operator".to_owned(), "simulated".to_owned());
+        let record = ControlRecord { at: self.clock.now(), by, reason, change };
+        let value = Some(Bytes::from(record.to_json()));
+        let record = NewRecord { key, headers: Vec::new(), value };
+        self.append_records(&TopicPartition::new(CONTROL, 0), vec![record], &[]).await;
+        paused
     }
 
     fn answer(&self, task_id: Digest, about_call: bool, reason: String) -> StepEvent {
@@ -288,22 +320,34 @@ impl<A: Access> Clients<A> {
                 value: Some(codec::encode(event).unwrap()),
             })
             .collect();
-        loop {
-            if let Some(log) = self.access.log()
-                && let Ok(appended) = log.append(&at, records.clone(), Urgency::Normal).await
-            {
-                let mut acked = self.ledger.acked.lock().unwrap();
-                for (offset, event) in appended.offsets().zip(&events) {
-                    let event_id = event.event_id.clone();
-                    acked.push(Acked { at: at.clone(), offset, event_id });
-                }
-                return;
-            }
-            if !must {
-                return;
-            }
+        if must {
+            return self.append_records(&at, records, &events).await;
+        }
+        self.append_once(&at, records, &events).await;
+    }
+
+    /// Appends until it is acknowledged.
+    async fn append_records(&self, at: &TopicPartition, records: Vec<NewRecord>, events: &[Event]) {
+        while !self.append_once(at, records.clone(), events).await {
             tokio::time::sleep(Duration::from_millis(20 + self.random.below(200))).await;
         }
+    }
+
+    /// Appends, and notes what was acknowledged; says whether it was.
+    async fn append_once(
+        &self,
+        at: &TopicPartition,
+        records: Vec<NewRecord>,
+        events: &[Event],
+    ) -> bool {
+        let Some(log) = self.access.log() else { return false };
+        let Ok(appended) = log.append(at, records, Urgency::Normal).await else { return false };
+        let mut acked = self.ledger.acked.lock().unwrap();
+        for (offset, event) in appended.offsets().zip(events) {
+            let event_id = event.event_id.clone();
+            acked.push(Acked { at: at.clone(), offset, event_id });
+        }
+        true
     }
 
     /// Appends one event once; gives its offset when it was acknowledged.

@@ -32,8 +32,9 @@ impl<L: EventLog, C: Clock> Control<L, C> {
         let bounds = log.bounds(&at).await?;
         let mut reader = log.reader(&at, bounds.first).await?;
         while reader.position() < bounds.end {
-            take(&health, reader.next(limit()).await?, &clock);
+            parsed(reader.next(limit()).await?).for_each(|said| health.recall(said));
         }
+        health.recalled(clock.now());
         Ok(Self { log, at, reader, health, said, clock })
     }
 
@@ -47,7 +48,8 @@ impl<L: EventLog, C: Clock> Control<L, C> {
                 records = self.reader.next(limit()) => match records {
                     Ok(records) => {
                         pause = limits::RETRY_FIRST;
-                        take(&self.health, records, &self.clock);
+                        let now = self.clock.now();
+                        parsed(records).for_each(|said| self.health.hear(said, now));
                     }
                     Err(error) => {
                         tracing::warn!(topic = %self.at, %error, "what others say cannot be read now");
@@ -79,16 +81,12 @@ fn limit() -> ReadLimit {
     ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES }
 }
 
-fn take(health: &Health, records: Vec<Record>, clock: &impl Clock) {
-    for record in records {
-        let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-        let (Some(key), Some(value)) = (key, record.value.as_deref()) else { continue };
-        match ControlRecord::parse(key, value) {
-            Ok(Some(said)) => health.hear(said, clock.now()),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(offset = record.offset, %error, "a record of control is none of ours");
-            }
-        }
-    }
+fn parsed(records: Vec<Record>) -> impl Iterator<Item = ControlRecord> {
+    records.into_iter().filter_map(|record| {
+        let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok())?;
+        ControlRecord::parse(key, record.value.as_deref()?).unwrap_or_else(|error| {
+            tracing::warn!(offset = record.offset, %error, "a record of control is none of ours");
+            None
+        })
+    })
 }

@@ -84,11 +84,32 @@ impl Health {
             && let Some((tool, turn)) = turn(&record)
         {
             let rules = known.rules;
-            known.breaker(&tool).hear(&turn, &rules, now);
+            known.breaker(&tool, now).hear(&turn, &rules, now);
         }
         known.controls.apply(record);
         drop(known);
         self.changed();
+    }
+
+    /// Takes what was said before this process began. What of it still stands is heard at the end, with
+    /// [`Health::recalled`]: that a tool was in trouble once is no news.
+    pub(crate) fn recall(&self, record: ControlRecord) {
+        self.known().controls.apply(record);
+    }
+
+    /// Goes by all that was recalled.
+    pub(crate) fn recalled(&self, now: Micros) {
+        let mut known = self.known();
+        let Controls { tools, forced_tools, .. } = known.controls.clone();
+        let found = tools.into_values().flat_map(|tool| [tool.breaker, tool.limit]);
+        let standing = found.flatten().chain(forced_tools.into_values());
+        let rules = known.rules;
+        for (tool, turn) in standing.filter_map(|record| turn(&record)) {
+            if !matches!(&turn, Turn::Breaker(BreakerState::Closed, ..)) {
+                known.breaker(&tool, now).hear(&turn, &rules, now);
+            }
+        }
+        known.breakers.retain(|_, breaker| !breaker.is_new(now));
     }
 
     /// Told whenever more may begin, or less.
@@ -185,15 +206,12 @@ impl Health {
         let sign = sign(&end);
         let mut known = self.known();
         let rules = known.rules;
-        if rules.failures == 0 {
-            return end;
-        }
         let is_known = known.breakers.contains_key(tool);
         if !is_known && matches!(sign, Sign::Works | Sign::None) {
             return end;
         }
-        let (free, turn) = known.breaker(tool).ended(epoch, sign, &rules, now);
-        if known.breakers.get(tool).is_some_and(Breaker::is_new) {
+        let (free, turn) = known.breaker(tool, now).ended(epoch, sign, &rules, now);
+        if known.breakers.get(tool).is_some_and(|breaker| breaker.is_new(now)) {
             known.breakers.remove(tool);
         }
         let said = turn.map(|turn| known.record(tool, turn, now));
@@ -214,7 +232,6 @@ impl Health {
     fn say(&self, records: impl IntoIterator<Item = ControlRecord>) {
         for record in records {
             tell(&record);
-            metrics::observe_control(&record.change);
             if self.says.try_send(record).is_err() {
                 tracing::warn!("the log takes no news of tools now; others find out by themselves");
             }
@@ -232,12 +249,12 @@ impl Health {
 }
 
 impl Known {
-    fn breaker(&mut self, tool: &str) -> &mut Breaker {
+    fn breaker(&mut self, tool: &str, now: Micros) -> &mut Breaker {
         if self.breakers.len() >= limits::TOOLS && !self.breakers.contains_key(tool) {
-            self.breakers.retain(|_, breaker| !breaker.is_new());
-            // As many that are all in trouble: the one to forget is as good as any other.
+            self.breakers.retain(|_, breaker| !breaker.is_new(now));
+            // As many that are all in trouble: what they know by themselves they find out again.
             if self.breakers.len() >= limits::TOOLS {
-                self.breakers.pop_first();
+                self.breakers.retain(|_, breaker| breaker.is_forced());
             }
         }
         self.breakers.entry(tool.to_owned()).or_default()
@@ -248,10 +265,14 @@ impl Known {
     }
 
     fn record(&mut self, tool: &str, turn: Turn, now: Micros) -> ControlRecord {
+        metrics::observe_turn(&turn);
         let tool = tool.to_owned();
         let (change, reason) = match turn {
             Turn::Breaker(state, until, why) => {
                 (Change::BreakerChanged { tool, state, until }, why)
+            }
+            Turn::Forced(state) => {
+                (Change::BreakerForced { tool, state }, "an operator says so".to_owned())
             }
             Turn::Limit(until) => {
                 (Change::LimitChanged { tool, until }, "the tool asked for a pause".to_owned())
@@ -276,7 +297,8 @@ fn tell(record: &ControlRecord) {
         Change::LimitChanged { tool, until } => {
             tracing::warn!(tool, %until, "a tool asked for a pause");
         }
-        Change::ToolPaused { .. }
+        Change::BreakerForced { .. }
+        | Change::ToolPaused { .. }
         | Change::ToolResumed { .. }
         | Change::TenantPaused { .. }
         | Change::TenantResumed { .. } => {}
@@ -289,6 +311,7 @@ fn turn(record: &ControlRecord) -> Option<(String, Turn)> {
         Change::BreakerChanged { tool, state, until } => {
             Some((tool.clone(), Turn::Breaker(*state, *until, record.reason.clone())))
         }
+        Change::BreakerForced { tool, state } => Some((tool.clone(), Turn::Forced(*state))),
         Change::LimitChanged { tool, until } => Some((tool.clone(), Turn::Limit(*until))),
         Change::ToolPaused { .. }
         | Change::ToolResumed { .. }

@@ -70,10 +70,11 @@ pub(crate) const COMMIT_EVERY: Duration = Duration::from_secs(5);
 pub(crate) const VERDICTS: usize = 8192;
 /// First pause before something that failed is tried again; doubles up to `RETRY_MOST`.
 pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(50);
-/// How long retries wait that were over the budget of the process.
-pub(crate) const RETRY_BUDGET_PAUSE: Duration = Duration::from_millis(100);
 /// Longest such pause.
 pub(crate) const RETRY_MOST: Duration = Duration::from_secs(5);
+
+/// How long retries wait that were over the budget of the process.
+pub(crate) const RETRY_BUDGET_PAUSE: Duration = Duration::from_millis(100);
 
 /// Schemas that did not come within [`SCHEMA_VAIN_WINDOW`], after which none is waited for.
 pub(crate) const SCHEMA_WAITS_IN_VAIN: usize = 5;

@@ -1,8 +1,7 @@
 //! What the workers count, one function for each metric.
 
 use metrics::{counter, gauge};
-use spine_runs::Verdict;
-use spine_schemas::control::Change;
+use spine_runs::{Verdict, breaker::Turn};
 
 /// Events folded, by verdict.
 pub(crate) fn observe_folded(verdict: &Verdict) {
@@ -42,13 +41,12 @@ pub(crate) fn observe_owner_stopped() {
     counter!("spine_workers_owners_stopped_total").increment(1);
 }
 
-/// What this process said about tools.
-pub(crate) fn observe_control(change: &Change) {
-    let name = match change {
-        Change::BreakerChanged { state, .. } => state.as_str(),
-        Change::LimitChanged { .. } => "limited",
-        Change::ToolPaused { .. } | Change::TenantPaused { .. } => "paused",
-        Change::ToolResumed { .. } | Change::TenantResumed { .. } => "resumed",
+/// What this process found out about tools.
+pub(crate) fn observe_turn(turn: &Turn) {
+    let name = match turn {
+        Turn::Breaker(state, ..) => state.as_str(),
+        Turn::Limit(_) => "limited",
+        Turn::Forced(_) => "forced",
     };
     counter!("spine_tool_changes_total", "state" => name).increment(1);
 }

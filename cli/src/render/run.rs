@@ -189,11 +189,14 @@ fn attempt_line(of: &Attempt, waited: Option<u64>, start: Micros, now: Micros) -
 fn held_back(held: &Held, now: Micros) -> String {
     match held.by.as_str() {
         "breaker" => format!(
-            "held back: its tool's circuit breaker is open; {} at the earliest",
+            "held back by its tool's circuit breaker; {} at the earliest",
             relative(held.until.0, now)
         ),
         "rate_limit" => {
-            format!("held back: its tool asked for a pause; {}", relative(held.until.0, now))
+            format!(
+                "held back: its tool asked for a pause; {} at the earliest",
+                relative(held.until.0, now)
+            )
         }
         "tool_paused" => "held back: its tool is paused".into(),
         "tenant_paused" => "held back: its tenant is paused".into(),

@@ -6,8 +6,8 @@ use spine_runs::breaker::Rules;
 /// When the circuit breaker of a tool opens, and for how long.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct BreakerArgs {
-    /// Calls of a tool that fail in a row until its circuit breaker opens, if the next flag agrees; 0
-    /// for no breakers
+    /// Calls of a tool that fail in a row until its circuit breaker opens, if the next flag agrees; with
+    /// 0 none opens by itself
     #[arg(long, value_name = "N", env = "SPINE_BREAKER_FAILURES", default_value_t = 5)]
     pub(crate) breaker_failures: u32,
     /// Part of a tool's calls of 30 s that must have failed, in percent; it opens the breaker by itself

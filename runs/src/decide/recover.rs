@@ -103,12 +103,17 @@ pub(super) fn fails_run(policy: OnExhausted, error: &StepError) -> bool {
     ends || !retry::class_row(error.class).dead_lettered
 }
 
+/// Whether the failure of a step makes the run be undone.
+pub(super) fn undoes(run: &RunState, step: &StepKey) -> bool {
+    run.steps.get(step).is_some_and(|step| step.spec.on_exhausted == OnExhausted::Compensate)
+}
+
 /// The end of a run that fails with a step, once nothing runs, or the beginning of its way back, once
 /// it is known what has happened.
 pub(super) fn fail(run: &RunState, step: StepKey, error: StepError) -> Option<RunEvent> {
-    let policy = run.steps.get(&step).map(|step| step.spec.on_exhausted);
+    let undoes = undoes(run, &step);
     let step = Some(step);
-    if policy == Some(OnExhausted::Compensate) {
+    if undoes {
         let back = RunEvent::CompensationStarted { error, step };
         return undo::is_quiet(run).then_some(back);
     }

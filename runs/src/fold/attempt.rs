@@ -45,6 +45,7 @@ pub(super) fn fresh(key: &StepKey, spec: &Arc<StepSpec>, place: Place) -> StepSt
         paused: None,
         wait: None,
         held: None,
+        breaker_since: None,
         approved: None,
         given_up: false,
         late_success: false,
@@ -374,6 +375,9 @@ fn held(state: &mut RunState, key: &StepKey, attempt: u32, held: Held, place: Pl
     let step = &mut *step;
     step.status = StepStatus::Deferred;
     step.due_at = None;
+    if held.by == HeldBy::Breaker {
+        step.breaker_since.get_or_insert(held.at);
+    }
     step.held = Some(Box::new(held));
     step.last_offset = place.offset;
     Verdict::Applied(Answer::Ok)

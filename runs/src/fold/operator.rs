@@ -107,8 +107,8 @@ pub(super) fn redriven(
     let open = state.is_open();
     let is_ending = state.is_ending() && !undo::is_undo(state, key);
     let has_room = edit.is_none_or(|edit| kept::has_room(state, edit.after.data.len()));
-    let is_unresolved = edit.is_none()
-        && state.steps.get(key).is_some_and(|step| input::is_unresolved(state, step));
+    let has_template =
+        edit.is_none() && state.steps.get(key).is_some_and(|step| input::is_template(state, step));
     let Some(mut step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
@@ -125,7 +125,7 @@ pub(super) fn redriven(
     if step.status != StepStatus::DeadLettered {
         return refuse(Reason::StepState);
     }
-    if is_unresolved {
+    if has_template {
         return refuse(Reason::InputUnresolved);
     }
     if needs_force(driver, &step, place.at) && !force {
@@ -172,6 +172,7 @@ pub(super) fn put_back(step: &mut StepState, place: Place) {
     step.free_in_row = 0;
     step.budget_from = place.at;
     step.first_started_at = None;
+    step.breaker_since = None;
     step.letter = None;
     step.task = None;
     step.status = StepStatus::Scheduled;

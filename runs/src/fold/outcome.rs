@@ -231,6 +231,7 @@ fn fail(step: &mut StepState, error: &StepError, driver: Driver, place: Place) {
     end_attempt(step, AttemptEnd::Failed(error.clone()), charged, place);
     step.error = Some(error.clone());
     step.lost_in_row = 0;
+    step.breaker_since = step.breaker_since.filter(|_| !charged);
     step.free_in_row = if charged { 0 } else { step.free_in_row + 1 };
     step.status = if careful && ambiguous { StepStatus::Unknown } else { StepStatus::Failed };
 }

@@ -125,7 +125,9 @@ pub(super) fn stand_still(step: &mut StepState, from: Micros, to: Micros) {
         let held_ms = to.ms_since(from.max(task.at));
         task.until = task.until.map(|until| until.plus_ms(held_ms));
     }
-    for at in [Some(&mut step.budget_from), step.first_started_at.as_mut()].into_iter().flatten() {
+    let times =
+        [Some(&mut step.budget_from), step.first_started_at.as_mut(), step.breaker_since.as_mut()];
+    for at in times.into_iter().flatten() {
         *at = at.plus_ms(to.ms_since(from.max(*at)));
     }
 }

@@ -161,7 +161,7 @@ pub(super) fn decided(
     let (driver, open) = (state.driver(), state.is_open());
     let found = output.cloned().unwrap_or_else(|| Output::of(Payload::null()));
     let has_room = kept::has_room(state, found.payload.data.len());
-    let is_unresolved = state.steps.get(key).is_some_and(|step| input::is_unresolved(state, step));
+    let has_template = state.steps.get(key).is_some_and(|step| input::is_template(state, step));
     let Some(mut step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
@@ -183,7 +183,7 @@ pub(super) fn decided(
             refuse_call(step, "approval_denied", reason, place);
             return Verdict::Applied(Answer::Ok);
         }
-        TaskVerdict::Retry if is_unresolved => return refuse(Reason::InputUnresolved),
+        TaskVerdict::Retry if has_template => return refuse(Reason::InputUnresolved),
         TaskVerdict::Retry => return retried(step, driver, place),
         TaskVerdict::Complete => {
             let found = kept::output(&found, has_room);

@@ -1,7 +1,11 @@
 //! Circuit breakers: when they open, how they are probed, how calls begin again, and what is free.
 
 use crate::breaker::{Breaker, LIMIT_MS, RECOVERED, Rules, Sign, Starts, Turn};
-use spine_schemas::{HeldBy, control::BreakerState, time::Micros};
+use spine_schemas::{
+    HeldBy,
+    control::{BreakerState, Forced},
+    time::Micros,
+};
 
 const NOW: Micros = Micros(1_000_000_000_000);
 const RULES: Rules = Rules { failures: 5, percent: 50, open_ms: 5000, most_open_ms: 60_000 };
@@ -139,7 +143,7 @@ fn l36_after_a_probe_calls_begin_in_waves_each_twice_as_large() {
     }
     assert_eq!(waves, [2, 4, 8, 16, 32]);
     assert!(waves.iter().sum::<u32>() >= RECOVERED);
-    assert!(breaker.is_new(), "a tool that is healthy again is nothing special");
+    assert!(breaker.is_new(until), "a tool that is healthy again is nothing special");
 }
 
 #[test]
@@ -224,19 +228,69 @@ fn what_others_say_counts_as_if_it_were_seen_here() {
 
 #[test]
 fn operators_have_the_last_word() {
-    let forced = |state| Turn::Breaker(state, None, String::new());
+    let heard = |state, until| Turn::Breaker(state, until, String::new());
     let mut breaker = Breaker::default();
-    breaker.hear(&forced(BreakerState::ForcedOpen), &RULES, NOW);
-    assert!(matches!(breaker.starts(NOW.plus_ms(1 << 40)), Starts::Only(0, HeldBy::Breaker, _)));
-    let open = Turn::Breaker(BreakerState::Open, Some(NOW), String::new());
-    breaker.hear(&forced(BreakerState::ForcedClosed), &RULES, NOW);
-    breaker.hear(&open, &RULES, NOW);
+    breaker.hear(&Turn::Forced(Forced::Open), &RULES, NOW);
+    let later = NOW.plus_ms(1 << 40);
+    for state in [BreakerState::Closed, BreakerState::HalfOpen, BreakerState::Open] {
+        breaker.hear(&heard(state, None), &RULES, NOW);
+        assert!(matches!(breaker.starts(later), Starts::Only(0, HeldBy::ToolPaused, _)));
+    }
+    breaker.hear(&Turn::Forced(Forced::Closed), &RULES, NOW);
+    breaker.hear(&heard(BreakerState::Open, Some(later)), &RULES, NOW);
     for _ in 0..50 {
         assert_eq!(ended(&mut breaker, Sign::Fails, NOW), (false, None), "and it is charged");
     }
     assert_eq!(breaker.starts(NOW), Starts::Free);
-    breaker.hear(&forced(BreakerState::Closed), &RULES, NOW);
+    breaker.hear(&Turn::Forced(Forced::Auto), &RULES, NOW);
     assert!(matches!(breaker.starts(NOW), Starts::Only(2, ..)), "it is tried with care");
+    breaker.hear(&Turn::Forced(Forced::Auto), &RULES, NOW);
+    assert!(matches!(breaker.starts(NOW), Starts::Only(2, ..)), "twice is once");
+}
+
+#[test]
+fn calls_that_try_a_slow_tool_count_although_others_began_after_them() {
+    let mut breaker = Breaker::default();
+    let until = opened(&mut breaker, NOW);
+    assert_eq!(take(&mut breaker, until), 1);
+    let first = breaker.epoch();
+    let second = until.plus_ms(RULES.open_ms);
+    assert_eq!(take(&mut breaker, second), 1, "the first one takes long");
+    let (_, turn) = breaker.ended(first, Sign::Works, &RULES, second.plus_ms(3000));
+    assert!(matches!(turn, Some(Turn::Breaker(BreakerState::Closed, ..))), "{turn:?}");
+    // Of two that fail one opens it again, for twice as long.
+    let mut hanging = Breaker::default();
+    let until = opened(&mut hanging, NOW);
+    take(&mut hanging, until);
+    take(&mut hanging, until.plus_ms(RULES.open_ms));
+    let epoch = hanging.epoch();
+    let late = until.plus_ms(30_000);
+    let (free, turn) = hanging.ended(epoch, Sign::Fails, &RULES, late);
+    let expected = late.plus_ms(2 * RULES.open_ms);
+    assert!(
+        free && matches!(turn, Some(Turn::Breaker(BreakerState::Open, Some(at), _)) if at == expected)
+    );
+    assert_eq!(hanging.ended(epoch, Sign::Fails, &RULES, late), (true, None));
+}
+
+#[test]
+fn starts_that_were_allowed_before_it_opened_again_are_no_probes() {
+    let mut breaker = Breaker::default();
+    let until = opened(&mut breaker, NOW);
+    assert_eq!(breaker.begin(16, &RULES, NOW), None);
+    assert_eq!(breaker.starts(NOW), Starts::Only(0, HeldBy::Breaker, until));
+    assert!(!breaker.is_tried(NOW));
+}
+
+#[test]
+fn trouble_of_long_ago_is_forgotten() {
+    let mut breaker = Breaker::default();
+    ended(&mut breaker, Sign::Fails, NOW);
+    assert!(!breaker.is_new(NOW));
+    assert!(breaker.is_new(NOW.plus_ms(60_000)));
+    let mut told = Breaker::default();
+    told.hear(&Turn::Limit(NOW), &RULES, NOW.plus_ms(1));
+    assert_eq!(told.starts(NOW.plus_ms(1)), Starts::Free, "a pause that is over is none");
 }
 
 #[test]
@@ -246,4 +300,20 @@ fn without_breakers_nothing_opens() {
     for _ in 0..1000 {
         assert_eq!(breaker.ended(breaker.epoch(), Sign::Fails, &rules, NOW), (false, None));
     }
+    // Nor does it for others, who may have been told otherwise.
+    let until = Some(NOW.plus_ms(60_000));
+    for state in [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed] {
+        breaker.hear(&Turn::Breaker(state, until, String::new()), &rules, NOW);
+        assert_eq!(breaker.starts(NOW), Starts::Free, "{state:?}");
+    }
+    let limited = breaker.ended(breaker.epoch(), Sign::AsksForPause(Some(5000)), &rules, NOW).1;
+    assert_eq!(limited, Some(Turn::Limit(NOW.plus_ms(5000))), "a tool's wish is kept to");
+    let later = NOW.plus_ms(5000);
+    for _ in 0..50 {
+        let failed = breaker.ended(breaker.epoch(), Sign::Fails, &rules, later);
+        assert_eq!(failed, (false, None), "nor while calls begin again");
+    }
+    breaker.hear(&Turn::Forced(Forced::Open), &rules, NOW);
+    breaker.hear(&Turn::Forced(Forced::Auto), &rules, NOW);
+    assert_eq!(breaker.starts(later), Starts::Free, "auto is closed");
 }

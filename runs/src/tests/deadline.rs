@@ -101,3 +101,23 @@ fn a_run_whose_time_is_over_is_not_looked_at_for_what_waits() {
     let wake = wake_at(given.run(), &given.owner());
     assert!(wake.is_none_or(|at| at > given.now), "{wake:?}");
 }
+
+#[test]
+fn what_is_to_be_undone_is_undone_whatever_the_time() {
+    let steps = r#"[{"name":"a","tool":"t","effect":"pure","compensate":{"tool":"u","effect":"pure"}},
+        {"name":"b","tool":"t","effect":"pure","after":["a"],"retry":{"max_attempts":1},"on_exhausted":"compensate"},
+        {"name":"c","tool":"t","after":["a"]}]"#;
+    let mut given = with(r#""deadline_ms":60000"#, steps);
+    given.settle();
+    given.complete();
+    let lease_of = |given: &Given, name: &str| given.step(name).live.as_ref().unwrap().lease;
+    let class = spine_schemas::ErrorClass::UnknownOutcome;
+    let (b, c) = (lease_of(&given, "b"), lease_of(&given, "c"));
+    given.settle_with(vec![super::bodies::failed("c", 1, c, class)]);
+    let class = spine_schemas::ErrorClass::Transient;
+    given.settle_with(vec![super::bodies::failed("b", 1, b, class)]);
+    given.after(60_000);
+    assert_eq!(given.settle(), Vec::<&str>::new(), "nobody knows yet what is to be undone");
+    given.resolve_step("c", 1, false);
+    assert_eq!(given.settle(), ["compensation_started", "step_scheduled", "step_started"]);
+}

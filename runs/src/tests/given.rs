@@ -183,7 +183,7 @@ impl Given {
     }
 
     pub(super) fn slots(&self) -> Slots {
-        Slots::unlimited().held_by(usize::MAX, self.holds.clone())
+        Slots::unlimited().with(usize::MAX, self.holds.clone())
     }
 
     /// What the owner would append now, with outcomes first.

@@ -102,15 +102,15 @@ fn retries_over_the_budget_of_all_wait_and_first_attempts_do_not() {
     let mut given = Given::running(Effect::Pure, r#","retry":{"jitter":0}"#);
     given.fail(ErrorClass::Transient);
     given.now = given.step("a").due_at.unwrap();
-    let mut none = Slots::unlimited().held_by(0, Default::default());
+    let mut none = Slots::unlimited().with(0, Default::default());
     let decided = decide(given.run(), &given.owner(), &mut none);
     assert!(decided.bodies.is_empty() && decided.starved);
     assert!(none.rest().short_of_retries);
-    let mut one = Slots::unlimited().held_by(1, Default::default());
+    let mut one = Slots::unlimited().with(1, Default::default());
     assert_eq!(decide(given.run(), &given.owner(), &mut one).bodies.len(), 1);
     assert_eq!(one.rest().retries, 0);
     let other = Given::one(Effect::Pure, "");
-    let mut none = Slots::unlimited().held_by(0, Default::default());
+    let mut none = Slots::unlimited().with(0, Default::default());
     assert!(!decide(other.run(), &other.owner(), &mut none).starved);
 }
 
@@ -124,7 +124,7 @@ fn what_is_held_back_can_be_paused_cancelled_and_explained() {
     };
     for (by, words) in [
         (HeldBy::Breaker, "the circuit breaker of t is open"),
-        (HeldBy::RateLimit, "t asked for a pause until"),
+        (HeldBy::RateLimit, "t asked for a pause"),
         (HeldBy::ToolPaused, "'spine tools resume t --reason …'"),
         (HeldBy::TenantPaused, "'spine tenants resume default --reason …'"),
     ] {
@@ -183,4 +183,31 @@ fn c12_a_step_with_an_alternative_waits_for_a_breaker_as_long_as_its_retries_wou
     limited.after(60_000);
     hold(&mut limited, HeldBy::RateLimit, 0);
     assert_eq!(limited.settle(), Vec::<&str>::new());
+}
+
+#[test]
+fn the_patience_of_a_step_goes_on_over_calls_that_try_the_tool_and_stands_still_in_a_pause() {
+    let more = r#","retry":{"jitter":0,"initial_ms":60000,"multiplier":1.0,"max_attempts":3},
+        "on_exhausted":"skip""#;
+    let mut given = Given::one(Effect::Pure, more);
+    hold(&mut given, HeldBy::Breaker, 0);
+    given.settle();
+    let until = given.now.plus_ms(120_000);
+    // It is the one that tries the tool, in vain.
+    given.after(50_000);
+    hold(&mut given, HeldBy::Breaker, 1);
+    assert_eq!(given.settle(), ["step_started"]);
+    let error =
+        StepError { free: true, ..StepError::new(ErrorClass::Transient, "http_503", "down") };
+    let (lease, usage) = (Some(given.lease()), None);
+    hold(&mut given, HeldBy::Breaker, 0);
+    given.settle_with(vec![step("a", StepEvent::Failed { attempt: 1, lease, error, usage })]);
+    assert_eq!(given.wait_for_due(), ["step_deferred"]);
+    assert_eq!(wake_at(given.run(), &given.owner()), Some(until), "not from the beginning");
+    given.append(step("a", StepEvent::Paused { reason: "look".into() }));
+    given.after(3_600_000);
+    given.append(step("a", StepEvent::Resumed { reason: "seen".into() }));
+    assert_eq!(given.settle(), Vec::<&str>::new());
+    given.now = until.plus_ms(3_600_000);
+    assert_eq!(given.settle(), ["step_skipped", "run_completed"]);
 }

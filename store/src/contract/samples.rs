@@ -202,6 +202,7 @@ pub fn step(name: &str, offset: u64) -> StepState {
         paused: None,
         wait: None,
         held: None,
+        breaker_since: None,
         approved: None,
         given_up: false,
         late_success: false,

@@ -252,6 +252,7 @@ fn step() -> impl Strategy<Value = StepState> {
                 paused: paused.map(Box::new),
                 wait: wait.map(Box::new),
                 held: held.map(Box::new),
+                breaker_since: times.2,
                 approved,
                 given_up: flags[0],
                 late_success: flags[1],

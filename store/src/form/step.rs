@@ -107,6 +107,8 @@ struct State<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held: Option<Cow<'a, Held>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    breaker_since: Option<Micros>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     approved: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     approval_ms: Option<u64>,
@@ -168,6 +170,7 @@ impl<'a> State<'a> {
             paused: step.paused.as_deref().map(Cow::Borrowed),
             wait: step.wait.as_deref().map(Cow::Borrowed),
             held: step.held.as_deref().map(Cow::Borrowed),
+            breaker_since: step.breaker_since,
             approved: step.approved,
             approval_ms: spec.approval_ms,
             given_up: step.given_up,
@@ -273,6 +276,7 @@ impl<'a> StepForm<'a> {
             paused: state.paused.map(|paused| Box::new(paused.into_owned())),
             wait: state.wait.map(|wait| Box::new(wait.into_owned())),
             held: state.held.map(|held| Box::new(held.into_owned())),
+            breaker_since: state.breaker_since,
             approved: state.approved,
             given_up: state.given_up,
             late_success: state.late_success,

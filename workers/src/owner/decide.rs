@@ -20,7 +20,7 @@ where
     T: Tools,
     C: Clock,
 {
-    /// Decides for the runs that are ready. Runs that found no slot stay ready.
+    /// Decides for the runs that are ready. Those that found no slot are starved, or held back.
     pub(super) async fn decide_ready(&mut self) -> Result<()> {
         if self.appends.is_paused() {
             return Ok(());
@@ -48,7 +48,7 @@ where
     async fn decide_for(&mut self, ready: Vec<RunKey>, held: Held) -> Result<()> {
         self.load(ready.iter()).await?;
         let lent = self.node.health.lend(self.node.clock.now());
-        let mut slots = self.slots().held_by(lent.retries, lent.holds.clone());
+        let mut slots = self.slots().with(lent.retries, lent.holds.clone());
         let decided = self.decide_each(ready, held, &mut slots);
         let rest = slots.rest();
         self.node.health.give_back(&lent, &rest, self.node.clock.now());
@@ -91,7 +91,7 @@ where
         if batch.starved {
             self.starved.push(key);
         }
-        self.held.push(key, batch.held.clone());
+        self.held.set(key, batch.held.clone());
         if batch.events.is_empty() {
             self.arm(&run, held, stamp.now);
             return Ok(());
@@ -99,7 +99,8 @@ where
         self.post(outbox, key, batch)
     }
 
-    /// As many starved runs as slots became free, those first that asked first.
+    /// As many starved runs as slots became free, those first that asked first; as many as may run, once
+    /// retries may be made again that were too many.
     fn wake_starved(&mut self) -> Vec<RunKey> {
         let has_retries = self.held.retries_at.is_some_and(|at| at <= Instant::now());
         if has_retries {

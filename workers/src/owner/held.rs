@@ -17,7 +17,7 @@ use tokio::{sync::watch, time::Instant};
 #[derive(Debug)]
 pub(super) struct HeldRuns {
     at: BTreeMap<HeldAt, Starved>,
-    /// Told when more of them may go on.
+    /// Told when more of them may go on, or fewer.
     pub(super) healthier: watch::Receiver<u64>,
     /// When retries are looked at again that were too many. Their runs are starved, not held back.
     pub(super) retries_at: Option<Instant>,
@@ -29,7 +29,13 @@ impl HeldRuns {
         Self { at: BTreeMap::new(), healthier, retries_at: None }
     }
 
-    pub(super) fn push(&mut self, key: &RunKey, places: BTreeSet<HeldAt>) {
+    /// A run is held back at these places, and at no others.
+    pub(super) fn set(&mut self, key: &RunKey, places: BTreeSet<HeldAt>) {
+        self.at.iter_mut().for_each(|(at, runs)| {
+            if !places.contains(at) {
+                runs.remove(key);
+            }
+        });
         for at in places {
             self.at.entry(at).or_default().push(key);
         }
@@ -58,13 +64,20 @@ where
             return;
         }
         let now = self.node.clock.now();
+        let (mut free, slots) = (0, self.node.config.attempts.saturating_sub(self.open_starts()));
         for (at, runs) in &mut self.held.at {
             match self.node.health.lets_through(at, now) {
                 Some(count) => self.ready.extend(runs.take(count)),
-                // The slots are the only limit: they wake those who wait for them.
-                None => runs.take(runs.len()).iter().for_each(|key| self.starved.push(key)),
+                // The slots are the only limit: as many go on as are free, and then one for each that
+                // becomes free.
+                None => {
+                    let woken = runs.take(runs.len());
+                    free += woken.len();
+                    woken.iter().for_each(|key| self.starved.push(key));
+                }
             }
         }
+        self.freed = self.freed.max(free.min(slots));
         self.held.at.retain(|_, runs| runs.len() > 0);
     }
 

@@ -19,14 +19,27 @@ impl Starved {
 
     /// The first so many.
     pub(super) fn take(&mut self, count: usize) -> Vec<RunKey> {
-        let count = count.min(self.queue.len());
-        let taken: Vec<RunKey> = self.queue.drain(..count).collect();
-        taken.iter().for_each(|key| _ = self.listed.remove(key));
+        let mut taken = Vec::new();
+        while taken.len() < count
+            && let Some(key) = self.queue.pop_front()
+        {
+            // One that was removed meanwhile is passed over.
+            if self.listed.remove(&key) {
+                taken.push(key);
+            }
+        }
         taken
     }
 
+    /// A run asks no more.
+    pub(super) fn remove(&mut self, key: &RunKey) {
+        if self.listed.remove(key) && self.queue.len() > 2 * self.listed.len() {
+            self.queue.retain(|key| self.listed.contains(key));
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.queue.len()
+        self.listed.len()
     }
 
     #[cfg(feature = "mutants")]
@@ -48,7 +61,13 @@ mod tests {
         }
         assert_eq!(starved.take(1), std::slice::from_ref(&one));
         starved.push(&one);
-        assert_eq!(starved.take(9), [two, one]);
+        assert_eq!(starved.take(9), [two.clone(), one.clone()]);
         assert_eq!(starved.len(), 0);
+        starved.push(&one);
+        starved.push(&two);
+        starved.remove(&one);
+        assert_eq!(starved.len(), 1);
+        starved.push(&one);
+        assert_eq!(starved.take(9), [one, two], "each once");
     }
 }

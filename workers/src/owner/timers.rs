@@ -115,8 +115,8 @@ where
 
     /// How long the loop may sleep when nothing else wakes it.
     pub(super) fn next_wake(&self) -> Option<Duration> {
-        let held = self.claim.held().is_some() && !self.holding.is_held();
-        let timer = self.timers.next().filter(|_| held).map(|at| {
+        let may_decide = self.claim.held().is_some() && !self.holding.is_held();
+        let timer = self.timers.next().filter(|_| may_decide).map(|at| {
             let micros = at.0.saturating_sub(self.node.clock.now().0);
             Duration::from_micros(u64::try_from(micros).unwrap_or(0))
         });
@@ -128,9 +128,9 @@ where
         let hold = until(self.holding.wakes_at());
         let store = self.store_due_in();
         // While nothing can be decided there is no use in looking at them.
-        let decides = held && !self.appends.is_paused();
+        let decides = may_decide && !self.appends.is_paused();
         let retries = until(self.held.retries_at).filter(|_| decides);
-        let held = self.held_wake_in().filter(|_| held);
+        let held = self.held_wake_in().filter(|_| may_decide);
         let drain = until(self.drain_until);
         let all = [timer, paused, sweep, claim, hold, store, held, retries, drain];
         all.into_iter().flatten().min()
