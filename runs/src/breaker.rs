@@ -306,7 +306,8 @@ impl Breaker {
             Phase::HalfOpen { .. } => (true, Some(self.open("a probe failed".into(), rules, now))),
             Phase::Recovering { good, bad, .. } => {
                 *bad += 1;
-                let relapsed = *bad * 5 > *good && !planted(Mutant::WaveIgnoresRelapse);
+                // About as many as open it; one that fails among the first is bad luck.
+                let relapsed = *bad * 2 > *good + 2 && !planted(Mutant::WaveIgnoresRelapse);
                 let why = || "it failed again while it recovered".to_owned();
                 (true, relapsed.then(|| self.open(why(), rules, now)))
             }

@@ -79,7 +79,7 @@ fn f20_seeded_faults_give_exactly_the_foretold_completions() {
         let strikes = strikes(SEED, &call.run, &call.step, call.attempt);
         if strikes { Answer::Refuses(503) } else { Answer::Done }
     });
-    let spine = Spine::fresh().start();
+    let spine = Spine::fresh().with(&["--breaker-failures", "0"]).start();
     let mut rates = Vec::new();
     for (max_attempts, percent, tolerance) in [(1, 19.7, 1.2), (3, 96.7, 0.6), (4, 99.5, 0.25)] {
         let rate = with_attempts(&spine, &fx, max_attempts, runs);

@@ -53,7 +53,9 @@ impl Fleet {
 
     /// A further worker, not started yet.
     pub(crate) fn worker(&self) -> Spine {
-        Spine::on(&self.log, &self.store).with(&["--roles", "workers"])
+        // The faults of the load must not hold back a tool for long.
+        let breaker = ["--breaker-open-ms", "100", "--breaker-most-open-ms", "400"];
+        Spine::on(&self.log, &self.store).with(&[&["--roles", "workers"], &breaker[..]].concat())
     }
 
     /// A further worker that has begun to join; it takes what the group gives it.
