@@ -73,19 +73,7 @@ pub(crate) fn event(mark: &str, run: u64, index: u64) -> Event {
         _ if index % 2 == 1 => Body::Step(run_id, step(index), StepEvent::Started(started(seed))),
         _ => Body::Step(run_id, step(index), completed(seed)),
     };
-    Event {
-        event_id: format!("{mark}-{run}-{index}"),
-        tenant: TENANT.into(),
-        occurred_at: AT,
-        actor: "pipeline".to_owned(),
-        claim: None,
-        trace: None,
-        attributes: BTreeMap::new(),
-        key_id: None,
-        batch: None,
-        op: None,
-        body,
-    }
+    Event::new(format!("{mark}-{run}-{index}"), TENANT, AT, "pipeline", body)
 }
 
 /// The event as the log takes it.

@@ -6,7 +6,6 @@ use spine_log::{EventLog, NewRecord, Urgency};
 use spine_runs::{Answer, Verdict};
 use spine_schemas::{Body, Event, RunKey, codec};
 use spine_store::{RunStore, VerdictKind};
-use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 /// Who speaks where nobody is named.
@@ -23,19 +22,13 @@ pub(crate) struct Asked {
 impl<L: EventLog, S: RunStore, V: Verdicts> Shared<L, S, V> {
     /// An event that somebody asks for through this surface, made to fit.
     pub(crate) fn event(&self, tenant: &str, actor: Option<&str>, body: Body) -> Event {
-        Event {
-            event_id: self.fresh_id(),
-            tenant: tenant.into(),
-            occurred_at: self.now(),
-            actor: actor.unwrap_or(DEFAULT_ACTOR).to_owned(),
-            claim: None,
-            trace: None,
-            attributes: BTreeMap::new(),
-            key_id: None,
-            batch: None,
-            op: None,
+        Event::new(
+            self.fresh_id(),
+            tenant,
+            self.now(),
+            actor.unwrap_or(DEFAULT_ACTOR).to_owned(),
             body,
-        }
+        )
         .fit()
     }
 }

@@ -145,17 +145,14 @@ impl Scratch<'_> {
     fn event(&self, body: Body, claim: Option<u64>) -> Event {
         let run = self.run.as_ref().expect("the run is there from the start");
         Event {
-            event_id: format!("{}.{}", self.stamp.batch_id, self.batch.events.len()),
-            tenant: run.key.tenant.clone(),
-            occurred_at: self.stamp.now,
-            actor: self.stamp.actor.clone(),
             claim,
-            trace: None,
-            attributes: BTreeMap::new(),
-            key_id: None,
-            batch: None,
-            op: None,
-            body,
+            ..Event::new(
+                format!("{}.{}", self.stamp.batch_id, self.batch.events.len()),
+                run.key.tenant.clone(),
+                self.stamp.now,
+                self.stamp.actor.clone(),
+                body,
+            )
         }
     }
 }

@@ -38,6 +38,29 @@ pub struct Event {
 }
 
 impl Event {
+    /// An event with nothing beside what each one has: no claim, trace, attributes, batch or operation.
+    pub fn new(
+        event_id: impl Into<String>,
+        tenant: impl Into<Arc<str>>,
+        occurred_at: Micros,
+        actor: impl Into<String>,
+        body: Body,
+    ) -> Self {
+        Self {
+            event_id: event_id.into(),
+            tenant: tenant.into(),
+            occurred_at,
+            actor: actor.into(),
+            claim: None,
+            trace: None,
+            attributes: BTreeMap::new(),
+            key_id: None,
+            batch: None,
+            op: None,
+            body,
+        }
+    }
+
     /// The run that the event is about; control events have none.
     pub fn run_id(&self) -> Option<&Arc<str>> {
         match &self.body {

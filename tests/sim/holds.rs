@@ -212,19 +212,13 @@ pub(crate) fn created(clock: &SimClock, key: &RunKey, plan: Option<&str>) -> Eve
         parent: None,
         plan,
     }));
-    Event {
-        event_id: format!("created-{}", key.run_id),
-        tenant: key.tenant.clone(),
-        occurred_at: clock.now(),
-        actor: "client".into(),
-        claim: None,
-        trace: None,
-        attributes: BTreeMap::new(),
-        key_id: None,
-        batch: None,
-        op: None,
-        body: Body::Run(key.run_id.clone(), body),
-    }
+    Event::new(
+        format!("created-{}", key.run_id),
+        key.tenant.clone(),
+        clock.now(),
+        "client",
+        Body::Run(key.run_id.clone(), body),
+    )
 }
 
 /// The event schema of a later version: one nullable field more.

@@ -130,19 +130,13 @@ fn created(key: &RunKey, clock: &SimClock) -> Event {
         parent: None,
         plan,
     };
-    Event {
-        event_id: format!("create {key}"),
-        tenant: key.tenant.clone(),
-        occurred_at: clock.now(),
-        actor: "client".into(),
-        claim: None,
-        trace: None,
-        attributes: BTreeMap::new(),
-        key_id: None,
-        batch: None,
-        op: None,
-        body: Body::Run(key.run_id.clone(), RunEvent::Created(Box::new(created))),
-    }
+    Event::new(
+        format!("create {key}"),
+        key.tenant.clone(),
+        clock.now(),
+        "client",
+        Body::Run(key.run_id.clone(), RunEvent::Created(Box::new(created))),
+    )
 }
 
 /// Begins the runs one by one, until half the outage is over.

@@ -363,18 +363,6 @@ impl<A: Access> Clients<A> {
     }
 
     pub(crate) fn event(&self, key: &RunKey, body: Body) -> Event {
-        Event {
-            event_id: self.ledger.event_id(),
-            tenant: key.tenant.clone(),
-            occurred_at: self.clock.now(),
-            actor: "client".into(),
-            claim: None,
-            trace: None,
-            attributes: BTreeMap::new(),
-            key_id: None,
-            batch: None,
-            op: None,
-            body,
-        }
+        Event::new(self.ledger.event_id(), key.tenant.clone(), self.clock.now(), "client", body)
     }
 }

@@ -20,12 +20,9 @@ use spine_schemas::{
     time::Micros,
 };
 use spine_store::sqlite::{Options as StoreOptions, SqliteStore};
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicU64, Ordering},
 };
 use tower::ServiceExt;
 
@@ -221,19 +218,7 @@ fn owner_claimed(over: Option<u64>) -> EventBody {
 }
 
 pub(super) fn decision(claim: Option<u64>, body: EventBody) -> Event {
-    Event {
-        event_id: "decision".into(),
-        tenant: "default".into(),
-        occurred_at: Micros(0),
-        actor: "owner".into(),
-        claim,
-        trace: None,
-        attributes: BTreeMap::new(),
-        key_id: None,
-        batch: None,
-        op: None,
-        body,
-    }
+    Event { claim, ..Event::new("decision", "default", Micros(0), "owner", body) }
 }
 
 pub(crate) fn ndjson(lines: &[Value]) -> String {

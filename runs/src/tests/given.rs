@@ -10,10 +10,7 @@ use crate::{
 use spine_schemas::{
     Body, Digest, Driver, Effect, ErrorClass, Event, Op, Plan, StepEvent, Then, keys, time::Micros,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// A partition, one run of it, and the owner that decides for it.
 #[derive(Clone, Debug)]
@@ -142,19 +139,7 @@ impl Given {
     }
 
     pub(super) fn event(&self, body: Body) -> Event {
-        Event {
-            event_id: format!("e{}", self.offset + 1),
-            tenant: "default".into(),
-            occurred_at: self.now,
-            actor: "test".into(),
-            claim: None,
-            trace: None,
-            attributes: BTreeMap::new(),
-            key_id: None,
-            batch: None,
-            op: None,
-            body,
-        }
+        Event::new(format!("e{}", self.offset + 1), "default", self.now, "test", body)
     }
 
     /// The owner claims over the current claim.

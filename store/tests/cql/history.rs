@@ -168,19 +168,13 @@ impl History {
     }
 
     fn event(&self, key: &RunKey, body: Body) -> Event {
-        Event {
-            event_id: format!("e{}-{}", self.partition, self.records.len()),
-            tenant: key.tenant.clone(),
-            occurred_at: self.now,
-            actor: "test".into(),
-            claim: None,
-            trace: None,
-            attributes: BTreeMap::new(),
-            key_id: None,
-            batch: None,
-            op: None,
+        Event::new(
+            format!("e{}-{}", self.partition, self.records.len()),
+            key.tenant.clone(),
+            self.now,
+            "test",
             body,
-        }
+        )
     }
 
     fn append(&mut self, key: &RunKey, body: Body) -> Verdict {

@@ -7,10 +7,7 @@ use spine_log::{EventLog, NewRecord, Urgency};
 use spine_runs::FOLD_VERSION;
 use spine_schemas::{Body, Claim, Event, PartitionEvent, codec, time::Micros};
 use spine_store::RunStore;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 use tokio::time::Instant;
 
 /// Where the owner stands with its claim.
@@ -185,19 +182,8 @@ where
         claim: Option<u64>,
         body: PartitionEvent,
     ) -> Event {
-        Event {
-            event_id,
-            tenant: "default".into(),
-            occurred_at: self.node.clock.now(),
-            actor: format!("owner:{}", self.node.config.worker),
-            claim,
-            trace: None,
-            attributes: BTreeMap::new(),
-            key_id: None,
-            batch: None,
-            op: None,
-            body: Body::Partition(body),
-        }
+        let (now, actor) = (self.node.clock.now(), format!("owner:{}", self.node.config.worker));
+        Event { claim, ..Event::new(event_id, "default", now, actor, Body::Partition(body)) }
     }
 
     /// A claim was folded: ours, so that decisions may begin, or another one's, so that they end.

@@ -8,7 +8,6 @@ use spine_log::EventLog;
 use spine_runs::{Batch, Stamp};
 use spine_schemas::{Body, Event, RunKey};
 use spine_store::RunStore;
-use std::collections::BTreeMap;
 
 impl<L, S, T, C> Owner<L, S, T, C>
 where
@@ -42,17 +41,11 @@ where
 }
 
 pub(super) fn outcome(key: &RunKey, stamp: &Stamp, index: usize, body: Body) -> Event {
-    Event {
-        event_id: format!("{}.{index}", stamp.batch_id),
-        tenant: key.tenant.clone(),
-        occurred_at: stamp.now,
-        actor: stamp.actor.clone(),
-        claim: None,
-        trace: None,
-        attributes: BTreeMap::new(),
-        key_id: None,
-        batch: None,
-        op: None,
+    Event::new(
+        format!("{}.{index}", stamp.batch_id),
+        key.tenant.clone(),
+        stamp.now,
+        stamp.actor.clone(),
         body,
-    }
+    )
 }
