@@ -3,7 +3,7 @@
 
 use crate::{Clock, Result, health::Health, limits};
 use bytes::Bytes;
-use spine_log::{EventLog, NewRecord, PartitionReader, ReadLimit, Record, TopicPartition, Urgency};
+use spine_log::{EventLog, NewRecord, PartitionReader, Record, TopicPartition, Urgency};
 use spine_schemas::control::ControlRecord;
 use tokio::sync::mpsc;
 
@@ -32,7 +32,7 @@ impl<L: EventLog, C: Clock> Control<L, C> {
         let bounds = log.bounds(&at).await?;
         let mut reader = log.reader(&at, bounds.first).await?;
         while reader.position() < bounds.end {
-            parsed(reader.next(limit()).await?).for_each(|said| health.recall(said));
+            parsed(reader.next(limits::READ).await?).for_each(|said| health.recall(said));
         }
         health.recalled(clock.now());
         Ok(Self { log, at, reader, health, said, clock })
@@ -45,7 +45,7 @@ impl<L: EventLog, C: Clock> Control<L, C> {
             tokio::select! {
                 biased;
                 Some(record) = self.said.recv() => append(&self.log, &self.at, record).await,
-                records = self.reader.next(limit()) => match records {
+                records = self.reader.next(limits::READ) => match records {
                     Ok(records) => {
                         pause = limits::RETRY_FIRST;
                         let now = self.clock.now();
@@ -75,10 +75,6 @@ async fn append(log: &impl EventLog, at: &TopicPartition, record: ControlRecord)
     if let Err(error) = log.append(at, vec![new], Urgency::Normal).await {
         tracing::warn!(topic = %at, %error, "others cannot be told about a tool now");
     }
-}
-
-fn limit() -> ReadLimit {
-    ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES }
 }
 
 fn parsed(records: Vec<Record>) -> impl Iterator<Item = ControlRecord> {

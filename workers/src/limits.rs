@@ -1,11 +1,14 @@
 //! Bounds of the owner loop.
 
+use spine_log::ReadLimit;
 use std::time::Duration;
 
 /// Most records folded before other work gets its turn.
 pub(crate) const READ_RECORDS: usize = 1024;
 /// Most bytes of one read.
-pub(crate) const READ_BYTES: usize = 4 * 1024 * 1024;
+const READ_BYTES: usize = 4 * 1024 * 1024;
+/// One read of a log.
+pub(crate) const READ: ReadLimit = ReadLimit { records: READ_RECORDS, bytes: READ_BYTES };
 /// What one partition may hold in memory. A process that owns many gives each a smaller share, so that
 /// its own memory has a bound however many there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

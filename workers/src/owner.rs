@@ -45,7 +45,7 @@ use attempts::Attempts;
 use claim::ClaimPhase;
 use held::HeldRuns;
 use hold::Holding;
-use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
+use spine_log::{EventLog, PartitionReader, Record, TopicPartition};
 use spine_runs::Stamp;
 use spine_schemas::{RunKey, codec::SchemaBook};
 use spine_store::RunStore;
@@ -248,7 +248,6 @@ where
     async fn next_input(&mut self) -> Input {
         let read = self.may_read();
         let wake = self.next_wake();
-        let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
         let (partition, flooded) = (self.tp.partition, self.holding.is_flooded());
         let (gathers, waits) = (self.store_due_in().is_some(), !self.held.is_empty());
         tokio::select! {
@@ -256,7 +255,7 @@ where
             order = self.orders.other_than(self.order) => Input::Order(order),
             Some(ended) = self.storing.join_next() => Input::Stored(ended.unwrap_or_else(broken)),
             Some(ended) = self.writes.join_next() => Input::Written(ended.unwrap_or_else(broken)),
-            records = self.reader.next(limit), if read => Input::Records(records),
+            records = self.reader.next(limits::READ), if read => Input::Records(records),
             Some(ended) = self.calls.join_next() => {
                 let (lease, end) = ended.unwrap_or_else(broken);
                 Input::Call(lease, end)

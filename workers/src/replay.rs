@@ -16,7 +16,7 @@ use crate::{
 };
 use decoding::Decoding;
 use known::Known;
-use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
+use spine_log::{EventLog, PartitionReader, Record, TopicPartition};
 use spine_schemas::{RunKey, codec::SchemaBook};
 use spine_store::RunStore;
 use std::sync::Arc;
@@ -92,9 +92,8 @@ async fn scan_control<L: EventLog>(
         return Ok(());
     }
     let mut reader = log.reader(tp, scan.next_offset()).await?;
-    let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
     while reader.position() < end {
-        for record in reader.next_keyless(limit).await? {
+        for record in reader.next_keyless(limits::READ).await? {
             if record.offset < end {
                 scan.take(&record, book);
             }

@@ -34,7 +34,7 @@ impl<L: EventLog> Originals<L> {
         });
         let missing = || spine_log::Error::Missing(format!("{} offset {offset}", self.tp));
         // Most letters come alone.
-        let mut limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
+        let mut limit = limits::READ;
         if !is_near {
             limit = ReadLimit { records: 1, bytes: 1 };
             self.ahead.clear();

@@ -190,10 +190,9 @@ where
             return Ok(());
         }
         let mut reader = self.node.log.reader(&self.tp, self.scan.next_offset()).await?;
-        let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
         let (mut orders, followed) = (self.orders.clone(), self.order);
         while reader.position() < end {
-            let read = reader.next_keyless(limit);
+            let read = reader.next_keyless(limits::READ);
             for record in read_on(read, &mut orders, followed).await? {
                 if record.offset < end {
                     self.scan.take(&record, &self.node.book);

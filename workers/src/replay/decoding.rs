@@ -5,7 +5,7 @@ use crate::{
     Result, limits,
     owner::{Read, Scan, read_event},
 };
-use spine_log::{PartitionReader, ReadLimit, Record, TopicPartition};
+use spine_log::{PartitionReader, Record, TopicPartition};
 use spine_schemas::codec::SchemaBook;
 use std::sync::Arc;
 use tokio::{
@@ -66,9 +66,8 @@ struct Range {
 
 impl Range {
     async fn decode<R: PartitionReader>(self, mut reader: R, to: mpsc::Sender<Result<Decoded>>) {
-        let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
         while reader.position() < self.end {
-            let records = reader.next(limit).await.map_err(Into::into);
+            let records = reader.next(limits::READ).await.map_err(Into::into);
             let decoded = records.and_then(|records| self.decoded(records));
             let is_last = decoded.is_err();
             // Where nobody waits any more, nothing more is to be read.
