@@ -61,8 +61,6 @@ pub enum Turn {
     Breaker(BreakerState, Option<Micros>, String),
     /// The tool is not called until a time.
     Limit(Micros),
-    /// An operator's word.
-    Forced(Forced),
 }
 
 /// How many calls may begin.
@@ -222,24 +220,31 @@ impl Breaker {
         }
     }
 
-    /// What another process, or an operator, says.
-    pub fn hear(&mut self, turn: &Turn, rules: &Rules, now: Micros) {
-        match turn {
-            Turn::Limit(until) if *until <= now => {}
-            Turn::Limit(until) => self.limit(*until, rules, now),
-            Turn::Forced(Forced::Open) => self.enter(Phase::ForcedOpen),
-            Turn::Forced(Forced::Closed) => self.enter(Phase::ForcedClosed),
-            Turn::Forced(Forced::Auto) if !self.is_forced() => {}
-            Turn::Forced(Forced::Auto) if rules.failures == 0 => self.enter(Phase::Closed),
-            Turn::Forced(Forced::Auto) => self.recover(rules, now),
-            // An operator has the last word, and who has no breakers hears of none.
-            Turn::Breaker(..) if self.is_forced() || rules.failures == 0 => {}
-            Turn::Breaker(state, until, _) => self.follow(*state, until.unwrap_or(now), rules, now),
+    /// Another process says that the tool asked for a pause.
+    pub fn hear_limit(&mut self, until: Micros, rules: &Rules, now: Micros) {
+        if until > now {
+            self.limit(until, rules, now);
         }
     }
 
-    /// What another process found out.
-    fn follow(&mut self, state: BreakerState, until: Micros, rules: &Rules, now: Micros) {
+    /// An operator says what it is.
+    pub fn force(&mut self, to: Forced, rules: &Rules, now: Micros) {
+        match to {
+            Forced::Open => self.enter(Phase::ForcedOpen),
+            Forced::Closed => self.enter(Phase::ForcedClosed),
+            Forced::Auto if !self.is_forced() => {}
+            Forced::Auto if rules.failures == 0 => self.enter(Phase::Closed),
+            Forced::Auto => self.recover(rules, now),
+        }
+    }
+
+    /// Another process says in which state its breaker is.
+    pub fn hear(&mut self, state: BreakerState, until: Option<Micros>, rules: &Rules, now: Micros) {
+        // An operator has the last word, and who has no breakers hears of none.
+        if self.is_forced() || rules.failures == 0 {
+            return;
+        }
+        let until = until.unwrap_or(now);
         match (state, &mut self.phase) {
             (BreakerState::Open, _) => self.enter(Phase::Open { until }),
             (BreakerState::HalfOpen, Phase::HalfOpen { until: before }) => {

@@ -80,11 +80,8 @@ impl Health {
     /// Takes what somebody said: also what this process said itself, which changes nothing more here.
     pub fn hear(&self, record: ControlRecord, now: Micros) {
         let mut known = self.known();
-        if record.by != known.worker
-            && let Some((tool, turn)) = turn(&record)
-        {
-            let rules = known.rules;
-            known.breaker(&tool, now).hear(&turn, &rules, now);
+        if record.by != known.worker {
+            known.hear(&record.change, now);
         }
         known.controls.apply(record);
         drop(known);
@@ -102,12 +99,8 @@ impl Health {
         let mut known = self.known();
         let Controls { tools, forced_tools, .. } = known.controls.clone();
         let found = tools.into_values().flat_map(|tool| [tool.breaker, tool.limit]);
-        let standing = found.flatten().chain(forced_tools.into_values());
-        let rules = known.rules;
-        for (tool, turn) in standing.filter_map(|record| turn(&record)) {
-            if !matches!(&turn, Turn::Breaker(BreakerState::Closed, ..)) {
-                known.breaker(&tool, now).hear(&turn, &rules, now);
-            }
+        for record in found.flatten().chain(forced_tools.into_values()) {
+            known.hear(&record.change, now);
         }
         known.breakers.retain(|_, breaker| !breaker.is_new(now));
     }
@@ -260,6 +253,27 @@ impl Known {
         self.breakers.entry(tool.to_owned()).or_default()
     }
 
+    /// What others and operators say to a breaker.
+    fn hear(&mut self, change: &Change, now: Micros) {
+        let Some(tool) = change.tool() else { return };
+        let rules = self.rules;
+        match change {
+            Change::BreakerChanged { state, until, .. } => {
+                self.breaker(tool, now).hear(*state, *until, &rules, now);
+            }
+            Change::BreakerForced { state, .. } => {
+                self.breaker(tool, now).force(*state, &rules, now);
+            }
+            Change::LimitChanged { until, .. } => {
+                self.breaker(tool, now).hear_limit(*until, &rules, now);
+            }
+            Change::ToolPaused { .. }
+            | Change::ToolResumed { .. }
+            | Change::TenantPaused { .. }
+            | Change::TenantResumed { .. } => {}
+        }
+    }
+
     fn is_paused(&self, tool: &str) -> bool {
         self.controls.paused_tools.contains_key(tool)
     }
@@ -270,9 +284,6 @@ impl Known {
         let (change, reason) = match turn {
             Turn::Breaker(state, until, why) => {
                 (Change::BreakerChanged { tool, state, until }, why)
-            }
-            Turn::Forced(state) => {
-                (Change::BreakerForced { tool, state }, "an operator says so".to_owned())
             }
             Turn::Limit(until) => {
                 (Change::LimitChanged { tool, until }, "the tool asked for a pause".to_owned())
@@ -302,20 +313,5 @@ fn tell(record: &ControlRecord) {
         | Change::ToolResumed { .. }
         | Change::TenantPaused { .. }
         | Change::TenantResumed { .. } => {}
-    }
-}
-
-/// What a record says to a breaker.
-fn turn(record: &ControlRecord) -> Option<(String, Turn)> {
-    match &record.change {
-        Change::BreakerChanged { tool, state, until } => {
-            Some((tool.clone(), Turn::Breaker(*state, *until, record.reason.clone())))
-        }
-        Change::BreakerForced { tool, state } => Some((tool.clone(), Turn::Forced(*state))),
-        Change::LimitChanged { tool, until } => Some((tool.clone(), Turn::Limit(*until))),
-        Change::ToolPaused { .. }
-        | Change::ToolResumed { .. }
-        | Change::TenantPaused { .. }
-        | Change::TenantResumed { .. } => None,
     }
 }

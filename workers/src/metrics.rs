@@ -46,7 +46,6 @@ pub(crate) fn observe_turn(turn: &Turn) {
     let name = match turn {
         Turn::Breaker(state, ..) => state.as_str(),
         Turn::Limit(_) => "limited",
-        Turn::Forced(_) => "forced",
     };
     counter!("spine_tool_changes_total", "state" => name).increment(1);
 }

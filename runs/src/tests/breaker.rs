@@ -220,40 +220,36 @@ fn f2_a_tool_that_asks_for_a_pause_gets_it_and_then_a_few_calls() {
 
 #[test]
 fn what_others_say_counts_as_if_it_were_seen_here() {
-    let open = |until| Turn::Breaker(BreakerState::Open, Some(until), String::new());
-    let probing = |until| Turn::Breaker(BreakerState::HalfOpen, Some(until), String::new());
-    let closed = Turn::Breaker(BreakerState::Closed, None, String::new());
     let mut breaker = Breaker::default();
     let until = NOW.plus_ms(1000);
-    breaker.hear(&open(until), &RULES, NOW);
+    breaker.hear(BreakerState::Open, Some(until), &RULES, NOW);
     assert_eq!(breaker.starts(NOW), Starts::Only(0, HeldBy::Breaker, until));
-    breaker.hear(&probing(until.plus_ms(500)), &RULES, until);
+    breaker.hear(BreakerState::HalfOpen, Some(until.plus_ms(500)), &RULES, until);
     assert_eq!(take(&mut breaker, until), 0, "another process probes it");
-    breaker.hear(&closed, &RULES, until);
+    breaker.hear(BreakerState::Closed, None, &RULES, until);
     assert_eq!(take(&mut breaker, until), 2, "waves begin here, too");
-    breaker.hear(&Turn::Limit(until.plus_ms(700)), &RULES, until);
+    breaker.hear_limit(until.plus_ms(700), &RULES, until);
     assert!(matches!(breaker.starts(until), Starts::Only(0, HeldBy::RateLimit, _)));
 }
 
 #[test]
 fn operators_have_the_last_word() {
-    let heard = |state, until| Turn::Breaker(state, until, String::new());
     let mut breaker = Breaker::default();
-    breaker.hear(&Turn::Forced(Forced::Open), &RULES, NOW);
+    breaker.force(Forced::Open, &RULES, NOW);
     let later = NOW.plus_ms(1 << 40);
     for state in [BreakerState::Closed, BreakerState::HalfOpen, BreakerState::Open] {
-        breaker.hear(&heard(state, None), &RULES, NOW);
+        breaker.hear(state, None, &RULES, NOW);
         assert!(matches!(breaker.starts(later), Starts::Only(0, HeldBy::ToolPaused, _)));
     }
-    breaker.hear(&Turn::Forced(Forced::Closed), &RULES, NOW);
-    breaker.hear(&heard(BreakerState::Open, Some(later)), &RULES, NOW);
+    breaker.force(Forced::Closed, &RULES, NOW);
+    breaker.hear(BreakerState::Open, Some(later), &RULES, NOW);
     for _ in 0..50 {
         assert_eq!(ended(&mut breaker, Sign::Fails, NOW), (false, None), "and it is charged");
     }
     assert_eq!(breaker.starts(NOW), Starts::Free);
-    breaker.hear(&Turn::Forced(Forced::Auto), &RULES, NOW);
+    breaker.force(Forced::Auto, &RULES, NOW);
     assert!(matches!(breaker.starts(NOW), Starts::Only(2, ..)), "it is tried with care");
-    breaker.hear(&Turn::Forced(Forced::Auto), &RULES, NOW);
+    breaker.force(Forced::Auto, &RULES, NOW);
     assert!(matches!(breaker.starts(NOW), Starts::Only(2, ..)), "twice is once");
 }
 
@@ -298,7 +294,7 @@ fn trouble_of_long_ago_is_forgotten() {
     assert!(!breaker.is_new(NOW));
     assert!(breaker.is_new(NOW.plus_ms(60_000)));
     let mut told = Breaker::default();
-    told.hear(&Turn::Limit(NOW), &RULES, NOW.plus_ms(1));
+    told.hear_limit(NOW, &RULES, NOW.plus_ms(1));
     assert_eq!(told.starts(NOW.plus_ms(1)), Starts::Free, "a pause that is over is none");
 }
 
@@ -312,7 +308,7 @@ fn without_breakers_nothing_opens() {
     // Nor does it for others, who may have been told otherwise.
     let until = Some(NOW.plus_ms(60_000));
     for state in [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed] {
-        breaker.hear(&Turn::Breaker(state, until, String::new()), &rules, NOW);
+        breaker.hear(state, until, &rules, NOW);
         assert_eq!(breaker.starts(NOW), Starts::Free, "{state:?}");
     }
     let limited = breaker.ended(breaker.epoch(), Sign::AsksForPause(Some(5000)), &rules, NOW).1;
@@ -322,7 +318,7 @@ fn without_breakers_nothing_opens() {
         let failed = breaker.ended(breaker.epoch(), Sign::Fails, &rules, later);
         assert_eq!(failed, (false, None), "nor while calls begin again");
     }
-    breaker.hear(&Turn::Forced(Forced::Open), &rules, NOW);
-    breaker.hear(&Turn::Forced(Forced::Auto), &rules, NOW);
+    breaker.force(Forced::Open, &rules, NOW);
+    breaker.force(Forced::Auto, &rules, NOW);
     assert_eq!(breaker.starts(later), Starts::Free, "auto is closed");
 }
