@@ -112,7 +112,10 @@ pub(super) fn undoes(run: &RunState, step: &StepKey) -> bool {
 /// it is known what has happened.
 pub(super) fn fail(run: &RunState, step: StepKey, error: StepError) -> Option<RunEvent> {
     let undoes = undoes(run, &step);
-    let step = Some(step);
+    end(run, error, Some(step), undoes)
+}
+
+fn end(run: &RunState, error: StepError, step: Option<StepKey>, undoes: bool) -> Option<RunEvent> {
     if undoes {
         let back = RunEvent::CompensationStarted { error, step };
         return undo::is_quiet(run).then_some(back);
@@ -125,9 +128,7 @@ pub(super) fn cancel(run: &RunState) -> Option<RunEvent> {
     let asked = run.cancel.as_ref()?;
     let reason = asked.reason.clone();
     if asked.compensate {
-        let error = StepError::new(ErrorClass::Cancelled, "cancelled", reason);
-        let back = RunEvent::CompensationStarted { error, step: None };
-        return undo::is_quiet(run).then_some(back);
+        return end(run, StepError::new(ErrorClass::Cancelled, "cancelled", reason), None, true);
     }
     undo::none_runs(run).then_some(RunEvent::Cancelled { reason })
 }
@@ -137,15 +138,7 @@ pub(super) fn overdue(run: &RunState, deadline: Micros) -> Option<RunEvent> {
     let plan = run.created.plan.as_deref()?;
     let message = format!("the run had not ended by {deadline}");
     let error = StepError::new(ErrorClass::Timeout, "run_deadline", message);
-    let step = None;
-    match plan.on_deadline {
-        OnDeadline::Compensate => {
-            undo::is_quiet(run).then_some(RunEvent::CompensationStarted { error, step })
-        }
-        OnDeadline::Fail => {
-            (super::running_steps(run) == 0).then_some(RunEvent::Failed { error, step })
-        }
-    }
+    end(run, error, None, plan.on_deadline == OnDeadline::Compensate)
 }
 
 /// The end of a run that was undone.
