@@ -3,8 +3,8 @@
 
 use spine_schemas::time::Micros;
 
-/// Retries for each first attempt.
-const PER_FIRST: f64 = 0.2;
+/// Retries for each other start.
+const PER_START: f64 = 0.2;
 /// Retries that come back in a second, whatever else happens.
 const PER_SECOND: f64 = 10.0;
 /// Retries that may be saved up.
@@ -32,9 +32,9 @@ impl Retries {
         self.left.max(0.0) as usize
     }
 
-    /// So many first attempts and retries begin.
-    pub(super) fn used(&mut self, first: usize, retries: usize) {
-        self.left = (self.left + first as f64 * PER_FIRST - retries as f64).min(MOST);
+    /// So many retries begin, and other starts.
+    pub(super) fn used(&mut self, others: usize, retries: usize) {
+        self.left = (self.left + others as f64 * PER_START - retries as f64).min(MOST);
     }
 }
 

@@ -47,11 +47,12 @@ where
 
     async fn decide_for(&mut self, ready: Vec<RunKey>, held: Held) -> Result<()> {
         self.load(ready.iter()).await?;
-        let lent = self.node.health.lend(self.node.clock.now());
+        let now = self.node.clock.now();
+        let lent = self.node.health.lend(now);
         let mut slots = self.slots().with(lent.retries, lent.holds.clone());
         let decided = self.decide_each(ready, held, &mut slots);
         let rest = slots.rest();
-        self.node.health.give_back(&lent, &rest, self.node.clock.now());
+        self.node.health.give_back(&lent, &rest, now);
         if rest.short_of_retries {
             self.held.retries_at = Some(Instant::now() + limits::RETRY_BUDGET_PAUSE);
         }
@@ -87,11 +88,11 @@ where
         let outcomes = self.attempts.take_outcomes(key);
         let stamp = self.stamp();
         let owner = self.owner_view(held, stamp.now);
-        let batch = ahead(self.fold.state(), &run, outcomes, &owner, slots, &stamp);
+        let mut batch = ahead(self.fold.state(), &run, outcomes, &owner, slots, &stamp);
         if batch.starved {
             self.starved.push(key);
         }
-        self.held.set(key, batch.held.clone());
+        self.held.set(key, std::mem::take(&mut batch.held));
         if batch.events.is_empty() {
             self.arm(&run, held, stamp.now);
             return Ok(());

@@ -1,11 +1,11 @@
 //! Runs that are held back at their tool or tenant: woken when that lets some through, those first that
 //! came first.
 
-use super::{Owner, starved::Starved};
+use super::{Owner, starved::Starved, timers::from_to};
 use crate::{Clock, tools::Tools};
 use spine_log::EventLog;
 use spine_runs::HeldAt;
-use spine_schemas::{RunKey, time::Micros};
+use spine_schemas::RunKey;
 use spine_store::RunStore;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -83,16 +83,15 @@ where
 
     /// How long it takes until more may go on although nothing is heard.
     pub(super) fn held_wake_in(&self) -> Option<Duration> {
+        if self.held.is_empty() {
+            return None;
+        }
         let (health, now) = (&self.node.health, self.node.clock.now());
         // Those that were woken before may have left some for others.
         if self.held.at.keys().any(|at| health.lets_through(at, now) != Some(0)) {
             return Some(Duration::ZERO);
         }
         let at = self.held.at.keys().filter_map(|at| health.changes_at(at, now)).min()?;
-        Some(micros_until(at, now))
+        Some(from_to(now, at))
     }
-}
-
-fn micros_until(at: Micros, now: Micros) -> Duration {
-    Duration::from_micros(u64::try_from(at.0.saturating_sub(now.0)).unwrap_or(0))
 }

@@ -116,10 +116,8 @@ where
     /// How long the loop may sleep when nothing else wakes it.
     pub(super) fn next_wake(&self) -> Option<Duration> {
         let may_decide = self.claim.held().is_some() && !self.holding.is_held();
-        let timer = self.timers.next().filter(|_| may_decide).map(|at| {
-            let micros = at.0.saturating_sub(self.node.clock.now().0);
-            Duration::from_micros(u64::try_from(micros).unwrap_or(0))
-        });
+        let timer = self.timers.next().filter(|_| may_decide);
+        let timer = timer.map(|at| from_to(self.node.clock.now(), at));
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(Instant::now()));
         // Ready runs that wait for a slot are woken by the end of a call, not by time.
         let paused = self.appends.is_paused().then(|| until(self.appends.resumes_at())).flatten();
@@ -135,6 +133,11 @@ where
         let all = [timer, paused, sweep, claim, hold, store, held, retries, drain];
         all.into_iter().flatten().min()
     }
+}
+
+/// The time from one moment to another; none if that is not later.
+pub(super) fn from_to(from: Micros, to: Micros) -> Duration {
+    Duration::from_micros(u64::try_from(to.0.saturating_sub(from.0)).unwrap_or(0))
 }
 
 #[cfg(test)]
