@@ -41,12 +41,17 @@ enum World {
     Outage,
 }
 
-fn live(world: World, seed: u64) -> (spine_schemas::Digest, u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+/// One thread, whose time passes only when nothing else is left to do.
+fn paused_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
-        .expect("a runtime");
+        .expect("a runtime")
+}
+
+fn live(world: World, seed: u64) -> (spine_schemas::Digest, u64) {
+    let runtime = paused_runtime();
     #[cfg(feature = "mutants")]
     spine_schemas::mutants::watch();
     match world {

@@ -6,9 +6,9 @@ use crate::{
     clock::SimClock,
     kafka::SimKafka,
     node::{Process, Start},
+    paused_runtime,
     random::Random,
     store::SimStore,
-    workload::Access,
 };
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
@@ -174,7 +174,7 @@ async fn live_through(story: Story, seed: u64) -> (spine_schemas::Digest, u64) {
         sleep(Duration::from_millis(1)).await;
         log.group.rebalance();
     }
-    submit(log.log().unwrap(), clock.clone(), story).await;
+    submit(log.clone(), clock.clone(), story).await;
     let ended = || {
         let rows = store.rows();
         rows.runs.len() as u64 == story.runs && rows.runs.values().all(|run| !run.is_open())
@@ -231,9 +231,7 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
 }
 
 fn run(story: Story) {
-    let runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
-    let (_, events) = runtime.block_on(live_through(story, 1));
+    let (_, events) = paused_runtime().block_on(live_through(story, 1));
     println!("{} runs on {} nodes: {events} events", story.runs, story.nodes);
 }
 
@@ -254,8 +252,6 @@ fn l28_an_outage_of_ten_minutes_costs_what_opens_a_breaker_and_ends_in_waves() {
 #[test]
 fn short_outages_are_lived_through_by_any_seed() {
     for seed in 0..20 {
-        let runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(live(seed));
+        paused_runtime().block_on(live(seed));
     }
 }
