@@ -5,10 +5,7 @@ mod list;
 mod redrive;
 mod show;
 
-use crate::{
-    client::{ServerArgs, segment},
-    exit::Failure,
-};
+use crate::{asked::AskedArgs, client::segment, exit::Failure};
 use serde::Serialize;
 
 /// The verbs of dead letters.
@@ -30,21 +27,15 @@ pub(crate) struct ClosingArgs {
     /// The letter
     #[arg(value_name = "ID")]
     letter: String,
-    /// Why; kept in the event
-    #[arg(long)]
-    reason: String,
-    /// Who; kept in the event
-    #[arg(long, value_name = "NAME", env = "SPINE_ACTOR")]
-    actor: Option<String>,
     #[command(flatten)]
-    server: ServerArgs,
+    asked: AskedArgs,
 }
 
 impl ClosingArgs {
     /// Sends the request and says what became of the letter.
     async fn send(&self, verb: &str, request: &impl Serialize, done: &str) -> Result<(), Failure> {
         let path = format!("/v1/dead-letters/{}/{verb}", segment(&self.letter));
-        self.server.send(&path, request, &format!("letter {} {done}", self.letter)).await
+        self.asked.server.send(&path, request, &format!("letter {} {done}", self.letter)).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The binary `spine`: a noun, then a verb. Each noun has its file; what a server does is not here.
 
 mod adapters;
+mod asked;
 mod bench;
 mod client;
 mod dead_letters;

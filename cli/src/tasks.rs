@@ -1,6 +1,7 @@
 //! `spine tasks`: shows what somebody is asked, and answers it.
 
 use crate::{
+    asked::AskedArgs,
     client::{Client, ServerArgs, segment},
     exit::Failure,
     json_file, output,
@@ -83,14 +84,8 @@ pub(crate) struct Decide {
     /// A JSON file with the step's output (- is standard input)
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Why; kept in the event
-    #[arg(long)]
-    reason: String,
-    /// Who decides; kept in the event
-    #[arg(long, value_name = "NAME", env = "SPINE_ACTOR")]
-    actor: Option<String>,
     #[command(flatten)]
-    server: ServerArgs,
+    asked: AskedArgs,
 }
 
 #[derive(Serialize)]
@@ -167,7 +162,12 @@ impl Decide {
 async fn decide(args: &Decide) -> Result<(), Failure> {
     let (decision, done) = args.decision();
     let output = args.output.as_deref().map(json_file::read_json).transpose()?;
-    let request = Request { decision, reason: &args.reason, output, actor: args.actor.as_deref() };
+    let request = Request {
+        decision,
+        reason: &args.asked.reason,
+        output,
+        actor: args.asked.actor.as_deref(),
+    };
     let path = format!("/v1/tasks/{}/decide", segment(&args.task));
-    args.server.send(&path, &request, &format!("task {}: {done}", args.task)).await
+    args.asked.server.send(&path, &request, &format!("task {}: {done}", args.task)).await
 }

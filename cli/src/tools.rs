@@ -1,6 +1,7 @@
 //! `spine tools` and `spine tenants`: what holds steps back whatever their own state, shown and set.
 
 use crate::{
+    asked::AskedArgs,
     client::{Client, ServerArgs, segment},
     exit::Failure,
     output,
@@ -42,26 +43,13 @@ pub(crate) struct List {
     server: ServerArgs,
 }
 
-/// Who asks, and why.
-#[derive(clap::Args)]
-struct Asked {
-    /// Why; kept in the log
-    #[arg(long)]
-    reason: String,
-    /// Who; kept in the log
-    #[arg(long, value_name = "NAME", env = "SPINE_ACTOR")]
-    actor: Option<String>,
-    #[command(flatten)]
-    server: ServerArgs,
-}
-
 /// Arguments of `tools pause` and `tools resume`.
 #[derive(clap::Args)]
 pub(crate) struct Of {
     /// The tool, as steps name it
     tool: String,
     #[command(flatten)]
-    asked: Asked,
+    asked: AskedArgs,
 }
 
 /// Arguments of `tools breaker`.
@@ -73,7 +61,7 @@ pub(crate) struct Breaker {
     #[arg(value_parser = ["open", "closed", "auto"])]
     state: String,
     #[command(flatten)]
-    asked: Asked,
+    asked: AskedArgs,
 }
 
 /// Arguments of `tenants pause` and `tenants resume`.
@@ -82,7 +70,7 @@ pub(crate) struct Tenant {
     /// The tenant
     tenant: String,
     #[command(flatten)]
-    asked: Asked,
+    asked: AskedArgs,
 }
 
 #[derive(Serialize)]
@@ -96,9 +84,9 @@ struct Request<'a> {
     actor: Option<&'a str>,
 }
 
-impl Asked {
-    fn request<'a>(&'a self, tool: Option<&'a str>, state: Option<&'a str>) -> Request<'a> {
-        Request { tool, state, reason: &self.reason, actor: self.actor.as_deref() }
+impl<'a> Request<'a> {
+    fn of(asked: &'a AskedArgs, tool: Option<&'a str>, state: Option<&'a str>) -> Self {
+        Self { tool, state, reason: &asked.reason, actor: asked.actor.as_deref() }
     }
 }
 
@@ -113,7 +101,7 @@ pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Pause(of) => (of, "pause", "is paused: no attempt at it starts"),
         Verb::Resume(of) => (of, "resume", "may be called again"),
     };
-    let request = of.asked.request(Some(&of.tool), None);
+    let request = Request::of(&of.asked, Some(&of.tool), None);
     let done = format!("{} {done}", of.tool);
     of.asked.server.send(&format!("/v1/tools/{verb}"), &request, &done).await
 }
@@ -129,7 +117,7 @@ pub(crate) async fn run_tenants(verb: &TenantVerb) -> Result<(), Failure> {
     };
     let path = format!("/v1/tenants/{}/{verb}", segment(&of.tenant));
     let done = format!("tenant {} {done}", of.tenant);
-    of.asked.server.send(&path, &of.asked.request(None, None), &done).await
+    of.asked.server.send(&path, &Request::of(&of.asked, None, None), &done).await
 }
 
 async fn breaker(of: &Breaker) -> Result<(), Failure> {
@@ -138,7 +126,7 @@ async fn breaker(of: &Breaker) -> Result<(), Failure> {
         "closed" => "is called whatever comes back",
         _ => "is left to its breaker again",
     };
-    let request = of.asked.request(Some(&of.tool), Some(&of.state));
+    let request = Request::of(&of.asked, Some(&of.tool), Some(&of.state));
     let done = format!("{} {done}", of.tool);
     of.asked.server.send("/v1/tools/breaker", &request, &done).await
 }

@@ -35,6 +35,6 @@ struct Request<'a> {
 
 /// Discards the letter.
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
-    let (reason, actor) = (args.of.reason.as_str(), args.of.actor.as_deref());
+    let (reason, actor) = (args.of.asked.reason.as_str(), args.of.asked.actor.as_deref());
     args.of.send("discard", &Request { reason, then: args.then, actor }, "is given up").await
 }

@@ -33,9 +33,9 @@ struct Request<'a> {
 /// Redrives the letter.
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let request = Request {
-        reason: &args.of.reason,
+        reason: &args.of.asked.reason,
         force: args.force,
-        actor: args.of.actor.as_deref(),
+        actor: args.of.asked.actor.as_deref(),
         input: args.input.as_deref().map(json_file::read_json).transpose()?,
     };
     args.of.send("redrive", &request, "is back at work").await
