@@ -80,7 +80,7 @@ pub(crate) fn event(mark: &str, run: u64, index: u64) -> Event {
 pub(crate) fn record(event: &Event) -> NewRecord {
     let key = event.run_key().expect("an event of a run").record_key();
     let value = codec::encode(event).expect("a legal event");
-    NewRecord { key: Some(key.into()), headers: Vec::new(), value: Some(value) }
+    NewRecord::plain(Some(key.into()), value)
 }
 
 fn created(seed: u64) -> RunCreated {

@@ -159,5 +159,5 @@ async fn stored_verdict<L: EventLog, S: RunStore, V: Verdicts>(
 
 /// The record of an event.
 pub(crate) fn record(key: Option<Bytes>, event: &Event) -> Result<NewRecord, Problem> {
-    Ok(NewRecord { key, headers: Vec::new(), value: Some(codec::encode(event)?) })
+    Ok(NewRecord::plain(key, codec::encode(event)?))
 }

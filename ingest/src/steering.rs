@@ -155,11 +155,7 @@ async fn steer<L: EventLog, S: RunStore, V: Verdicts>(
     let record = ControlRecord { at: app.now(), by, reason, change };
     record.check()?;
     let to = TopicPartition::new(app.settings().control_topic.clone(), 0);
-    let new = NewRecord {
-        key: Some(Bytes::from(record.change.key())),
-        headers: Vec::new(),
-        value: Some(Bytes::from(record.to_json())),
-    };
+    let new = NewRecord::plain(Some(Bytes::from(record.change.key())), record.to_json());
     let appended = app.log().append(&to, vec![new], Urgency::Normal).await?;
     (app.parts.steering.hear)(record.clone());
     let mut shown = said(&record);

@@ -37,6 +37,13 @@ pub struct NewRecord {
     pub value: Option<Bytes>,
 }
 
+impl NewRecord {
+    /// A record without headers.
+    pub fn plain(key: Option<Bytes>, value: impl Into<Bytes>) -> Self {
+        Self { key, headers: Vec::new(), value: Some(value.into()) }
+    }
+}
+
 /// A record that was read back: durable, with its place in the partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

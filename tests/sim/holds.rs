@@ -149,7 +149,7 @@ impl World {
 
     pub(crate) async fn append(&self, key: Option<&RunKey>, value: Bytes) -> u64 {
         let key = key.map(|key| Bytes::from(key.record_key()));
-        let record = NewRecord { key, headers: Vec::new(), value: Some(value) };
+        let record = NewRecord::plain(key, value);
         let appended = self.log.append(&at(), vec![record], Urgency::Normal).await.unwrap();
         appended.first_offset
     }

@@ -144,9 +144,9 @@ async fn submit(log: SimKafka, clock: SimClock, story: Story) {
     let pause = (story.down_from + story.half_from) / 2 / u32::try_from(story.runs).unwrap();
     for number in 0..story.runs {
         let key = RunKey::new("default", &format!("run-{number}"));
-        let value = Some(codec::encode(&created(&key, &clock)).unwrap());
+        let value = codec::encode(&created(&key, &clock)).unwrap();
         let record_key = Bytes::from(key.record_key());
-        let record = NewRecord { key: Some(record_key), headers: Vec::new(), value };
+        let record = NewRecord::plain(Some(record_key), value);
         let at = TopicPartition::new(crate::workload::TOPIC, 0);
         log.append(&at, vec![record], Urgency::Normal).await.unwrap();
         sleep(pause).await;

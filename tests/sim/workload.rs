@@ -174,8 +174,7 @@ impl<A: Access> Clients<A> {
         let key = Some(Bytes::from(change.key()));
         let (by, reason) = ("operator".to_owned(), "simulated".to_owned());
         let record = ControlRecord { at: self.clock.now(), by, reason, change };
-        let value = Some(Bytes::from(record.to_json()));
-        let record = NewRecord { key, headers: Vec::new(), value };
+        let record = NewRecord::plain(key, record.to_json());
         self.append_records(&TopicPartition::new(CONTROL, 0), vec![record], &[]).await;
         paused
     }
@@ -314,11 +313,7 @@ impl<A: Access> Clients<A> {
         let at = TopicPartition::new(TOPIC, partition);
         let records: Vec<NewRecord> = events
             .iter()
-            .map(|event| NewRecord {
-                key: Some(record_key.clone()),
-                headers: Vec::new(),
-                value: Some(codec::encode(event).unwrap()),
-            })
+            .map(|event| NewRecord::plain(Some(record_key.clone()), codec::encode(event).unwrap()))
             .collect();
         if must {
             return self.append_records(&at, records, &events).await;
@@ -354,8 +349,7 @@ impl<A: Access> Clients<A> {
     pub(crate) async fn append_event(&self, key: &RunKey, event: &Event) -> Option<u64> {
         let record_key = Bytes::from(key.record_key());
         let at = TopicPartition::new(TOPIC, keys::partition_of(&record_key, self.partitions));
-        let value = Some(codec::encode(event).unwrap());
-        let record = NewRecord { key: Some(record_key), headers: Vec::new(), value };
+        let record = NewRecord::plain(Some(record_key), codec::encode(event).unwrap());
         let appended = self.access.log()?.append(&at, vec![record], Urgency::Normal).await.ok()?;
         let (offset, event_id) = (appended.first_offset, event.event_id.clone());
         self.ledger.acked.lock().unwrap().push(Acked { at, offset, event_id });

@@ -67,11 +67,7 @@ impl<L: EventLog, C: Clock> Control<L, C> {
 
 /// A record that the log does not take is dropped: it is news, and others learn the same by themselves.
 async fn append(log: &impl EventLog, at: &TopicPartition, record: ControlRecord) {
-    let new = NewRecord {
-        key: Some(Bytes::from(record.change.key())),
-        headers: Vec::new(),
-        value: Some(Bytes::from(record.to_json())),
-    };
+    let new = NewRecord::plain(Some(Bytes::from(record.change.key())), record.to_json());
     if let Err(error) = log.append(at, vec![new], Urgency::Normal).await {
         tracing::warn!(topic = %at, %error, "others cannot be told about a tool now");
     }

@@ -167,11 +167,10 @@ impl<L: EventLog> World<L> {
 
     /// Appends an event as it is.
     pub(super) async fn append(&self, run: Option<&RunKey>, event: &Event) {
-        let record = NewRecord {
-            key: run.map(|run| Bytes::from(run.record_key())),
-            headers: Vec::new(),
-            value: Some(codec::encode(event).unwrap()),
-        };
+        let record = NewRecord::plain(
+            run.map(|run| Bytes::from(run.record_key())),
+            codec::encode(event).unwrap(),
+        );
         let to = TopicPartition::new(TOPIC, 0);
         self.log.append(&to, vec![record], Urgency::Outcome).await.unwrap();
     }

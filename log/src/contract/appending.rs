@@ -142,11 +142,7 @@ pub(super) async fn missing_places_are_refused_by_name<L: EventLog>(fresh: Fresh
 pub(super) async fn too_large_and_empty_batches_are_refused_whole<L: EventLog>(
     fresh: Fresh<L>,
 ) -> Result<()> {
-    let large = NewRecord {
-        key: None,
-        headers: Vec::new(),
-        value: Some(Bytes::from(vec![0; limits::RECORD_BYTES + 1])),
-    };
+    let large = NewRecord::plain(None, Bytes::from(vec![0; limits::RECORD_BYTES + 1]));
     let refusal = fresh.append(0, vec![numbered(0), large]).await;
     assert!(matches!(refusal, Err(Error::TooLarge { .. })), "a record over the limit");
     assert!(!refusal.is_err_and(|error| error.is_retryable() || error.is_ambiguous()));

@@ -101,11 +101,7 @@ async fn append(options: &Options, writer: &Writer, entry: &BookEntry) -> Result
     let page = Page { schema: entry.json.clone(), subject: entry.subject.clone() };
     let value = serde_json::to_vec(&page)
         .map_err(|error| Error::Refused(format!("the schema has no JSON form: {error}")))?;
-    let record = NewRecord {
-        key: Some(Bytes::from(entry.fingerprint.clone())),
-        headers: Vec::new(),
-        value: Some(value.into()),
-    };
+    let record = NewRecord::plain(Some(Bytes::from(entry.fingerprint.clone())), value);
     writer.append(&place(options), vec![record], Urgency::Normal).await.map(drop)
 }
 

@@ -89,8 +89,7 @@ async fn append(
 ) -> Result<()> {
     let value = serde_json::to_vec(identity)
         .map_err(|error| Error::Refused(format!("the identity has no JSON form: {error}")))?;
-    let record =
-        NewRecord { key: Some(Bytes::from(key)), headers: Vec::new(), value: Some(value.into()) };
+    let record = NewRecord::plain(Some(Bytes::from(key)), value);
     writer.append(&place(options), vec![record], crate::Urgency::Normal).await.map(drop)
 }
 

@@ -382,7 +382,7 @@ mod tests {
         let forbidden = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED];
         mock.request_errors(RDKafkaApiKey::InitProducerId, &forbidden);
         let writer = Writer::new(&Options::new(mock.bootstrap_servers())).unwrap();
-        let record = NewRecord { key: None, headers: Vec::new(), value: Some("x".into()) };
+        let record = NewRecord::plain(None, "x");
         let to = TopicPartition::new("t", 0);
         let mut failures = Vec::new();
         loop {
@@ -403,7 +403,7 @@ mod tests {
         mock.create_topic("t", 1, 1).unwrap();
         let mut writer = Writer::new(&Options::new(mock.bootstrap_servers())).unwrap();
         writer.patience = Duration::from_millis(300);
-        let record = NewRecord { key: None, headers: Vec::new(), value: Some("x".into()) };
+        let record = NewRecord::plain(None, "x");
         let to = TopicPartition::new("t", 0);
         let first = Arc::as_ptr(&writer.session().unwrap());
         let unanswered = Err(Error::Unavailable("time is over".into()));
@@ -440,7 +440,7 @@ mod tests {
             let mock = MockCluster::new(1).unwrap();
             mock.create_topic("t", 1, 1).unwrap();
             let writer = Writer::new(&Options::new(mock.bootstrap_servers())).unwrap();
-            let record = NewRecord { key: None, headers: Vec::new(), value: Some("x".into()) };
+            let record = NewRecord::plain(None, "x");
             let to = TopicPartition::new("t", 0);
             mock.request_errors(RDKafkaApiKey::Produce, &[code; 4]);
             let error = writer.append(&to, vec![record], Urgency::Normal).await.unwrap_err();

@@ -83,7 +83,7 @@ impl World {
                 let mut value = [self.batches, place, size].map(u64::to_be_bytes).concat();
                 value.resize(24 + pick(&self.random, 900), self.batches as u8);
                 let key = Some(Bytes::from(value[..8].to_vec()));
-                NewRecord { key, headers: Vec::new(), value: Some(value.into()) }
+                NewRecord::plain(key, value)
             })
             .collect()
     }

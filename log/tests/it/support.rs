@@ -66,7 +66,7 @@ pub(crate) fn place() -> TopicPartition {
 
 pub(crate) fn record(value: impl Into<Bytes>) -> NewRecord {
     let key = Some(Bytes::from_static(b"tenant/run"));
-    NewRecord { key, headers: Vec::new(), value: Some(value.into()) }
+    NewRecord::plain(key, value)
 }
 
 pub(crate) async fn append(log: &EmbeddedLog, value: impl Into<Bytes>) -> Result<Appended> {

@@ -4,7 +4,6 @@ use crate::support::{
     broker, delete_topic, foreign_producer, fresh_log, make_topic, number, numbered, read_to, run,
     soon,
 };
-use bytes::Bytes;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use spine_log::{Error, EventLog, NewRecord, PartitionReader, ReadLimit, TopicPartition, Urgency};
 use std::{sync::Arc, time::Duration};
@@ -110,7 +109,7 @@ fn a_slow_reader_gets_each_record_once_and_holds_no_other_back() {
         let topic = Arc::clone(&log.topics().steps);
         let large = |number: u64| {
             let value = [&number.to_be_bytes()[..], &vec![7; 100_000]].concat();
-            NewRecord { key: None, headers: Vec::new(), value: Some(Bytes::from(value)) }
+            NewRecord::plain(None, value)
         };
         let slow = TopicPartition::new(Arc::clone(&topic), 0);
         for start in (0..400).step_by(20) {

@@ -26,11 +26,7 @@ const RECORDS: u64 = 500_000;
 const PARTITIONS: u32 = 12;
 
 fn record() -> NewRecord {
-    NewRecord {
-        key: Some("tenant/run".into()),
-        headers: Vec::new(),
-        value: Some(vec![b'x'; 600].into()),
-    }
+    NewRecord::plain(Some("tenant/run".into()), vec![b'x'; 600])
 }
 
 #[test]

@@ -163,7 +163,7 @@ where
             let value = codec::encode(&event).map_err(|e| Error::Encode(e.to_string()))?;
             let key = Some(record_key.clone());
             outbox.bytes += value.len();
-            outbox.records.push(NewRecord { key, headers: Vec::new(), value: Some(value) });
+            outbox.records.push(NewRecord::plain(key, value));
             outbox.outcome |= spine_runs::is_outcome(&event.body);
             starts.extend(start_in(index, &event));
             last_event_id = event.event_id;

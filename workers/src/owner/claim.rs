@@ -141,7 +141,7 @@ where
     fn append_claim(&mut self) {
         let (event_id, value) = self.next_claim();
         self.claim.state = State::Made(event_id);
-        let record = NewRecord { key: None, headers: Vec::new(), value: Some(value) };
+        let record = NewRecord::plain(None, value);
         let (log, tp) = (self.node.log.clone(), self.tp.clone());
         self.writes.spawn(async move {
             let result = log.append(&tp, vec![record], Urgency::Outcome).await;

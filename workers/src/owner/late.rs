@@ -176,9 +176,5 @@ impl<L: EventLog, C: Clock> Late<L, C> {
 
 fn record(run: &RunKey, event: Event) -> Result<NewRecord> {
     let value = codec::encode(&event.fit()).map_err(|error| Error::Encode(error.to_string()))?;
-    Ok(NewRecord {
-        key: Some(Bytes::from(run.record_key())),
-        headers: Vec::new(),
-        value: Some(value),
-    })
+    Ok(NewRecord::plain(Some(Bytes::from(run.record_key())), value))
 }

@@ -101,7 +101,7 @@ where
 
     /// The same for control records of this partition.
     pub(super) async fn append_control(&mut self, values: Vec<Bytes>) -> Result<Appended> {
-        let record = |value| NewRecord { key: None, headers: Vec::new(), value: Some(value) };
+        let record = |value| NewRecord::plain(None, value);
         let to = self.tp.clone();
         self.append_patiently(&to, values.into_iter().map(record).collect()).await
     }

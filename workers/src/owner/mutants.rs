@@ -144,7 +144,7 @@ where
             dead_at: self.node.clock.now(),
         };
         let Ok(value) = codec::encode_letter(&letter) else { return };
-        let record = NewRecord { key: letter.key, headers: Vec::new(), value: Some(value) };
+        let record = NewRecord::plain(letter.key, value);
         let (log, to) = (self.node.log.clone(), self.letters_to.clone());
         tokio::spawn(async move {
             let _ = log.append(&to, vec![record], Urgency::Outcome).await;
