@@ -92,6 +92,7 @@ fn created(seed: u64) -> RunCreated {
         tags: BTreeMap::from([("team".to_owned(), "billing".to_owned())]),
         parent: None,
         plan: None,
+        fork: None,
     }
 }
 

@@ -59,7 +59,9 @@ pub struct Decided {
 /// One round of decisions. The caller folds them ahead and asks again until nothing is left.
 pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
     let mut decided = Decided::default();
-    if !run.is_open() || run.driver() == Driver::Record {
+    let acts = run.is_open() && run.driver() != Driver::Record;
+    // A fork may be given up before it has begun.
+    if !acts || (run.takes_over() && run.cancel.is_none()) {
         return decided;
     }
     let phase = Phase::of(run, owner.now);

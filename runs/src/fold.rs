@@ -11,6 +11,8 @@ mod operator;
 mod outcome;
 mod partition;
 mod pause;
+mod probe;
+mod reuse;
 mod run;
 mod session;
 mod stand_in;

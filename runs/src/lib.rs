@@ -12,9 +12,11 @@ mod controls;
 mod decide;
 mod fallback;
 pub mod fold;
+mod fork;
 mod input;
 mod kept;
 pub mod limits;
+mod probe;
 pub mod retry;
 mod slots;
 mod state;
@@ -31,11 +33,13 @@ pub use answer::{Answer, Reason};
 pub use controls::{Controls, ToolControl};
 pub use decide::{Decided, Owner, decide};
 pub use fold::{Place, Verdict, fold, refold};
+pub use fork::{AgainStep, Because, Forked, Happened, ReusedStep, forked};
+pub use probe::{ProbeAnswer, finding, probes_due, quiet_after_ms};
 pub use slots::{HeldAt, Hold, Holds, Rest, Slots};
 pub use state::{
     AttemptEnd, AttemptState, BatchProgress, CancelRequest, ClaimState, FOLD_VERSION, Held, Holder,
-    LetterRef, Live, OpAnswer, PartitionState, Pause, RunState, RunStatus, Session, Signal,
-    StepState, StepStatus, Still, TaskRef, Totals, Undo, Wait, WaitKind, WaitRef,
+    LetterRef, Live, OpAnswer, PartitionState, Pause, Probing, RunState, RunStatus, Session,
+    Signal, StepState, StepStatus, Still, TaskRef, Totals, Undo, Wait, WaitKind, WaitRef,
 };
 pub use steps::{StepMut, Steps};
 pub use waits::StepCounts;

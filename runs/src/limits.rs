@@ -13,6 +13,11 @@ pub const RUN_BYTES: usize = 64 * 1024 * 1024;
 
 /// Tools of which a process knows more than that they work.
 pub const TOOLS: usize = 10_000;
+/// Pause before a tool is asked again that gave no answer to the question whether a step took effect; it
+/// doubles.
+pub const PROBE_FIRST_MS: u64 = 1_000;
+/// Longest such pause.
+pub const PROBE_MOST_MS: u64 = 10 * 60 * 1_000;
 
 const _: () = assert!(BATCH_BYTES >= limits::EVENT_BYTES, "every event fits");
 const _: () = assert!(RUN_BYTES >= 2 * limits::PAYLOAD_BYTES, "every run has room for a step");

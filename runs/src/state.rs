@@ -4,8 +4,10 @@
 //! log are equal byte for byte.
 
 mod claim_form;
+mod probing;
 mod wait;
 
+pub use probing::Probing;
 pub use wait::{Held, Wait, WaitKind, WaitRef};
 
 use crate::{Answer, Steps};
@@ -23,8 +25,9 @@ use std::{
 /// Rules by which this version folds. Carried in every claim. From 2 on a run's state keeps at most
 /// [`crate::limits::RUN_BYTES`] of payloads; from 3 on the release of an attempt that never was is stale;
 /// from 4 on failing steps may be left out, replaced, undone or asked about, and runs cancelled and paused;
-/// from 5 on steps may be held back by what is the matter with their tool, and failures be free for it.
-pub const FOLD_VERSION: u32 = 5;
+/// from 5 on steps may be held back by what is the matter with their tool, and failures be free for it;
+/// from 6 on runs may be forks of others, and tools be asked what became of an attempt.
+pub const FOLD_VERSION: u32 = 6;
 
 /// What is known about a partition as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,8 +229,12 @@ pub struct StepState {
     pub held: Option<Box<Held>>,
     /// Log time from which on a breaker holds it back, calls that try its tool aside.
     pub breaker_since: Option<Micros>,
+    /// What its tool said when it was asked whether an attempt took effect, as long as that is not clear.
+    pub probe: Option<Box<Probing>>,
     /// Digest of the call that was approved of.
     pub approved: Option<Digest>,
+    /// Set when it ended in the run that this one is a fork of.
+    pub reused: bool,
     /// Set when nobody will try again and the run is to fail: policy `fail`, or a discard.
     pub given_up: bool,
     /// Set when an older attempt turned out to have succeeded after a newer one had started.
@@ -465,6 +472,12 @@ impl RunState {
     /// Whether it is about to end, so that nothing of its own goes on.
     pub fn is_ending(&self) -> bool {
         self.cancel.is_some() || self.undo.is_some()
+    }
+
+    /// Whether it is a fork that has not taken over all finished steps yet. Nothing of it begins before.
+    pub fn takes_over(&self) -> bool {
+        let fork = self.created.fork.as_ref();
+        fork.is_some_and(|fork| self.steps.len() < fork.reused as usize)
     }
 
     /// Who drives the run.

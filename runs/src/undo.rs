@@ -32,7 +32,8 @@ pub(crate) fn next(run: &RunState) -> Next<'_> {
     let done = open.filter_map(|undo| match undo.role {
         Role::Undo { of } => {
             let step = run.steps.get(&plan.steps[of].key)?;
-            may_have_happened(step).then_some((order(step), undo))
+            let is_ours = !step.reused || undoes_reused(run);
+            (is_ours && may_have_happened(step)).then_some((order(step), undo))
         }
         Role::Listed | Role::Fallback { .. } => None,
     });
@@ -47,6 +48,11 @@ pub(crate) fn next(run: &RunState) -> Next<'_> {
 /// Whether there may be something to undo: also where an attempt gave no answer and the step was given up.
 fn may_have_happened(step: &StepState) -> bool {
     step.status == StepStatus::Completed || unresolved::any(Driver::Plan, step)
+}
+
+/// Whether a fork undoes what was done in the run that it was made of, too.
+fn undoes_reused(run: &RunState) -> bool {
+    run.created.fork.as_ref().is_some_and(|fork| fork.undo_reused)
 }
 
 /// Whatever depends on a step was scheduled after its end, so this order is that of the effects.

@@ -46,6 +46,8 @@ impl RunState {
                 | WaitKind::Sleep
                 | WaitKind::Retry
                 | WaitKind::Deferral
+                | WaitKind::Probe
+                | WaitKind::Fork
                 | WaitKind::Breaker
                 | WaitKind::RateLimit
                 | WaitKind::Client
@@ -63,6 +65,9 @@ impl RunState {
             self.steps.unsettled().filter_map(|step| self.step_wait(step)).collect();
         if self.paused.is_some() {
             waits.insert(0, Wait { wait_for: WaitKind::Paused, step: None, until: None });
+        }
+        if self.takes_over() {
+            waits.push(Wait { wait_for: WaitKind::Fork, step: None, until: None });
         }
         if waits.is_empty() {
             return vec![Wait { wait_for: self.idle_wait(), step: None, until: None }];
@@ -96,7 +101,10 @@ impl RunState {
                 (WaitKind::Paused, None)
             }
             StepStatus::Awaiting => step.awaited(),
-            StepStatus::Unknown => (WaitKind::Resolution, None),
+            StepStatus::Unknown => match step.next_probe().filter(|_| self.paused.is_none()) {
+                Some(due) => (WaitKind::Probe, step.probe.is_some().then_some(due)),
+                None => (WaitKind::Resolution, None),
+            },
             StepStatus::Failed if step.given_up && self.undo.is_some() => return None,
             // What happened must be known first; that is what the run waits for.
             StepStatus::Failed if undo::waits_to_begin(self, step) => return None,
@@ -226,8 +234,8 @@ impl StepState {
             }
             StepStatus::Running => self.lease_until(),
             StepStatus::Awaiting => self.awaited().1,
-            StepStatus::Unknown
-            | StepStatus::Completed
+            StepStatus::Unknown => self.next_probe(),
+            StepStatus::Completed
             | StepStatus::Failed
             | StepStatus::DeadLettered
             | StepStatus::Skipped

@@ -28,8 +28,8 @@ fn step_wakes_at(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {
             due.into_iter().chain(step.limit_after(Some(owner.now))).min()
         }
         StepStatus::Awaiting => step.next_due(),
-        StepStatus::Unknown
-        | StepStatus::Completed
+        StepStatus::Unknown => step.next_probe().filter(|due| *due > owner.now),
+        StepStatus::Completed
         | StepStatus::Failed
         | StepStatus::DeadLettered
         | StepStatus::Skipped

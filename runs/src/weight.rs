@@ -64,6 +64,13 @@ fn of_step_event(event: &StepEvent) -> usize {
             let output = resolution.output.as_ref().map_or(0, |output| of_payload(&output.payload));
             resolution.reason.len() + output
         }
+        StepEvent::Reused { spec, output } => {
+            of_spec(spec) + output.as_ref().map_or(0, |output| of_payload(&output.payload))
+        }
+        StepEvent::Probed(finding) => {
+            let output = finding.output.as_ref().map_or(0, |output| of_payload(&output.payload));
+            finding.reason.len() + output
+        }
         StepEvent::Redriven { reason, edit, .. } => {
             reason.len() + edit.as_ref().map_or(0, |edit| of_payload(&edit.after))
         }

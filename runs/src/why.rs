@@ -173,6 +173,15 @@ fn idle(run: &RunState) -> String {
     if run.cancel.is_some() {
         return "No attempt runs: the owner ends it now.".into();
     }
+    if let Some(fork) = run.created.fork.as_ref().filter(|_| run.takes_over()) {
+        return format!(
+            "{} of the {} finished steps that it takes over from run {} are here: whoever forked it must do so \
+             again, with the same run id and content, or cancel it.",
+            run.steps.len(),
+            fork.reused,
+            fork.run_id
+        );
+    }
     match run.driver() {
         Driver::Plan => "No step is open: the owner will schedule the next ones or end the run now.",
         Driver::Journal => {
@@ -209,13 +218,7 @@ fn step_sentence(run: &RunState, step: &StepState) -> String {
             due(step)
         ),
         StepStatus::Deferred => deferred(run, step),
-        StepStatus::Unknown => format!(
-            "Attempt {} of step {key} may or may not have taken effect ({}): find out, then run \
-             'spine steps resolve {} {key} --happened' or '--not'",
-            step.attempt,
-            last_error(step),
-            run.key.run_id
-        ),
+        StepStatus::Unknown => unknown(run, step),
         StepStatus::Failed if step.given_up => match run.driver() {
             Driver::Plan => format!("Step {key} was given up: the run fails when no attempt runs"),
             Driver::Journal => format!("Step {key} was given up: the agent must end the run"),
@@ -285,6 +288,29 @@ fn deferred(run: &RunState, step: &StepState) -> String {
             tenant = run.key.tenant
         ),
     }
+}
+
+fn unknown(run: &RunState, step: &StepState) -> String {
+    let (key, attempt, error) = (&step.key, step.attempt, last_error(step));
+    let mut text =
+        format!("Attempt {attempt} of step {key} may or may not have taken effect ({error}): ");
+    let tool = step.spec.probe.as_ref().map_or("", |probe| &probe.tool);
+    match (step.next_probe().filter(|_| run.paused.is_none()), &step.probe) {
+        (Some(_), None) => text.push_str(&format!("{tool} is asked now. You may ")),
+        (Some(due), Some(probing)) => text.push_str(&format!(
+            "{tool} was asked {} times and is asked again at {due} ({}). You may ",
+            probing.asked, probing.answer
+        )),
+        (None, Some(probing)) => {
+            text.push_str(&format!("{tool} cannot tell ({}). You must ", probing.answer));
+        }
+        (None, None) => {}
+    }
+    let run_id = &run.key.run_id;
+    text.push_str(&format!(
+        "find out, then run 'spine steps resolve {run_id} {key} --happened' or '--not'"
+    ));
+    text
 }
 
 fn awaiting(run: &RunState, step: &StepState) -> String {
@@ -360,6 +386,19 @@ fn last_error(step: &StepState) -> String {
 }
 
 fn run_level_next(run: &RunState) -> &'static [&'static str] {
+    if run.takes_over() {
+        return &[
+            "step_reused",
+            "decision_recorded",
+            "run_failed",
+            "run_cancelled",
+            "cancel_requested",
+            "compensation_started",
+            "run_paused",
+            "run_resumed",
+            "signal_received",
+        ];
+    }
     match run.driver() {
         Driver::Plan => &[
             "decision_recorded",
@@ -424,7 +463,7 @@ fn step_next(run: &RunState, step: &StepState) -> Vec<&'static str> {
             "step_cancelled",
             exhausted,
         ],
-        StepStatus::Unknown => vec!["step_resolved", "step_released"],
+        StepStatus::Unknown => vec!["step_resolved", "step_probed", "step_released"],
         StepStatus::Failed => {
             vec!["step_retry_scheduled", "step_deferred", "step_cancelled", exhausted]
         }

@@ -121,6 +121,14 @@ fn check_step_event(event: &StepEvent) -> Result<()> {
             message("reason", reason)?;
             output.as_ref().map_or(Ok(()), check_output)
         }
+        StepEvent::Reused { spec, output } => {
+            check_spec(spec)?;
+            output.as_ref().map_or(Ok(()), check_output)
+        }
+        StepEvent::Probed(finding) => {
+            message("reason", &finding.reason)?;
+            finding.output.as_ref().map_or(Ok(()), check_output)
+        }
         StepEvent::Redriven { letter_id: _, reason, force: _, edit } => {
             message("reason", reason)?;
             let edit = edit.as_ref();
@@ -150,6 +158,14 @@ fn check_run(run: &RunCreated) -> Result<()> {
     if let Some(parent) = &run.parent {
         check_id("run.parent", parent)?;
     }
+    if let Some(fork) = &run.fork {
+        check_id("run.fork.run_id", &fork.run_id)?;
+        fork.step.as_ref().map_or(Ok(()), StepKey::check)?;
+        message("run.fork.reason", &fork.reason)?;
+        if run.driver == Driver::Record {
+            return Err(Error::invalid("run.fork", "is not for runs that others execute"));
+        }
+    }
     match (run.driver, &run.plan) {
         (Driver::Plan, Some(_)) | (Driver::Journal | Driver::Record, None) => Ok(()),
         (Driver::Plan, None) => Err(Error::invalid("run.plan", "is missing")),
@@ -169,6 +185,10 @@ fn check_spec(spec: &StepSpec) -> Result<()> {
     if spec.timeout_ms > limits::TIMEOUT_MS || longest > limits::DEADLINE_MS {
         return Err(Error::invalid("spec", "has a time-out above a day or a limit above a year"));
     }
+    if spec.memo_ms.is_some_and(|ms| ms > limits::DEADLINE_MS) {
+        return Err(Error::invalid("spec.memo_ms", "must not be longer than a year"));
+    }
+    spec.probe.as_ref().map_or(Ok(()), |probe| name("spec.probe.tool", &probe.tool))?;
     size("spec.not_applied", spec.not_applied.len(), limits::STATUSES)
 }
 

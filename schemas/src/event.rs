@@ -190,6 +190,25 @@ pub struct RunCreated {
     pub parent: Option<String>,
     /// The steps, for a plan run and only there.
     pub plan: Option<Arc<Plan>>,
+    /// The run whose finished steps this one takes over.
+    pub fork: Option<Box<Fork>>,
+}
+
+/// Where a fork comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fork {
+    /// The run that it was made of, of the same tenant.
+    pub run_id: String,
+    /// The step from which on it goes its own way; `None` where that is whatever had not ended well.
+    pub step: Option<StepKey>,
+    /// How many steps it takes over. It begins when it has them all.
+    pub reused: u32,
+    /// Whether those are undone with its own, if it is.
+    pub undo_reused: bool,
+    /// Set when effects may repeat and whoever forked it accepts that.
+    pub force: bool,
+    /// Why.
+    pub reason: String,
 }
 
 /// What an agent decided, and on what grounds.
@@ -405,6 +424,15 @@ pub enum StepEvent {
         /// Why.
         reason: String,
     },
+    /// `step_reused`
+    Reused {
+        /// What it was asked to do in the run that it comes from.
+        spec: Arc<StepSpec>,
+        /// What it produced there; `None` where it was left out.
+        output: Option<Output>,
+    },
+    /// `step_probed`
+    Probed(Finding),
     /// `fault_injected`
     FaultInjected {
         /// The attempt that was not sent.
@@ -436,6 +464,33 @@ pub struct Resolution {
     pub output: Option<Output>,
     /// How it was found out.
     pub reason: String,
+}
+
+/// What a tool's probe said about the attempts of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The newest attempt.
+    pub attempt: u32,
+    /// What was found out.
+    pub found: Found,
+    /// What the step produced, when it happened and the probe knows.
+    pub output: Option<Output>,
+    /// When the tool is asked again, while it is not clear.
+    pub due_at: Option<Micros>,
+    /// What the tool said, for people.
+    pub reason: String,
+}
+
+/// Whether an effect took place, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// It did.
+    Happened,
+    /// It did not, and will not any more.
+    Absent,
+    /// The tool did not say.
+    Unclear,
 }
 
 /// An operator's change of a dead-lettered step's input, recorded before and after.

@@ -49,6 +49,10 @@ fn fit_step_event(event: &mut StepEvent) {
             cut(&mut resolution.reason, limits::MESSAGE_BYTES);
             resolution.output.iter_mut().for_each(fit_output);
         }
+        StepEvent::Probed(finding) => {
+            cut(&mut finding.reason, limits::MESSAGE_BYTES);
+            finding.output.iter_mut().for_each(fit_output);
+        }
         StepEvent::Skipped { reason, output } | StepEvent::TaskDecided { reason, output, .. } => {
             cut(reason, limits::MESSAGE_BYTES);
             output.iter_mut().for_each(fit_output);
@@ -67,6 +71,7 @@ fn fit_step_event(event: &mut StepEvent) {
         | StepEvent::Deferred { .. }
         | StepEvent::Released { error: None, .. }
         | StepEvent::TaskExpired { .. }
+        | StepEvent::Reused { .. }
         | StepEvent::ApprovalRequested { .. }
         | StepEvent::WaitCreated { .. }
         | StepEvent::WaitExpired

@@ -104,6 +104,8 @@ pub fn is_fact(body: &Body) -> bool {
             | StepEvent::TaskOpened { .. }
             | StepEvent::TaskDecided { .. }
             | StepEvent::TaskExpired { .. }
+            | StepEvent::Reused { .. }
+            | StepEvent::Probed(_)
             | StepEvent::ApprovalRequested { .. }
             | StepEvent::WaitCreated { .. }
             | StepEvent::WaitExpired

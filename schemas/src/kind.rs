@@ -53,6 +53,8 @@ pub enum Kind {
     WaitExpired,
     ApprovalRequested,
     TaskExpired,
+    StepReused,
+    StepProbed,
 }
 
 impl Kind {
@@ -99,6 +101,8 @@ impl Kind {
             Self::WaitExpired => "wait_expired",
             Self::ApprovalRequested => "approval_requested",
             Self::TaskExpired => "task_expired",
+            Self::StepReused => "step_reused",
+            Self::StepProbed => "step_probed",
         }
     }
 }
@@ -170,6 +174,8 @@ impl StepEvent {
             Self::TaskOpened { .. } => Kind::TaskOpened,
             Self::TaskDecided { .. } => Kind::TaskDecided,
             Self::TaskExpired { .. } => Kind::TaskExpired,
+            Self::Reused { .. } => Kind::StepReused,
+            Self::Probed(_) => Kind::StepProbed,
             Self::ApprovalRequested { .. } => Kind::ApprovalRequested,
             Self::WaitCreated { .. } => Kind::WaitCreated,
             Self::WaitExpired => Kind::WaitExpired,

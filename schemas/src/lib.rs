@@ -29,8 +29,8 @@ mod wire;
 
 pub use error::{Error, Result};
 pub use event::{
-    BatchItem, Body, Claim, Decision, Event, InputEdit, Op, PartitionEvent, Resolution, RunCreated,
-    RunEvent, StepEvent, StepStarted, TaskVerdict, Then, Trace, Usage,
+    BatchItem, Body, Claim, Decision, Event, Finding, Fork, Found, InputEdit, Op, PartitionEvent,
+    Resolution, RunCreated, RunEvent, StepEvent, StepStarted, TaskVerdict, Then, Trace, Usage,
 };
 pub use failure::{ErrorClass, Fault, HeldBy, RecordClass, StepError};
 pub use ids::{Digest, RunKey, StepKey, check_id, check_tenant};
@@ -38,4 +38,4 @@ pub use kind::Kind;
 pub use letter::{DeadLetter, LetterAttempt, LetterSource};
 pub use payload::{Output, Payload};
 pub use plan::{OnDeadline, Plan, PlanFault, PlanStep, Role, UNDO_SCOPE};
-pub use spec::{Driver, Effect, OnExhausted, RetryPolicy, StepSpec};
+pub use spec::{Driver, Effect, OnExhausted, Probe, RetryPolicy, StepSpec};

@@ -3,7 +3,9 @@
 mod order;
 mod read;
 
-use crate::{Effect, Error, Fault, OnExhausted, Result, RetryPolicy, StepKey, canonical, limits};
+use crate::{
+    Effect, Error, Fault, OnExhausted, Probe, Result, RetryPolicy, StepKey, canonical, limits,
+};
 use bytes::Bytes;
 use read::{Flat, PlanJson};
 use serde::{Deserialize, Serialize};
@@ -80,6 +82,10 @@ pub struct PlanStep {
     pub not_applied: Vec<u16>,
     /// How long somebody has to approve of each call; `None` where nobody is asked.
     pub approval_ms: Option<u64>,
+    /// For how long the result of an equal call counts as its own; `None` where none does.
+    pub memo_ms: Option<u64>,
+    /// How to find out whether an attempt took effect, where the tool can be asked.
+    pub probe: Option<Box<Probe>>,
 }
 
 /// When a step of a plan runs. Indexes are into [`Plan::steps`].

@@ -161,6 +161,21 @@ pub struct StepSpec {
     pub not_applied: Vec<u16>,
     /// How long somebody has to approve of each call; `None` where nobody is asked.
     pub approval_ms: Option<u64>,
+    /// For how long the result of an equal call counts as its own; `None` where none does.
+    pub memo_ms: Option<u64>,
+    /// How to find out whether an attempt took effect, where the tool can be asked.
+    pub probe: Option<Box<Probe>>,
+}
+
+/// Where a tool is asked whether an attempt took effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// `http(s)://…`
+    pub tool: String,
+    /// Whether its "no" makes the key of the call void, so that a call that comes late has no effect.
+    #[serde(default)]
+    pub voids: bool,
 }
 
 /// What a step does when it is started.
@@ -212,6 +227,8 @@ impl StepSpec {
             on_exhausted: OnExhausted::default(),
             not_applied: Vec::new(),
             approval_ms: None,
+            memo_ms: None,
+            probe: None,
         }
     }
 }

@@ -14,8 +14,8 @@ pub(crate) use form::{Sum, Symbol, Time};
 pub(crate) use payload::{JsonText, Slot};
 
 use crate::{
-    Driver, Effect, ErrorClass, Fault, HeldBy, Kind, OnExhausted, RecordClass, TaskVerdict, Then,
-    spec,
+    Driver, Effect, ErrorClass, Fault, Found, HeldBy, Kind, OnExhausted, RecordClass, TaskVerdict,
+    Then, spec,
 };
 use form::wire_record;
 use std::{borrow::Cow, collections::BTreeMap};
@@ -100,6 +100,8 @@ wire_record! {
         wait: Option<Wait<'a>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signal: Option<Signal<'a>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        probed: Option<Probed>,
     }
 }
 
@@ -150,6 +152,22 @@ wire_record! {
         parent: Option<Text<'a>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<JsonText<'a>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fork: Option<Box<Fork<'a>>>,
+    }
+}
+
+wire_record! {
+    Fork<'a> as "Fork" {
+        run_id: Text<'a>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<Step<'a>>,
+        reused: i64,
+        #[serde(default, skip_serializing_if = "is_false")]
+        undo_reused: bool,
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
+        reason: Text<'a>,
     }
 }
 
@@ -176,6 +194,18 @@ wire_record! {
         not_applied: Vec<i32>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         approval_ms: Option<i64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memo_ms: Option<i64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        probe: Option<Box<Probe<'a>>>,
+    }
+}
+
+wire_record! {
+    Probe<'a> as "Probe" {
+        tool: Text<'a>,
+        #[serde(default, skip_serializing_if = "is_false")]
+        voids: bool,
     }
 }
 
@@ -371,6 +401,12 @@ wire_record! {
         name: Text<'a>,
         #[serde(default)]
         data: Slot<'a>,
+    }
+}
+
+wire_record! {
+    Probed as "Probed" {
+        found: Symbol<Found>,
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) fn created() -> RunEvent {
         tags: BTreeMap::new(),
         parent: None,
         plan: None,
+        fork: None,
     }))
 }
 

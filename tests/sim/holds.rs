@@ -211,6 +211,7 @@ pub(crate) fn created(clock: &SimClock, key: &RunKey, plan: Option<&str>) -> Eve
         tags: BTreeMap::new(),
         parent: None,
         plan,
+        fork: None,
     }));
     Event::new(
         format!("created-{}", key.run_id),

@@ -129,6 +129,7 @@ fn created(key: &RunKey, clock: &SimClock) -> Event {
         tags: BTreeMap::new(),
         parent: None,
         plan,
+        fork: None,
     };
     Event::new(
         format!("create {key}"),

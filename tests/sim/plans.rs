@@ -15,6 +15,7 @@ pub(crate) fn created(random: &Random) -> RunEvent {
         tags: BTreeMap::new(),
         parent: None,
         plan: Some(Arc::new(plan)),
+        fork: None,
     }))
 }
 

@@ -286,6 +286,7 @@ impl<A: Access> Clients<A> {
             tags: BTreeMap::new(),
             parent: None,
             plan: None,
+            fork: None,
         }));
         let step = StepKey::named("work");
         let spec = Arc::new(StepSpec::new("outside", Effect::Pure, Payload::null()));

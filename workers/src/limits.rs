@@ -61,6 +61,12 @@ pub(crate) fn share(owned: usize) -> Share {
 pub(crate) const STORE_EVERY: Duration = Duration::from_millis(50);
 /// As many events do not wait for more of them.
 pub(crate) const STORE_EVENTS: usize = 1024;
+/// Questions to tools, whether an attempt took effect, that a partition has open at one time.
+pub(crate) const PROBES: usize = 32;
+/// Attempts of which it is remembered since when their outcome is not known.
+pub(crate) const PROBES_KNOWN: usize = 10_000;
+/// Longest wait for an answer to such a question.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Timers kept in memory; later ones are read from the store when their time comes near.
 pub(crate) const TIMERS: usize = 100_000;
 /// Records in one append of the owner.

@@ -356,12 +356,14 @@ fn attempt_of(body: &Body) -> Option<u32> {
         | StepEvent::ApprovalRequested { attempt, .. }
         | StepEvent::FaultInjected { attempt, .. } => Some(*attempt),
         StepEvent::Resolved(resolution) => Some(resolution.attempt),
+        StepEvent::Probed(finding) => Some(finding.attempt),
         StepEvent::Scheduled(_)
         | StepEvent::Skipped { .. }
         | StepEvent::Cancelled { .. }
         | StepEvent::Redriven { .. }
         | StepEvent::TaskDecided { .. }
         | StepEvent::TaskExpired { .. }
+        | StepEvent::Reused { .. }
         | StepEvent::WaitCreated { .. }
         | StepEvent::WaitExpired
         | StepEvent::Paused { .. }

@@ -16,6 +16,7 @@ mod letters;
 mod mutants;
 mod originals;
 mod outcomes;
+mod probes;
 mod read;
 mod start;
 mod starved;
@@ -143,6 +144,8 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     /// Where the look at every open run goes on; `None` when it is done.
     sweep: Option<Option<String>>,
     calls: JoinSet<(u64, CallEnd)>,
+    /// What tools are asked about attempts whose outcome is not known.
+    probes: probes::Probes,
     writes: JoinSet<append::Written>,
     storing: JoinSet<std::result::Result<(), spine_store::Error>>,
     stored: Option<u64>,
@@ -163,6 +166,7 @@ enum Input {
     Order(Order),
     Records(spine_log::Result<Vec<Record>>),
     Call(u64, CallEnd),
+    Probed(probes::Answered),
     Written(append::Written),
     Stored(std::result::Result<(), spine_store::Error>),
     Refreshed(std::result::Result<(), String>),
@@ -218,6 +222,7 @@ where
                     self.fold_unread().await?;
                 }
                 Input::Call(lease, end) => self.call_ended(lease, end),
+                Input::Probed(answered) => self.ready.extend(self.probes.answered(answered)),
                 Input::Written(written) => self.written(written)?,
                 Input::Stored(result) => self.stored(result)?,
                 Input::Refreshed(result) => self.refreshed(result),
@@ -259,6 +264,9 @@ where
             Some(ended) = self.calls.join_next() => {
                 let (lease, end) = ended.unwrap_or_else(broken);
                 Input::Call(lease, end)
+            }
+            Some(answered) = self.probes.calls.join_next() => {
+                Input::Probed(answered.unwrap_or_else(broken))
             }
             Some(ended) = self.holding.refreshing.join_next() => {
                 Input::Refreshed(ended.unwrap_or_else(broken))

@@ -109,6 +109,7 @@ fn right_door(kind: Kind) -> &'static str {
         Kind::StepDiscarded | Kind::RecordDisposed => "POST /v1/dead-letters/{id}/discard takes it",
         Kind::SignalReceived => "POST /v1/runs/{id}/signals/{name} takes it",
         Kind::WaitCreated => "POST /v1/runs/{id}/journal takes it",
+        Kind::StepReused => "POST /v1/runs/{id}/fork takes it",
         Kind::TaskDecided => "POST /v1/tasks/{id}/decide takes it",
         Kind::CancelRequested => "POST /v1/runs/{id}/cancel takes it",
         Kind::RunPaused | Kind::RunResumed => "POST /v1/runs/{id}/pause and resume take it",
@@ -126,6 +127,7 @@ fn right_door(kind: Kind) -> &'static str {
         | Kind::FallbackStarted
         | Kind::TaskOpened
         | Kind::TaskExpired
+        | Kind::StepProbed
         | Kind::ApprovalRequested
         | Kind::WaitExpired
         | Kind::OwnerClaimed

@@ -123,6 +123,7 @@ fn created<L: EventLog, S: RunStore, V: Verdicts>(
         tags: new.tags,
         parent: new.parent,
         plan,
+        fork: None,
     })
 }
 

@@ -30,10 +30,13 @@ pub(super) fn read<L: EventLog, S: RunStore, V: Verdicts>(
     }
     let called = |(_, step): &(usize, &PlanStep)| act_of(&step.tool) == Act::Call;
     for (at, step) in plan.steps.iter().enumerate().filter(called) {
-        app.verdicts().check_tool(&step.tool).map_err(|refusal| {
-            let field = format!("{}.tool", plan.path(at));
-            Problem::new(Code::ToolRefused, format!("{field}: {refusal}")).with("field", field)
-        })?;
+        let probe = step.probe.as_deref().map(|probe| ("probe.tool", &probe.tool));
+        for (name, tool) in [("tool", &step.tool)].into_iter().chain(probe) {
+            app.verdicts().check_tool(tool).map_err(|refusal| {
+                let field = format!("{}.{name}", plan.path(at));
+                Problem::new(Code::ToolRefused, format!("{field}: {refusal}")).with("field", field)
+            })?;
+        }
     }
     Ok(Some(Arc::new(plan)))
 }

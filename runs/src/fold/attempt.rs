@@ -46,7 +46,9 @@ pub(super) fn fresh(key: &StepKey, spec: &Arc<StepSpec>, place: Place) -> StepSt
         wait: None,
         held: None,
         breaker_since: None,
+        probe: None,
         approved: None,
+        reused: false,
         given_up: false,
         late_success: false,
         ended_at: None,
@@ -195,6 +197,7 @@ pub(super) fn start_attempt(
     step.attempt = number;
     step.due_at = None;
     step.held = None;
+    step.probe = None;
     step.ended_at = None;
     step.first_started_at.get_or_insert(place.at);
     step.last_offset = place.offset;

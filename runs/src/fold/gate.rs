@@ -97,6 +97,7 @@ fn step_author(body: &StepEvent, driver: Option<Driver>) -> Author {
         | StepEvent::Redriven { .. }
         | StepEvent::Discarded { .. }
         | StepEvent::TaskDecided { .. }
+        | StepEvent::Reused { .. }
         | StepEvent::Paused { .. }
         | StepEvent::Resumed { .. } => Author::Requester,
         StepEvent::Lost { .. }
@@ -108,6 +109,7 @@ fn step_author(body: &StepEvent, driver: Option<Driver>) -> Author {
         | StepEvent::TaskExpired { .. }
         | StepEvent::ApprovalRequested { .. }
         | StepEvent::WaitExpired
+        | StepEvent::Probed(_)
         | StepEvent::FaultInjected { .. } => Author::Owner,
     }
 }
@@ -153,6 +155,8 @@ fn is_operation(body: &Body) -> bool {
             | StepEvent::WaitExpired
             | StepEvent::Paused { .. }
             | StepEvent::Resumed { .. }
+            | StepEvent::Reused { .. }
+            | StepEvent::Probed(_)
             | StepEvent::FaultInjected { .. } => false,
         },
         Body::Partition(_) => false,

@@ -36,29 +36,40 @@ pub(super) fn resolved(
     }
     let step = &mut *step;
     step.last_offset = place.offset;
-    step.late_success = false;
     step.lost_in_row = 0;
     if resolution.happened {
-        let found = kept::output(&found, has_room);
-        step.output = Some(Output { source: Some("resolved".into()), ..found });
-        step.status = StepStatus::Completed;
-        step.ended_at = Some(place.at);
+        happened(step, kept::output(&found, has_room), "resolved", place);
     } else {
-        let effect = step.spec.effect;
-        // Whoever looked found no effect of the step at all, so older attempts are settled, too.
-        for attempt in &mut step.attempts {
-            if unresolved::is_unresolved(driver, effect, attempt) {
-                attempt.end = AttemptEnd::DidNotHappen;
-            }
-        }
-        // What the attempts cost stays spent: a probe that always finds nothing must not retry for ever.
-        step.status = if step.charged >= step.spec.retry.max_attempts {
-            StepStatus::Failed
-        } else {
-            StepStatus::Scheduled
-        };
+        did_not_happen(driver, step);
     }
     Verdict::Applied(Answer::Ok)
+}
+
+/// The effect of a step took place; `source` says who found that out.
+pub(super) fn happened(step: &mut StepState, found: Output, source: &str, place: Place) {
+    step.late_success = false;
+    step.probe = None;
+    step.output = Some(Output { source: Some(source.into()), ..found });
+    step.status = StepStatus::Completed;
+    step.ended_at = Some(place.at);
+}
+
+/// Whoever looked found no effect of the step at all, so all its attempts are settled.
+pub(super) fn did_not_happen(driver: Driver, step: &mut StepState) {
+    step.late_success = false;
+    step.probe = None;
+    let effect = step.spec.effect;
+    for attempt in &mut step.attempts {
+        if unresolved::is_unresolved(driver, effect, attempt) {
+            attempt.end = AttemptEnd::DidNotHappen;
+        }
+    }
+    // What the attempts cost stays spent: a probe that always finds nothing must not retry for ever.
+    step.status = if step.charged >= step.spec.retry.max_attempts {
+        StepStatus::Failed
+    } else {
+        StepStatus::Scheduled
+    };
 }
 
 /// The owner's decision that retrying is over. The letter's id follows from the step alone.

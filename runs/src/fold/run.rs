@@ -5,7 +5,8 @@ use crate::{
     Answer, AttemptEnd, Reason, RunState, RunStatus, StepState, StepStatus, Steps, Totals,
 };
 use spine_schemas::{
-    Body, Digest, Driver, Event, Output, RunCreated, RunEvent, RunKey, StepError, StepKey, limits,
+    Body, Digest, Driver, Event, Fork, Output, RunCreated, RunEvent, RunKey, StepError, StepKey,
+    limits,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -66,7 +67,17 @@ pub(super) fn created_digest(created: &RunCreated) -> Digest {
         &tags,
         created.parent.as_deref().unwrap_or("").as_bytes(),
         &plan.0,
+        &created.fork.as_deref().map(fork_digest).unwrap_or_default(),
     ])
+}
+
+fn fork_digest(fork: &Fork) -> Vec<u8> {
+    let Fork { run_id, step, reused, undo_reused, force, reason } = fork;
+    let step = step.as_ref().map(StepKey::to_string).unwrap_or_default();
+    let flags = [u8::from(*undo_reused), u8::from(*force)];
+    let parts =
+        [run_id.as_bytes(), step.as_bytes(), &reused.to_be_bytes(), &flags, reason.as_bytes()];
+    Digest::of_parts(&parts).0.to_vec()
 }
 
 pub(super) fn fold(
@@ -121,7 +132,7 @@ fn completed(
             matches!(status, RunStatus::Completed | RunStatus::Degraded)
         });
     }
-    if !may_complete(state) {
+    if state.takes_over() || !may_complete(state) {
         return author.reject(Reason::StepState);
     }
     let is_plan = state.driver() == Driver::Plan;

@@ -202,6 +202,8 @@ fn step_question(body: &StepEvent) -> (&'static str, Vec<u8>) {
         | StepEvent::TaskOpened { .. }
         | StepEvent::TaskDecided { .. }
         | StepEvent::TaskExpired { .. }
+        | StepEvent::Reused { .. }
+        | StepEvent::Probed(_)
         | StepEvent::ApprovalRequested { .. }
         | StepEvent::WaitExpired
         | StepEvent::Paused { .. }

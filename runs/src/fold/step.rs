@@ -5,11 +5,11 @@ use super::{
     gate::{Author, late},
     operator,
     outcome::{self, Which},
-    pause,
+    pause, probe, reuse,
     stand_in::{self, LeftOut},
     task, wait,
 };
-use crate::{Reason, RunState, StepState, StepStatus};
+use crate::{Answer, Reason, RunState, StepState, StepStatus, WaitKind};
 use spine_schemas::{Driver, Event, StepEvent, StepKey};
 
 pub(super) fn fold(
@@ -25,6 +25,9 @@ pub(super) fn fold(
     }
     if author == Author::Owner && state.driver() == Driver::Record {
         return author.reject(Reason::WrongDriver);
+    }
+    if state.takes_over() && !state.is_ending() && !matches!(body, StepEvent::Reused { .. }) {
+        return not_yet(author);
     }
     match body {
         StepEvent::Scheduled(spec) => attempt::scheduled(state, key, spec, place, author),
@@ -51,6 +54,10 @@ pub(super) fn fold(
         StepEvent::FaultInjected { attempt, fault } => {
             attempt::fault_injected(state, key, *attempt, *fault, place)
         }
+        StepEvent::Reused { spec, output } => {
+            reuse::reused(state, key, spec, output.as_ref(), place, author)
+        }
+        StepEvent::Probed(finding) => probe::probed(state, key, finding, place),
         StepEvent::FallbackStarted { attempt, error } => {
             stand_in::fallback_started(state, key, *attempt, error, place)
         }
@@ -80,6 +87,17 @@ pub(super) fn fold(
         StepEvent::Discarded { letter_id, then, .. } => {
             operator::discarded(state, key, *letter_id, *then, place)
         }
+    }
+}
+
+/// The verdict on what comes before a fork has all that it takes over. An agent asks again.
+fn not_yet(author: Author) -> Verdict {
+    match author {
+        Author::Requester => {
+            let answer = Answer::Wait { wait_for: WaitKind::Fork, until: None };
+            Verdict::Refused(Reason::StepAbsent, answer)
+        }
+        Author::Owner | Author::Runner | Author::Reporter => author.reject(Reason::StepAbsent),
     }
 }
 
@@ -166,6 +184,8 @@ fn after_end(state: &RunState, key: &StepKey, body: &StepEvent, author: Author) 
         | StepEvent::WaitExpired
         | StepEvent::Paused { .. }
         | StepEvent::Resumed { .. }
+        | StepEvent::Reused { .. }
+        | StepEvent::Probed(_)
         | StepEvent::FaultInjected { .. } => false,
     };
     let known = state.steps.get(key).is_some_and(|step| is_known(step));
@@ -204,6 +224,8 @@ fn is_allowed_after_end(body: &StepEvent, driver: Driver) -> bool {
         | StepEvent::WaitExpired
         | StepEvent::Paused { .. }
         | StepEvent::Resumed { .. }
+        | StepEvent::Reused { .. }
+        | StepEvent::Probed(_)
         | StepEvent::FaultInjected { .. } => false,
     }
 }

@@ -50,6 +50,10 @@ pub enum WaitKind {
     Deferral,
     /// Somebody who finds out whether an attempt took effect.
     Resolution,
+    /// The tool, which is asked whether an attempt took effect.
+    Probe,
+    /// Whoever forks a run: not all finished steps are here.
+    Fork,
     /// An operator who redrives or discards a letter.
     DeadLetter,
     /// Somebody who decides what is to be done.

@@ -11,8 +11,8 @@ use super::{
 use crate::StepState;
 use proptest::prelude::*;
 use spine_schemas::{
-    Body, Digest, Driver, Effect, Event, Fault, HeldBy, InputEdit, Op, Payload, RunEvent,
-    StepError, StepEvent, StepSpec, TaskVerdict, Then, keys,
+    Body, Digest, Driver, Effect, Event, Fault, Finding, Found, HeldBy, InputEdit, Op, Payload,
+    RunEvent, StepError, StepEvent, StepSpec, TaskVerdict, Then, keys,
 };
 
 /// A number of cases; failures are shown, not written into the tree.
@@ -34,7 +34,7 @@ pub(super) struct Choice {
 }
 
 pub(super) fn choices(longest: usize) -> impl Strategy<Value = Vec<Choice>> {
-    let one = (0u8..48, 0u8..6, 0u8..12, 0u8..16, 0u16..2_000, any::<u8>()).prop_map(
+    let one = (0u8..50, 0u8..6, 0u8..12, 0u8..16, 0u16..2_000, any::<u8>()).prop_map(
         |(what, step, class, wrong, wait, repeat)| Choice {
             what,
             step,
@@ -57,7 +57,8 @@ pub(super) const PLAN: &str = r#"[
     {"name":"b","tool":"t","effect":"at_most_once","after":[],"retry":{"max_attempts":2},"on_exhausted":"escalate","approval":{"expires_ms":5000}},
     {"name":"c","tool":"t","effect":"pure","after":["a"],"input":{"$ref":"a#/ok"},"retry":{"max_attempts":2},"deadline_ms":60000,
      "on_exhausted":"fallback","fallback":[{"name":"e","tool":"signal:go","deadline_ms":30000}]},
-    {"name":"d","tool":"t","effect":"probe","after":["b","c"],"on_exhausted":"compensate"}]"#;
+    {"name":"d","tool":"t","effect":"probe","after":["b","c"],"on_exhausted":"compensate",
+     "probe":{"tool":"p"}}]"#;
 
 pub(super) fn given(driver: Driver) -> Given {
     match driver {
@@ -131,6 +132,7 @@ fn needs_claim(given: &Given, body: &Body) -> bool {
             | StepEvent::TaskExpired { .. }
             | StepEvent::ApprovalRequested { .. }
             | StepEvent::WaitExpired
+            | StepEvent::Probed(_)
             | StepEvent::FaultInjected { .. } => true,
             StepEvent::Heartbeat { .. }
             | StepEvent::Completed { .. }
@@ -139,6 +141,7 @@ fn needs_claim(given: &Given, body: &Body) -> bool {
             | StepEvent::Resolved(_)
             | StepEvent::Redriven { .. }
             | StepEvent::TaskDecided { .. }
+            | StepEvent::Reused { .. }
             | StepEvent::Paused { .. }
             | StepEvent::Resumed { .. }
             | StepEvent::Discarded { .. } => false,
@@ -234,6 +237,17 @@ fn decided_body(given: &Given, found: Option<&StepState>, choice: Choice) -> Bod
         }
         39..=41 => return asked(given, found, name, attempt, choice),
         43..=47 => return awaited(given, found, name, attempt, choice),
+        48 => {
+            let spec = StepSpec::new("t", Effect::Pure, Payload::null()).into();
+            StepEvent::Reused { spec, output: None }
+        }
+        49 => StepEvent::Probed(Finding {
+            attempt,
+            found: [Found::Happened, Found::Absent, Found::Unclear][usize::from(choice.class % 3)],
+            output: None,
+            due_at: even.then_some(due_at),
+            reason: reason(),
+        }),
         _ => {
             let then = if even { Then::Skip } else { Then::Fail };
             StepEvent::Discarded { letter_id, then, reason: reason() }

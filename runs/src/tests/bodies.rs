@@ -32,6 +32,7 @@ pub(super) fn created(driver: Driver, plan: Option<Plan>) -> Body {
         tags: BTreeMap::new(),
         parent: None,
         plan: plan.map(Arc::new),
+        fork: None,
     })))
 }
 

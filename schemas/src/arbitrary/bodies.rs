@@ -6,10 +6,10 @@ use super::{
     step_key, tenant, text, time,
 };
 use crate::{
-    Body, Claim, DeadLetter, Decision, Digest, Driver, Effect, ErrorClass, Fault, HeldBy,
-    LetterAttempt, LetterSource, OnExhausted, PartitionEvent, Plan, RecordClass, Resolution,
-    RetryPolicy, RunCreated, RunEvent, RunKey, StepError, StepEvent, StepSpec, StepStarted,
-    TaskVerdict, Then, Usage, limits,
+    Body, Claim, DeadLetter, Decision, Digest, Driver, Effect, ErrorClass, Fault, Finding, Fork,
+    Found, HeldBy, LetterAttempt, LetterSource, OnExhausted, PartitionEvent, Plan, Probe,
+    RecordClass, Resolution, RetryPolicy, RunCreated, RunEvent, RunKey, StepError, StepEvent,
+    StepSpec, StepStarted, TaskVerdict, Then, Usage, limits,
 };
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -49,8 +49,8 @@ fn run_created() -> impl Strategy<Value = RunCreated> {
         Just((Driver::Journal, None)),
         Just((Driver::Plan, Some(plan()))),
     ];
-    (name(), text(), driver, payload(), map(), option::of(id())).prop_map(
-        |(workflow, version, (driver, plan), input, tags, parent)| RunCreated {
+    (name(), text(), driver, payload(), map(), option::of(id()), option::of(fork())).prop_map(
+        |(workflow, version, (driver, plan), input, tags, parent, fork)| RunCreated {
             workflow,
             version,
             driver,
@@ -58,6 +58,29 @@ fn run_created() -> impl Strategy<Value = RunCreated> {
             tags,
             parent,
             plan,
+            fork: fork.filter(|_| driver != Driver::Record),
+        },
+    )
+}
+
+fn fork() -> impl Strategy<Value = Box<Fork>> {
+    let flags = (any::<bool>(), any::<bool>());
+    (id(), option::of(step_key()), any::<u32>(), flags, text()).prop_map(
+        |(run_id, step, reused, (undo_reused, force), reason)| {
+            Box::new(Fork { run_id, step, reused, undo_reused, force, reason })
+        },
+    )
+}
+
+fn finding() -> impl Strategy<Value = Finding> {
+    let found = select(vec![Found::Happened, Found::Absent, Found::Unclear]);
+    (any::<u32>(), found, option::of(output()), option::of(time()), text()).prop_map(
+        |(attempt, found, output, due_at, reason)| Finding {
+            attempt,
+            found,
+            output,
+            due_at,
+            reason,
         },
     )
 }
@@ -150,6 +173,9 @@ fn step_verdict() -> impl Strategy<Value = StepEvent> {
         (any::<u32>(), digest(), step_error()).prop_map(|(attempt, task_id, error)| {
             StepEvent::TaskOpened { attempt, task_id, error }
         }),
+        (spec(), option::of(output()))
+            .prop_map(|(spec, output)| StepEvent::Reused { spec: Arc::new(spec), output }),
+        finding().prop_map(StepEvent::Probed),
         task_decided(),
         waiting(),
         (any::<u32>(), digest(), step_error()).prop_map(|(attempt, letter_id, error)| {
@@ -248,9 +274,12 @@ fn spec() -> impl Strategy<Value = StepSpec> {
         OnExhausted::Compensate,
         OnExhausted::Escalate,
     ]);
-    let more = (vec(any::<u16>(), 0..4), option::of(0..=limits::DEADLINE_MS));
+    let probe = (name(), any::<bool>()).prop_map(|(tool, voids)| Box::new(Probe { tool, voids }));
+    let ms = || option::of(0..=limits::DEADLINE_MS);
+    let more = (vec(any::<u16>(), 0..4), ms(), ms(), option::of(probe));
     (name(), payload(), effect, retry(), times, exhausted, more).prop_map(
-        |(tool, input, effect, retry, times, on_exhausted, (not_applied, approval_ms))| {
+        |(tool, input, effect, retry, times, on_exhausted, more)| {
+            let (not_applied, approval_ms, memo_ms, probe) = more;
             let (timeout_ms, schedule_to_start_ms, deadline_ms) = times;
             let key_ttl_ms = deadline_ms / 2;
             StepSpec {
@@ -265,6 +294,8 @@ fn spec() -> impl Strategy<Value = StepSpec> {
                 on_exhausted,
                 not_applied,
                 approval_ms,
+                memo_ms,
+                probe,
             }
         },
     )

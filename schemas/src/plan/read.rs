@@ -2,7 +2,9 @@
 //! and what undoes them.
 
 use super::{OnDeadline, PlanFault, PlanStep, Role, UNDO_SCOPE, path};
-use crate::{Effect, Error, OnExhausted, Result, RetryPolicy, StepKey, check_id, limits, spec};
+use crate::{
+    Effect, Error, OnExhausted, Probe, Result, RetryPolicy, StepKey, check_id, limits, spec,
+};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -71,6 +73,8 @@ pub(super) struct Written<'a> {
     #[serde(default)]
     not_applied: Vec<u16>,
     approval: Option<ApprovalJson>,
+    memo_ms: Option<u64>,
+    probe: Option<Box<Probe>>,
 }
 
 /// That somebody has to approve of each call.
@@ -185,6 +189,7 @@ impl Flat<'_> {
         let input = json_of("input", &field, step.input)?.unwrap_or(Bytes::from_static(b"null"));
         self.check_recovery(&field)?;
         self.check_act(&field)?;
+        self.check_means(&field)?;
         Ok(PlanStep {
             key: self.key.clone(),
             role: self.role,
@@ -205,6 +210,8 @@ impl Flat<'_> {
             default: json_of("default", &field, step.default)?,
             not_applied: step.not_applied.clone(),
             approval_ms: step.approval.as_ref().map(|approval| approval.expires_ms),
+            memo_ms: step.memo_ms,
+            probe: step.probe.clone(),
         })
     }
 
@@ -228,6 +235,26 @@ impl Flat<'_> {
         }
         if approval.expires_ms == 0 || approval.expires_ms > limits::DEADLINE_MS {
             return Err(Error::invalid(field("approval.expires_ms"), "must be 1 ms to a year"));
+        }
+        Ok(())
+    }
+
+    /// Results are shared, and effects asked about, only where the effect class allows it.
+    fn check_means(&self, field: &dyn Fn(&str) -> String) -> Result<()> {
+        let step = self.written;
+        if step.memo_ms.is_some() && (step.effect != Effect::Pure || step.approval.is_some()) {
+            let message = "is for steps whose effect is \"pure\" and that nobody approves of";
+            return Err(Error::invalid(field("memo_ms"), message));
+        }
+        if step.memo_ms.is_some_and(|ms| ms == 0 || ms > limits::DEADLINE_MS) {
+            return Err(Error::invalid(field("memo_ms"), "must be 1 ms to a year"));
+        }
+        let Some(probe) = &step.probe else { return Ok(()) };
+        if step.effect != Effect::Probe {
+            return Err(Error::invalid(field("probe"), "needs \"effect\": \"probe\""));
+        }
+        if probe.tool.is_empty() || probe.tool.len() > limits::NAME_BYTES {
+            return Err(Error::invalid(field("probe.tool"), "must have 1 to 512 bytes"));
         }
         Ok(())
     }

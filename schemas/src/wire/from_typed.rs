@@ -1,9 +1,9 @@
 //! From the typed event to the wide record. Total: every event has a wire form.
 
 use super::{
-    Batch, Cancel, Decision, Discard, Disposal, Edit, Error, JsonText, LetterRef, Op, Output,
-    Owner, Record, Redrive, Resolution, Retry, Run, Signal, Slot, Spec, Start, Step, StepEvent,
-    Sum, Symbol, Task, Time, Timer, Trace, Usage, Wait, long,
+    Batch, Cancel, Decision, Discard, Disposal, Edit, Error, Fork, JsonText, LetterRef, Op, Output,
+    Owner, Probe, Probed, Record, Redrive, Resolution, Retry, Run, Signal, Slot, Spec, Start, Step,
+    StepEvent, Sum, Symbol, Task, Time, Timer, Trace, Usage, Wait, long,
 };
 use crate::{self as typed, Body, PartitionEvent, RetryPolicy, RunEvent, StepKey};
 use std::borrow::Cow;
@@ -133,6 +133,11 @@ impl<'a> StepEvent<'a> {
                 self.discard = Some(Discard { then: Symbol::Known(*then) });
             }
             E::FaultInjected { attempt, fault } => self.put_fault(*attempt, *fault),
+            E::Reused { spec, output } => {
+                self.spec = Some(Box::new(Spec::from(&**spec)));
+                self.put_output(output.as_ref());
+            }
+            E::Probed(finding) => self.put_finding(finding),
         }
     }
 
@@ -165,6 +170,14 @@ impl<'a> StepEvent<'a> {
         self.resolution = Some(Resolution { happened: resolution.happened });
         self.output = resolution.output.as_ref().map(Output::from);
         self.put_reason(&resolution.reason);
+    }
+
+    fn put_finding(&mut self, finding: &'a typed::Finding) {
+        self.put_attempt(finding.attempt, None);
+        self.probed = Some(Probed { found: Symbol::Known(finding.found) });
+        self.put_output(finding.output.as_ref());
+        self.timer = finding.due_at.map(|due_at| Timer { due_at: Time(due_at), held_by: None });
+        self.put_reason(&finding.reason);
     }
 
     /// What waits for somebody or something, and what came of that.
@@ -281,6 +294,20 @@ impl<'a> From<&'a typed::RunCreated> for Run<'a> {
             tags: Cow::Borrowed(&run.tags),
             parent: run.parent.as_deref().map(Cow::Borrowed),
             plan,
+            fork: run.fork.as_deref().map(Fork::from).map(Box::new),
+        }
+    }
+}
+
+impl<'a> From<&'a typed::Fork> for Fork<'a> {
+    fn from(fork: &'a typed::Fork) -> Self {
+        Self {
+            run_id: Cow::Borrowed(&fork.run_id),
+            step: fork.step.as_ref().map(Step::from),
+            reused: i64::from(fork.reused),
+            undo_reused: fork.undo_reused,
+            force: fork.force,
+            reason: Cow::Borrowed(&fork.reason),
         }
     }
 }
@@ -299,6 +326,11 @@ impl<'a> From<&'a typed::StepSpec> for Spec<'a> {
             on_exhausted: Symbol::Known(spec.on_exhausted),
             not_applied: spec.not_applied.iter().copied().map(i32::from).collect(),
             approval_ms: spec.approval_ms.map(long),
+            memo_ms: spec.memo_ms.map(long),
+            probe: spec.probe.as_deref().map(|probe| {
+                let typed::Probe { tool, voids } = probe;
+                Box::new(Probe { tool: Cow::Borrowed(tool), voids: *voids })
+            }),
         }
     }
 }

@@ -7,7 +7,8 @@ use super::{
     letter::AnyClass,
 };
 use crate::{
-    Driver, Effect, ErrorClass, Fault, HeldBy, Kind, OnExhausted, RecordClass, TaskVerdict, Then,
+    Driver, Effect, ErrorClass, Fault, Found, HeldBy, Kind, OnExhausted, RecordClass, TaskVerdict,
+    Then,
 };
 
 /// A closed set in the order of the schema, where `unknown` comes before the first.
@@ -52,6 +53,7 @@ symbols!(Then: Fail Skip);
 symbols!(TaskVerdict: Retry Complete Skip Fail Approve Deny);
 symbols!(Fault: Timeout Transient Terminal);
 symbols!(HeldBy: Breaker RateLimit ToolPaused TenantPaused);
+symbols!(Found: Happened Absent Unclear);
 symbols!(RecordClass: Decode SchemaUnknown WrongPartition IllegalEvent);
 symbols! {
     ErrorClass: Transient RateLimited Timeout Lost Terminal Contract Policy Budget UnknownOutcome
@@ -64,6 +66,7 @@ symbols! {
         StepDiscarded FaultInjected OwnerClaimed RecordDeadLettered RecordDisposed
         CancelRequested CompensationStarted RunPaused RunResumed FallbackStarted TaskOpened TaskDecided
         StepPaused StepResumed SignalReceived WaitCreated WaitExpired ApprovalRequested TaskExpired
+        StepReused StepProbed
 }
 
 impl Symbols for AnyClass {

@@ -79,6 +79,10 @@ impl StepEvent<'_> {
             on_exhausted: known("spec.on_exhausted", spec.on_exhausted)?,
             not_applied: spec.not_applied.into_iter().map(status).collect::<Result<_>>()?,
             approval_ms: optional_whole("spec.approval_ms", spec.approval_ms)?,
+            memo_ms: optional_whole("spec.memo_ms", spec.memo_ms)?,
+            probe: spec.probe.map(|probe| {
+                Box::new(typed::Probe { tool: probe.tool.into_owned(), voids: probe.voids })
+            }),
         })
     }
 
@@ -95,7 +99,7 @@ impl StepEvent<'_> {
         first_of! {
             self: run_id step attempt lease heartbeat reason run spec start output error usage
                 decision timer resolution dead_letter redrive discard fault owner record disposal
-                cancel task wait signal
+                cancel task wait signal probed
         }
         None
     }

@@ -2,10 +2,13 @@
 //! over is not allowed with it, and the refusal names the field.
 
 use super::{
-    Decision, Edit, Owner, Redrive, Run, StepEvent,
+    Decision, Edit, Fork, Owner, Redrive, Run, StepEvent,
     take::{count, known, need, optional_whole, step_key, unknown, whole},
 };
-use crate::{self as typed, Body, Error, InputEdit, Kind, PartitionEvent, Plan, Result, RunEvent};
+use crate::{
+    self as typed, Body, Error, InputEdit, Kind, PartitionEvent, Plan, Result, RunEvent,
+    time::Micros,
+};
 use std::{borrow::Cow, sync::Arc};
 
 impl StepEvent<'_> {
@@ -104,6 +107,10 @@ impl StepEvent<'_> {
             Kind::StepRedriven => self.step_body(Self::step_redriven),
             Kind::StepDiscarded => self.step_body(Self::step_discarded),
             Kind::FaultInjected => self.step_body(Self::fault_injected),
+            Kind::StepReused => self.step_body(|wire| {
+                Ok(E::Reused { spec: Arc::new(wire.take_spec()?), output: wire.take_output()? })
+            }),
+            Kind::StepProbed => self.step_body(Self::step_probed),
             Kind::FallbackStarted => self.step_body(|wire| {
                 Ok(E::FallbackStarted { attempt: wire.take_attempt()?, error: wire.take_error()? })
             }),
@@ -138,7 +145,7 @@ impl StepEvent<'_> {
     }
 
     fn run_created(&mut self) -> Result<RunEvent> {
-        let Run { workflow, version, driver, input, tags, parent, plan } =
+        let Run { workflow, version, driver, input, tags, parent, plan, fork } =
             *need("run", self.run.take())?;
         let plan = match plan {
             Some(json) => Some(Arc::new(Plan::parse(json.0.into_owned()).map_err(in_plan)?)),
@@ -152,6 +159,7 @@ impl StepEvent<'_> {
             tags: tags.into_owned(),
             parent: parent.map(Cow::into_owned),
             plan,
+            fork: fork.map(|fork| fork.into_typed().map(Box::new)).transpose()?,
         })))
     }
 
@@ -224,15 +232,29 @@ impl StepEvent<'_> {
         })
     }
 
-    fn step_retry_scheduled(&mut self) -> Result<typed::StepEvent> {
+    fn step_probed(&mut self) -> Result<typed::StepEvent> {
+        let due_at = self.timer.is_some().then(|| self.take_due_at()).transpose()?;
+        Ok(typed::StepEvent::Probed(typed::Finding {
+            attempt: self.take_attempt()?,
+            found: known("probed.found", need("probed", self.probed.take())?.found)?,
+            output: self.take_output()?,
+            due_at,
+            reason: self.take_reason(),
+        }))
+    }
+
+    /// The time of a timer that nothing holds.
+    fn take_due_at(&mut self) -> Result<Micros> {
         let timer = need("timer", self.timer.take())?;
         if timer.held_by.is_some() {
-            return Err(Error::invalid(
-                "timer.held_by",
-                format!("is not allowed with {}", self.kind),
-            ));
+            let message = format!("is not allowed with {}", self.kind);
+            return Err(Error::invalid("timer.held_by", message));
         }
-        let due_at = timer.due_at.0;
+        Ok(timer.due_at.0)
+    }
+
+    fn step_retry_scheduled(&mut self) -> Result<typed::StepEvent> {
+        let due_at = self.take_due_at()?;
         Ok(typed::StepEvent::RetryScheduled { attempt: self.take_attempt()?, due_at })
     }
 
@@ -388,6 +410,19 @@ impl StepEvent<'_> {
             letter_id: self.take_letter()?,
             redriven: need("disposal", self.disposal.take())?.redriven,
             reason: self.take_reason(),
+        })
+    }
+}
+
+impl Fork<'_> {
+    fn into_typed(self) -> Result<typed::Fork> {
+        Ok(typed::Fork {
+            run_id: self.run_id.into_owned(),
+            step: self.step.map(step_key).transpose()?,
+            reused: count("run.fork.reused", self.reused)?,
+            undo_reused: self.undo_reused,
+            force: self.force,
+            reason: self.reason.into_owned(),
         })
     }
 }

@@ -3,10 +3,11 @@
 use crate::{LetterKind, LetterRow, LetterStatus, Progress, RunChange, StoreBatch};
 use spine_runs::{
     Answer, AttemptEnd, AttemptState, BatchProgress, ClaimState, Holder, LetterRef, Live, OpAnswer,
-    PartitionState, RunState, RunStatus, Session, StepState, StepStatus, Steps, Totals, WaitKind,
+    PartitionState, Probing, RunState, RunStatus, Session, StepState, StepStatus, Steps, Totals,
+    WaitKind,
 };
 use spine_schemas::{
-    Claim, Digest, Driver, Effect, ErrorClass, Fault, OnExhausted, Output, Payload, Plan,
+    Claim, Digest, Driver, Effect, ErrorClass, Fault, Fork, OnExhausted, Output, Payload, Plan,
     RetryPolicy, RunCreated, RunKey, StepError, StepKey, StepSpec, time::Micros,
 };
 use std::{
@@ -120,6 +121,7 @@ pub fn run(tenant: &str, run_id: &str, offset: u64) -> RunState {
         tags: BTreeMap::new(),
         parent: None,
         plan: None,
+        fork: None,
     };
     RunState {
         key: RunKey::new(tenant, run_id),
@@ -206,6 +208,8 @@ pub fn step(name: &str, offset: u64) -> StepState {
         approved: None,
         given_up: false,
         late_success: false,
+        probe: None,
+        reused: false,
         ended_at: None,
         last_offset: offset,
         still: None,
@@ -251,7 +255,9 @@ pub fn full_step(name: &str, offset: u64) -> StepState {
     step.attempts = attempts(offset);
     step.letter =
         Some(LetterRef { letter_id: digest(offset, name), offset: offset + 5, at: at(offset + 5) });
-    (step.given_up, step.late_success) = (true, true);
+    (step.given_up, step.late_success, step.reused) = (true, true, true);
+    let (due_at, answer) = (Some(at(9)), "it does not say".into());
+    step.probe = Some(Box::new(Probing { asked: 2, due_at, answer }));
     step.ended_at = Some(at(offset + 12));
     step.last_offset = offset + 12;
     step
@@ -319,6 +325,14 @@ pub fn full_run(tenant: &str, run_id: &str, offset: u64) -> RunState {
         tags: BTreeMap::from([("team".into(), "billing".into()), ("".into(), "".into())]),
         parent: Some(String::new()),
         plan: Some(Arc::new(Plan::parse(plan).expect("a plan"))),
+        fork: Some(Box::new(Fork {
+            run_id: "r0".into(),
+            step: Some(StepKey::named("a")),
+            reused: 1,
+            undo_reused: true,
+            force: true,
+            reason: "another order".into(),
+        })),
     });
     run.output = Some(odd_output());
     run.error = Some(error("step_failed"));

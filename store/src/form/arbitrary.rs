@@ -4,12 +4,13 @@ use bytes::Bytes;
 use proptest::{collection, option, prelude::*, sample};
 use spine_runs::{
     Answer, AttemptEnd, AttemptState, BatchProgress, CancelRequest, Held, Holder, LetterRef, Live,
-    OpAnswer, Pause, Reason, RunState, RunStatus, Session, Signal, StepState, StepStatus, Still,
-    TaskRef, Totals, Undo, WaitKind, WaitRef,
+    OpAnswer, Pause, Probing, Reason, RunState, RunStatus, Session, Signal, StepState, StepStatus,
+    Still, TaskRef, Totals, Undo, WaitKind, WaitRef,
 };
 use spine_schemas::{
-    Decision, Digest, Driver, Effect, ErrorClass, Fault, HeldBy, OnExhausted, Output, Payload,
-    Plan, RetryPolicy, RunCreated, RunKey, StepError, StepKey, StepSpec, time::Micros,
+    Decision, Digest, Driver, Effect, ErrorClass, Fault, Fork, HeldBy, OnExhausted, Output,
+    Payload, Plan, Probe, RetryPolicy, RunCreated, RunKey, StepError, StepKey, StepSpec,
+    time::Micros,
 };
 use std::sync::Arc;
 
@@ -103,7 +104,9 @@ fn spec() -> impl Strategy<Value = StepSpec> {
         sample::select(vec![OnExhausted::DeadLetter, OnExhausted::Compensate, OnExhausted::Skip]);
     let retry = (any::<[u64; 3]>(), any::<u32>(), number(), number());
     let times = any::<[u64; 4]>();
-    let not_applied = collection::vec(any::<u16>(), 0..3);
+    let probe = (text(), any::<bool>()).prop_map(|(tool, voids)| Box::new(Probe { tool, voids }));
+    let means = (option::of(any::<u64>()), option::of(probe));
+    let not_applied = (collection::vec(any::<u16>(), 0..3), means);
     (text(), payload(), effects, retry, times, exhausted, not_applied).prop_map(
         |(
             tool,
@@ -112,7 +115,7 @@ fn spec() -> impl Strategy<Value = StepSpec> {
             (waits, max_attempts, multiplier, jitter),
             times,
             then,
-            statuses,
+            (statuses, (memo_ms, probe)),
         )| {
             StepSpec {
                 tool,
@@ -133,6 +136,8 @@ fn spec() -> impl Strategy<Value = StepSpec> {
                 on_exhausted: then,
                 not_applied: statuses,
                 approval_ms: None,
+                memo_ms,
+                probe,
             }
         },
     )
@@ -223,8 +228,18 @@ fn step() -> impl Strategy<Value = StepState> {
         option::of(still()),
         option::of(digest()),
     );
-    (identity, times, numbers, parts, history, waits, any::<[bool; 2]>()).prop_map(
-        |((key, spec, status), times, (counts, first, last), parts, attempts, waits, flags)| {
+    let last = (any::<[bool; 3]>(), option::of(probing()));
+    (identity, times, numbers, parts, history, waits, last).prop_map(
+        |(
+            (key, spec, status),
+            times,
+            (counts, first, last),
+            parts,
+            attempts,
+            waits,
+            last_of_all,
+        )| {
+            let (flags, probe) = last_of_all;
             let (letter, task, tasks, paused, wait, held, still, approved) = waits;
             StepState {
                 key,
@@ -256,6 +271,8 @@ fn step() -> impl Strategy<Value = StepState> {
                 approved,
                 given_up: flags[0],
                 late_success: flags[1],
+                reused: flags[2],
+                probe: probe.map(Box::new),
                 ended_at: times.4,
                 last_offset: last,
                 still,
@@ -269,6 +286,23 @@ fn task() -> impl Strategy<Value = TaskRef> {
     (digest(), any::<u64>(), time(), call).prop_map(|(task_id, offset, at, (call, until))| {
         TaskRef { task_id, offset, at, call, until }
     })
+}
+
+fn probing() -> impl Strategy<Value = Probing> {
+    (any::<u32>(), option::of(time()), text()).prop_map(|(asked, due_at, answer)| Probing {
+        asked,
+        due_at,
+        answer,
+    })
+}
+
+fn fork() -> impl Strategy<Value = Box<Fork>> {
+    let flags = any::<[bool; 2]>();
+    (text(), option::of(step_key()), any::<u32>(), flags, text()).prop_map(
+        |(run_id, step, reused, [undo_reused, force], reason)| {
+            Box::new(Fork { run_id, step, reused, undo_reused, force, reason })
+        },
+    )
 }
 
 fn still() -> impl Strategy<Value = Still> {
@@ -352,8 +386,9 @@ fn created() -> impl Strategy<Value = RunCreated> {
         .prop_map(|source| source.map(|source| Arc::new(Plan::parse(source).unwrap())));
     let drivers = sample::select(vec![Driver::Plan, Driver::Journal, Driver::Record]);
     let tags = collection::btree_map(text(), text(), 0..3);
-    (text(), text(), drivers, payload(), tags, option::of(text()), plan).prop_map(
-        |(workflow, version, driver, input, tags, parent, plan)| RunCreated {
+    let origin = (option::of(text()), option::of(fork()));
+    (text(), text(), drivers, payload(), tags, origin, plan).prop_map(
+        |(workflow, version, driver, input, tags, (parent, fork), plan)| RunCreated {
             workflow,
             version,
             driver,
@@ -361,6 +396,7 @@ fn created() -> impl Strategy<Value = RunCreated> {
             tags,
             parent,
             plan,
+            fork,
         },
     )
 }

@@ -59,6 +59,8 @@ pub fn wait_name(kind: WaitKind) -> &'static str {
         WaitKind::Retry => "retry",
         WaitKind::Deferral => "deferral",
         WaitKind::Resolution => "resolution",
+        WaitKind::Probe => "probe",
+        WaitKind::Fork => "fork",
         WaitKind::DeadLetter => "dead_letter",
         WaitKind::Task => "task",
         WaitKind::Approval => "approval",

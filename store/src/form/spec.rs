@@ -8,7 +8,7 @@ use crate::Result;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spine_runs::RunState;
-use spine_schemas::{Plan, RunCreated, time::Micros};
+use spine_schemas::{Fork, Plan, RunCreated, time::Micros};
 use std::{borrow::Cow, sync::Arc};
 
 /// A row of `run_specs`, beside its key and partition.
@@ -46,6 +46,8 @@ struct State<'a> {
     given: Given,
     #[serde(default, skip_serializing_if = "PayloadForm::is_plain")]
     input: PayloadForm<'a>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fork: Option<Cow<'a, Fork>>,
 }
 
 impl<'a> SpecForm<'a> {
@@ -54,10 +56,13 @@ impl<'a> SpecForm<'a> {
     /// # Errors
     /// See [`write_json`].
     pub fn of(run: &'a RunState) -> Result<Self> {
-        let RunCreated { workflow, version, driver, input, tags, parent, plan } = &*run.created;
+        let RunCreated { workflow, version, driver, input, tags, parent, plan, fork } =
+            &*run.created;
         let mut given = Given::default();
         let parent = given.put_text("parent", parent.as_deref());
         let (input_digest, input_bytes) = payload::columns(Some(input));
+        let fork = fork.as_deref().map(Cow::Borrowed);
+        let state = State { given, input: PayloadForm::of(input), fork };
         Ok(Self {
             workflow: Cow::Borrowed(workflow),
             version: Cow::Borrowed(version),
@@ -68,7 +73,7 @@ impl<'a> SpecForm<'a> {
             created_at: run.created_at.0,
             created_digest: Cow::Borrowed(&run.created_digest.0),
             input_digest,
-            state: write_json("state", &State { given, input: PayloadForm::of(input) })?.into(),
+            state: write_json("state", &state)?.into(),
             input: input_bytes,
             plan: plan.as_ref().map_or(Cow::Borrowed(&[]), |plan| Cow::Borrowed(&plan.source)),
         })
@@ -88,6 +93,7 @@ impl<'a> SpecForm<'a> {
             tags: read_json("tags", &self.tags)?,
             parent: state.given.text("parent", &self.parent),
             plan: plan.transpose().map_err(|error| damaged("plan", error))?,
+            fork: state.fork.map(|fork| Box::new(fork.into_owned())),
         };
         Ok(Creation {
             created: Arc::new(created),

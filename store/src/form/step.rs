@@ -10,8 +10,10 @@ use super::{
 };
 use crate::Result;
 use serde::{Deserialize, Serialize};
-use spine_runs::{AttemptState, Held, LetterRef, Live, Pause, StepState, Still, TaskRef, WaitRef};
-use spine_schemas::{Digest, OnExhausted, RetryPolicy, StepSpec, time::Micros};
+use spine_runs::{
+    AttemptState, Held, LetterRef, Live, Pause, Probing, StepState, Still, TaskRef, WaitRef,
+};
+use spine_schemas::{Digest, OnExhausted, Probe, RetryPolicy, StepSpec, time::Micros};
 use std::{borrow::Cow, sync::Arc};
 
 /// A row of `steps`, beside the key of its run.
@@ -118,6 +120,14 @@ struct State<'a> {
     late_success: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     still: Option<Still>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memo_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probe: Option<Cow<'a, Probe>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probing: Option<Cow<'a, Probing>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    reused: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -176,6 +186,10 @@ impl<'a> State<'a> {
             given_up: step.given_up,
             late_success: step.late_success,
             still: step.still,
+            memo_ms: spec.memo_ms,
+            probe: spec.probe.as_deref().map(Cow::Borrowed),
+            probing: step.probe.as_deref().map(Cow::Borrowed),
+            reused: step.reused,
         }
     }
 }
@@ -248,6 +262,8 @@ impl<'a> StepForm<'a> {
             on_exhausted: state.on_exhausted,
             not_applied: state.not_applied.into_owned(),
             approval_ms: state.approval_ms,
+            memo_ms: state.memo_ms,
+            probe: state.probe.map(|probe| Box::new(probe.into_owned())),
         };
         let (class, code, message) = (self.error_class, self.error_code, self.error_message);
         Ok(StepState {
@@ -277,7 +293,9 @@ impl<'a> StepForm<'a> {
             wait: state.wait.map(|wait| Box::new(wait.into_owned())),
             held: state.held.map(|held| Box::new(held.into_owned())),
             breaker_since: state.breaker_since,
+            probe: state.probing.map(|probing| Box::new(probing.into_owned())),
             approved: state.approved,
+            reused: state.reused,
             given_up: state.given_up,
             late_success: state.late_success,
             ended_at: state.given.time("ended_at", self.ended_at),

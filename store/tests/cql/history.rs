@@ -287,6 +287,7 @@ impl History {
             tags: BTreeMap::new(),
             parent: None,
             plan,
+            fork: None,
         };
         let body = Body::Run(key.run_id.clone(), RunEvent::Created(Box::new(created)));
         self.append(key, body);

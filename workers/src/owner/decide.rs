@@ -85,8 +85,9 @@ where
         let Some(run) = self.cache.get(key).cloned() else {
             return Ok(());
         };
-        let outcomes = self.attempts.take_outcomes(key);
+        let mut outcomes = self.attempts.take_outcomes(key);
         let stamp = self.stamp();
+        outcomes.extend(self.probes.take_findings(&run, stamp.now));
         let owner = self.owner_view(held, stamp.now);
         let mut batch = ahead(self.fold.state(), &run, outcomes, &owner, slots, &stamp);
         if batch.starved {
@@ -94,6 +95,7 @@ where
         }
         self.held.set(key, std::mem::take(&mut batch.held));
         if batch.events.is_empty() {
+            self.probe(&run, stamp.now);
             self.arm(&run, held, stamp.now);
             return Ok(());
         }

@@ -161,6 +161,7 @@ where
             freed: 0,
             sweep: None,
             calls: JoinSet::new(),
+            probes: super::probes::Probes::default(),
             writes: JoinSet::new(),
             storing: JoinSet::new(),
             stored,

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    Driver, Effect, Fault, HeldBy, OnExhausted, RecordClass, TaskVerdict, Then,
+    Driver, Effect, Fault, Found, HeldBy, OnExhausted, RecordClass, TaskVerdict, Then,
     wire::{StepEvent, letter, symbols::Symbols},
 };
 use apache_avro::{
@@ -305,6 +305,7 @@ fn every_symbol_has_its_place_in_the_schema() {
         ("TaskVerdict", listed::<TaskVerdict>()),
         ("Fault", listed::<Fault>()),
         ("HeldBy", listed::<HeldBy>()),
+        ("Found", listed::<Found>()),
         ("RecordClass", listed::<RecordClass>()),
     ];
     assert_eq!(BTreeMap::from(ours.map(|(name, symbols)| (name.to_owned(), symbols))), events);

@@ -54,6 +54,9 @@ fn every_wire_record_lists_the_fields_of_its_schema_in_order() {
         listed::<Task>(),
         listed::<Wait<'_>>(),
         listed::<Signal<'_>>(),
+        listed::<Fork<'_>>(),
+        listed::<Probe<'_>>(),
+        listed::<Probed>(),
     ]);
     assert_eq!(ours, events);
 

@@ -1,0 +1,41 @@
+//! Steps that a fork takes over from the run that it was made of.
+
+use super::{Place, Verdict, attempt, gate::Author};
+use crate::{Answer, Reason, RunState, StepStatus, kept};
+use spine_schemas::{Output, Role, StepKey, StepSpec};
+use std::sync::Arc;
+
+/// `step_reused`: a step that ended well elsewhere has ended well here. Nothing else of the run begins before
+/// it has all that it takes over.
+pub(super) fn reused(
+    state: &mut RunState,
+    key: &StepKey,
+    spec: &Arc<StepSpec>,
+    output: Option<&Output>,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    if let Some(step) = state.steps.get(key) {
+        let is_same = step.reused && step.spec.input.digest == spec.input.digest;
+        return if is_same { author.duplicate() } else { author.reject(Reason::StepConflict) };
+    }
+    if !state.takes_over() || state.is_ending() {
+        return author.reject(Reason::StepState);
+    }
+    let plan = state.created.plan.as_deref();
+    let fits = plan.is_none_or(|plan| {
+        plan.find(key).is_some_and(|(_, step)| !matches!(step.role, Role::Undo { .. }))
+    });
+    if !fits {
+        return author.reject(Reason::StepAbsent);
+    }
+    let bytes = spec.input.data.len() + output.map_or(0, |output| output.payload.data.len());
+    let has_room = kept::has_room(state, bytes);
+    let mut step = attempt::fresh(key, &kept::spec(spec, has_room), place);
+    step.reused = true;
+    step.status = if output.is_some() { StepStatus::Completed } else { StepStatus::Skipped };
+    step.output = output.map(|output| kept::output(output, has_room));
+    step.ended_at = Some(place.at);
+    state.steps.insert(Arc::new(step));
+    Verdict::Applied(Answer::Ok)
+}

@@ -1,0 +1,281 @@
+//! Forking: which finished steps of a run a new one takes over, and which effects would happen again.
+//!
+//! Nothing here changes the original. A step is taken over only if the new run would ask for exactly what the
+//! original asked for; whatever rests on a step that runs again runs again, too.
+
+use crate::{RunState, StepState, StepStatus, fallback, input, undo, unresolved};
+use spine_schemas::{
+    Driver, Effect, Output, Payload, Plan, PlanStep, Role, RunCreated, StepKey, StepSpec,
+};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// What a fork takes over, and what it does again.
+#[derive(Clone, Debug, Default)]
+pub struct Forked {
+    /// Steps that it takes over, in the order in which they ended.
+    pub reused: Vec<ReusedStep>,
+    /// Steps of the original that it does not take over, in their order there.
+    pub again: Vec<AgainStep>,
+}
+
+/// A step that is taken over.
+#[derive(Clone, Debug)]
+pub struct ReusedStep {
+    /// Its identity.
+    pub key: StepKey,
+    /// What it was asked to do.
+    pub spec: Arc<StepSpec>,
+    /// What it produced; `None` where it was left out.
+    pub output: Option<Output>,
+    /// Whether the plan knows how it is undone.
+    pub can_be_undone: bool,
+}
+
+/// A step of the original that the fork has for itself.
+#[derive(Clone, Debug)]
+pub struct AgainStep {
+    /// Its identity.
+    pub key: StepKey,
+    /// Its tool in the original.
+    pub tool: String,
+    /// What repeating it may do.
+    pub effect: Effect,
+    /// Whether its effect took place in the original.
+    pub happened: Happened,
+    /// Why it is not taken over.
+    pub because: Because,
+}
+
+/// Whether an effect took place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// It did.
+    Yes,
+    /// Nobody knows, or it may at any moment.
+    Maybe,
+    /// It did not, or was undone.
+    No,
+}
+
+/// Why a step is not taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// It is where the fork goes its own way.
+    Cut,
+    /// It rests on a step that is not taken over, or came after the cut.
+    Follows,
+    /// It had not ended well.
+    Unfinished,
+    /// It would be asked for something else.
+    Changed,
+    /// What it had done was undone.
+    Undone,
+    /// The fork has no such step.
+    Dropped,
+}
+
+impl AgainStep {
+    /// Whether an effect of the original may take place a second time.
+    pub fn may_repeat(&self) -> bool {
+        let runs = match self.because {
+            Because::Cut
+            | Because::Follows
+            | Because::Unfinished
+            | Because::Changed
+            | Because::Undone => true,
+            Because::Dropped => false,
+        };
+        let done = match self.happened {
+            Happened::Yes | Happened::Maybe => true,
+            Happened::No => false,
+        };
+        runs && done && self.effect != Effect::Pure
+    }
+}
+
+/// Plans a fork of a run: `created` is how the new one begins, `from` the step from which on it goes its own
+/// way, `None` for whatever had not ended well.
+pub fn forked(original: &RunState, created: &RunCreated, from: Option<&StepKey>) -> Forked {
+    let mut forked = match (&original.created.plan, &created.plan) {
+        (Some(before), Some(plan)) => of_plan(original, before, created, plan, from),
+        (Some(_) | None, _) => of_journal(original, from),
+    };
+    forked.reused.sort_by_key(|reused| {
+        let step = &original.steps[&reused.key];
+        (step.ended_at, step.scheduled_offset)
+    });
+    forked
+}
+
+/// An agent's steps are taken over in the order in which it began them, up to the cut.
+fn of_journal(original: &RunState, from: Option<&StepKey>) -> Forked {
+    let cut = from.and_then(|from| original.steps.get(from)).map(|step| step.scheduled_offset);
+    let mut steps: Vec<&StepState> = original.steps.values().map(|step| &**step).collect();
+    steps.sort_by_key(|step| step.scheduled_offset);
+    let mut forked = Forked::default();
+    for step in steps {
+        let because = if cut == Some(step.scheduled_offset) {
+            Because::Cut
+        } else if cut.is_some_and(|cut| step.scheduled_offset > cut) {
+            Because::Follows
+        } else if !fallback::ended_well(step) {
+            Because::Unfinished
+        } else {
+            forked.reused.push(reused(step, false));
+            continue;
+        };
+        forked.again.push(again(original, step, because));
+    }
+    forked
+}
+
+fn of_plan(
+    original: &RunState,
+    before: &Plan,
+    created: &RunCreated,
+    plan: &Plan,
+    from: Option<&StepKey>,
+) -> Forked {
+    let mut new = begun(original, created);
+    let (mut forked, mut kept) = (Forked::default(), BTreeSet::new());
+    let mut undecided: Vec<usize> = (0..plan.listed).collect();
+    // Predecessors may stand behind in the list, so it is gone through until nothing more is taken over.
+    loop {
+        let left = undecided.len();
+        undecided.retain(|at| {
+            let step = &plan.steps[*at];
+            let ready = step.after.iter().all(|before| kept.contains(before));
+            let takes = ready && why_not(original, before, &new, step, from).is_none();
+            if takes {
+                let done = &original.steps[&step.key];
+                forked.reused.push(reused(done, plan.undo(*at).is_some()));
+                new.steps.insert(done.clone());
+                kept.insert(*at);
+            }
+            !takes
+        });
+        if undecided.len() == left {
+            break;
+        }
+    }
+    take_fallbacks(original, plan, &kept, &mut forked);
+    let taken: BTreeSet<&StepKey> = forked.reused.iter().map(|step| &step.key).collect();
+    let mut others: Vec<&StepState> = original.steps.values().map(|step| &**step).collect();
+    others.retain(|step| !taken.contains(&step.key) && !undo::is_undo(original, &step.key));
+    others.sort_by_key(|step| step.scheduled_offset);
+    for step in others {
+        let because = match plan.find(&step.key) {
+            None => Because::Dropped,
+            Some((_, planned)) => {
+                why_not(original, before, &new, planned, from).unwrap_or(Because::Follows)
+            }
+        };
+        forked.again.push(again(original, step, because));
+    }
+    forked
+}
+
+/// The new run before it has any step, to find out what its steps would be asked for.
+fn begun(original: &RunState, created: &RunCreated) -> RunState {
+    RunState {
+        created: Arc::new(created.clone()),
+        steps: crate::Steps::default(),
+        ..original.clone()
+    }
+}
+
+/// The steps that stood in for one that is taken over go with it.
+fn take_fallbacks(original: &RunState, plan: &Plan, kept: &BTreeSet<usize>, forked: &mut Forked) {
+    let mut kept = kept.clone();
+    for (at, planned) in plan.steps.iter().enumerate().skip(plan.listed) {
+        let Role::Fallback { of, .. } = planned.role else { continue };
+        let done = original.steps.get(&planned.key).filter(|step| fallback::ended_well(step));
+        if let Some(step) = done.filter(|_| kept.contains(&of)) {
+            forked.reused.push(reused(step, plan.undo(at).is_some()));
+            kept.insert(at);
+        }
+    }
+}
+
+/// Why a step of the new plan cannot be taken over as things stand, if it cannot. `new` has the steps that
+/// are taken over already.
+fn why_not(
+    original: &RunState,
+    before: &Plan,
+    new: &RunState,
+    step: &PlanStep,
+    from: Option<&StepKey>,
+) -> Option<Because> {
+    if from == Some(&step.key) {
+        return Some(Because::Cut);
+    }
+    let done = original.steps.get(&step.key).filter(|done| fallback::ended_well(done));
+    let (Some(done), Some((at, planned))) = (done, before.find(&step.key)) else {
+        return Some(Because::Unfinished);
+    };
+    let undo_began = before.undo(at).is_some_and(|undo| original.steps.contains_key(&undo.key));
+    if undo_began {
+        return Some(Because::Undone);
+    }
+    let rests_on = |after: &usize| {
+        let plan = new.created.plan.as_deref();
+        plan.is_some_and(|plan| new.steps.contains_key(&plan.steps[*after].key))
+    };
+    if !step.after.iter().all(rests_on) {
+        return Some(Because::Follows);
+    }
+    // What was asked for, but for an operator's edit: that repaired the input, and was not the plan's.
+    let asked = input::resolve(original, planned, &mut 0).ok();
+    let asks = input::resolve(new, step, &mut 0).ok();
+    let is_same = match (asked, asks) {
+        (Some(asked), Some(asks)) => {
+            let same_input = asked.input.digest == asks.input.digest;
+            same_input && done.spec.tool == asks.tool && done.spec.effect == asks.effect
+        }
+        (None | Some(_), _) => false,
+    };
+    (!is_same).then_some(Because::Changed)
+}
+
+fn reused(step: &StepState, can_be_undone: bool) -> ReusedStep {
+    // What completed has an output, be it an empty one; what was left out may have one in its place.
+    let empty = || Output::of(Payload::null());
+    let completed = step.status == StepStatus::Completed;
+    let output = step.output.clone().or_else(|| completed.then(empty));
+    ReusedStep { key: step.key.clone(), spec: step.spec.clone(), output, can_be_undone }
+}
+
+fn again(original: &RunState, step: &StepState, because: Because) -> AgainStep {
+    AgainStep {
+        key: step.key.clone(),
+        tool: step.spec.tool.clone(),
+        effect: step.spec.effect,
+        happened: happened(original, step),
+        because,
+    }
+}
+
+fn happened(original: &RunState, step: &StepState) -> Happened {
+    let undone = || {
+        let plan = original.created.plan.as_deref()?;
+        let undo = plan.undo(plan.find(&step.key)?.0)?;
+        let undo = original.steps.get(&undo.key)?;
+        Some(undo.status == StepStatus::Completed)
+    };
+    match step.status {
+        _ if undone() == Some(true) => Happened::No,
+        StepStatus::Completed => Happened::Yes,
+        StepStatus::Running | StepStatus::Unknown => Happened::Maybe,
+        StepStatus::Scheduled
+        | StepStatus::RetryWaiting
+        | StepStatus::Deferred
+        | StepStatus::Awaiting
+        | StepStatus::Failed
+        | StepStatus::DeadLettered
+        | StepStatus::Skipped
+        | StepStatus::Cancelled => {
+            let open = unresolved::any(Driver::Plan, step) || step.late_success;
+            if open { Happened::Maybe } else { Happened::No }
+        }
+    }
+}

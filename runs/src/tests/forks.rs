@@ -1,0 +1,309 @@
+//! Forks: what they take over, what they do again, and when they begin.
+
+use super::{
+    bodies::{completed, created, key_of, output, started, step},
+    given::Given,
+};
+use crate::{
+    Answer, Because, Forked, Happened, Reason, RunStatus, StepStatus, Verdict, WaitKind, forked,
+    why,
+};
+use spine_schemas::{
+    Body, Driver, Effect, ErrorClass, Fork, Payload, Plan, RunCreated, RunEvent, StepEvent, StepKey,
+};
+use std::sync::Arc;
+
+/// Ten steps, one after the other; each gets what the one before it produced.
+fn ten() -> String {
+    let step = |n: usize| {
+        let input = match n {
+            1 => r#"{"$ref":"run#"}"#.to_owned(),
+            _ => format!(r#"{{"$ref":"s{}#/ok"}}"#, n - 1),
+        };
+        format!(r#"{{"name":"s{n}","tool":"t","effect":"idempotent","input":{input}}}"#)
+    };
+    format!("[{}]", (1..=10).map(step).collect::<Vec<_>>().join(","))
+}
+
+fn plan(steps: &str) -> Arc<Plan> {
+    Arc::new(Plan::parse(format!(r#"{{"steps":{steps}}}"#)).expect("a plan"))
+}
+
+/// Runs steps to their end, one after the other, as far as there are any that run.
+fn finish(given: &mut Given, most: usize) {
+    for _ in 0..most {
+        given.settle();
+        let running = |step: &&Arc<crate::StepState>| step.status == StepStatus::Running;
+        let Some(step) = given.run().steps.values().find(running).cloned() else { return };
+        let lease = step.live.as_ref().unwrap().lease;
+        given.append(completed(&step.key.to_string(), step.attempt, lease));
+    }
+    given.settle();
+}
+
+/// How a fork of a run begins, with as much as it takes over.
+fn fork_of(
+    original: &Given,
+    change: impl FnOnce(&mut RunCreated),
+    from: Option<&str>,
+) -> (RunCreated, Forked) {
+    let mut new = RunCreated::clone(&original.run().created);
+    change(&mut new);
+    let from = from.map(key_of);
+    let taken = forked(original.run(), &new, from.as_ref());
+    new.fork = Some(Box::new(Fork {
+        run_id: original.run().key.run_id.to_string(),
+        step: from,
+        reused: u32::try_from(taken.reused.len()).unwrap(),
+        undo_reused: false,
+        force: true,
+        reason: "test".into(),
+    }));
+    (new, taken)
+}
+
+/// A partition with the fork in it, as far as `most` of what it takes over have come.
+fn begin(new: RunCreated, taken: &Forked, most: usize) -> Given {
+    let mut given = Given::nothing();
+    given.append(Body::Run("r1".into(), RunEvent::Created(Box::new(new))));
+    for reused in taken.reused.iter().take(most) {
+        let (spec, output) = (reused.spec.clone(), reused.output.clone());
+        let body = StepEvent::Reused { spec, output };
+        let verdict = given.append(Body::Step("r1".into(), reused.key.clone(), body));
+        assert_eq!(verdict, Verdict::Applied(Answer::Ok), "{}", reused.key);
+    }
+    given
+}
+
+fn names(taken: &Forked) -> Vec<String> {
+    taken.reused.iter().map(|step| step.key.name.to_string()).collect()
+}
+
+fn again<'t>(taken: &'t Forked, name: &str) -> &'t crate::AgainStep {
+    let key = key_of(name);
+    taken.again.iter().find(|step| step.key == key).expect("it is listed")
+}
+
+#[test]
+fn l40_a_fork_at_each_of_ten_steps_keeps_what_was_finished_before_it() {
+    let mut original = Given::plan(&ten());
+    finish(&mut original, 20);
+    assert_eq!(original.run().status, RunStatus::Completed);
+    for cut in 1..=10 {
+        let (new, taken) = fork_of(&original, |_| {}, Some(&format!("s{cut}")));
+        let before: Vec<String> = (1..cut).map(|n| format!("s{n}")).collect();
+        assert_eq!(names(&taken), before);
+        assert_eq!(again(&taken, &format!("s{cut}")).because, Because::Cut);
+        for n in cut + 1..=10 {
+            let step = again(&taken, &format!("s{n}"));
+            assert_eq!((step.because, step.may_repeat()), (Because::Follows, true));
+        }
+        let mut fork = begin(new, &taken, usize::MAX);
+        assert_eq!(fork.run().totals.attempts, 0);
+        finish(&mut fork, 20);
+        assert_eq!(fork.run().status, RunStatus::Completed);
+        assert_eq!(fork.run().totals.attempts, 11 - cut, "what was finished is not called again");
+        assert_eq!(fork.run().output, original.run().output);
+    }
+}
+
+#[test]
+fn c13_a_changed_parameter_runs_the_step_that_it_concerns_and_what_rests_on_it() {
+    let mut original = Given::plan(&ten());
+    finish(&mut original, 20);
+    let steps = ten().replace(r#""input":{"$ref":"s5#/ok"}"#, r#""input":{"cents":7}"#);
+    let change = |new: &mut RunCreated| new.plan = Some(plan(&steps));
+    let (new, taken) = fork_of(&original, change, None);
+    assert_eq!(names(&taken), ["s1", "s2", "s3", "s4", "s5"]);
+    assert_eq!(again(&taken, "s6").because, Because::Changed);
+    assert_eq!(again(&taken, "s7").because, Because::Follows);
+    assert!(again(&taken, "s6").may_repeat());
+    let mut fork = begin(new, &taken, usize::MAX);
+    fork.settle();
+    assert_eq!(fork.step("s6").spec.input.data, r#"{"cents":7}"#);
+    // With another input of the run, whatever was made of the old one is made anew.
+    let input = Payload::json("input", "5").unwrap();
+    let (_, taken) = fork_of(&original, |new| new.input = input, None);
+    assert_eq!(names(&taken), Vec::<String>::new());
+    assert_eq!(again(&taken, "s1").because, Because::Changed);
+}
+
+#[test]
+fn a_fork_of_a_failed_run_begins_where_that_failed() {
+    let mut original = Given::plan(&ten().replace(
+        r#""name":"s4","tool":"t""#,
+        r#""name":"s4","tool":"t","retry":{"max_attempts":1},"on_exhausted":"fail""#,
+    ));
+    finish(&mut original, 3);
+    let lease = original.step("s4").live.as_ref().unwrap().lease;
+    let failed = super::bodies::failed("s4", 1, lease, ErrorClass::Timeout);
+    original.settle_with(vec![failed]);
+    assert_eq!(original.run().status, RunStatus::Failed);
+    let (_, taken) = fork_of(&original, |_| {}, None);
+    assert_eq!(names(&taken), ["s1", "s2", "s3"]);
+    let step = again(&taken, "s4");
+    assert_eq!((step.because, step.happened), (Because::Unfinished, Happened::Maybe));
+    assert!(step.may_repeat(), "a time-out says nothing");
+}
+
+#[test]
+fn nothing_of_a_fork_begins_before_it_has_what_it_takes_over() {
+    let mut original = Given::plan(&ten());
+    finish(&mut original, 20);
+    let (new, taken) = fork_of(&original, |_| {}, Some("s4"));
+    let mut fork = begin(new, &taken, 2);
+    assert_eq!(fork.settle(), Vec::<&str>::new());
+    assert_eq!(fork.run().waits()[0].wait_for, WaitKind::Fork);
+    let why = why(fork.run());
+    assert!(why.sentence.contains("2 of the 3 finished steps"), "{}", why.sentence);
+    let early = fork.decide(started("s4", 1));
+    assert_eq!(early, Verdict::Stale(Reason::LostRace, None));
+    let other = step("s9", StepEvent::Reused { spec: taken.reused[2].spec.clone(), output: None });
+    let last = &taken.reused[2];
+    let (spec, output) = (last.spec.clone(), last.output.clone());
+    let body = Body::Step("r1".into(), last.key.clone(), StepEvent::Reused { spec, output });
+    assert_eq!(fork.append(body.clone()), Verdict::Applied(Answer::Ok));
+    assert!(matches!(fork.append(body), Verdict::Stale(Reason::Duplicate, _)));
+    // Later nobody can slip in a step that nothing ran.
+    assert!(matches!(fork.append(other), Verdict::Refused(Reason::StepState, _)));
+    assert_eq!(fork.settle(), ["step_scheduled", "step_started"]);
+}
+
+#[test]
+fn a_fork_that_is_not_whole_can_be_cancelled() {
+    let mut original = Given::plan(&ten());
+    finish(&mut original, 20);
+    let (new, taken) = fork_of(&original, |_| {}, Some("s4"));
+    for compensate in [false, true] {
+        let mut fork = begin(new.clone(), &taken, 1);
+        let asks = RunEvent::CancelRequested { reason: "no".into(), compensate };
+        fork.append(Body::Run("r1".into(), asks));
+        fork.settle();
+        assert_eq!(fork.run().status, RunStatus::Cancelled);
+    }
+}
+
+const UNDONE: &str = r#"[
+    {"name":"a","tool":"t","effect":"idempotent","compensate":{"tool":"u","effect":"idempotent"}},
+    {"name":"b","tool":"t","effect":"idempotent","compensate":{"tool":"u","effect":"idempotent"}},
+    {"name":"c","tool":"t","effect":"idempotent","retry":{"max_attempts":1},"on_exhausted":"compensate"}]"#;
+
+fn fail_c(given: &mut Given) {
+    let lease = given.step("c").live.as_ref().unwrap().lease;
+    given.settle_with(vec![super::bodies::failed("c", 1, lease, ErrorClass::Terminal)]);
+}
+
+#[test]
+fn what_was_undone_is_not_taken_over_and_does_not_count_as_done() {
+    let mut original = Given::plan(UNDONE);
+    finish(&mut original, 2);
+    fail_c(&mut original);
+    finish(&mut original, 5);
+    assert_eq!(original.run().status, RunStatus::Failed);
+    let (_, taken) = fork_of(&original, |_| {}, None);
+    assert_eq!(names(&taken), Vec::<String>::new());
+    let step = again(&taken, "a");
+    assert_eq!((step.because, step.happened), (Because::Undone, Happened::No));
+    assert!(!step.may_repeat());
+}
+
+#[test]
+fn a_fork_undoes_what_it_took_over_only_if_it_is_told_to() {
+    let mut original = Given::plan(UNDONE);
+    finish(&mut original, 2);
+    for undo_reused in [false, true] {
+        let (mut new, taken) = fork_of(&original, |_| {}, Some("b"));
+        assert_eq!(names(&taken), ["a"]);
+        assert!(taken.reused[0].can_be_undone);
+        new.fork.as_mut().unwrap().undo_reused = undo_reused;
+        let mut fork = begin(new, &taken, 1);
+        finish(&mut fork, 1);
+        fail_c(&mut fork);
+        finish(&mut fork, 5);
+        assert_eq!(fork.run().status, RunStatus::Failed);
+        let undone = |name: &str| fork.run().steps.contains_key(&key_of(name));
+        assert!(undone("compensate/b"));
+        assert_eq!(undone("compensate/a"), undo_reused);
+    }
+}
+
+#[test]
+fn a_step_whose_input_an_operator_repaired_is_taken_over() {
+    let mut original = Given::plan(
+        r#"[{"name":"a","tool":"t","effect":"pure","input":1,"retry":{"max_attempts":1}},
+            {"name":"b","tool":"t","effect":"pure"}]"#,
+    );
+    original.settle();
+    original.fail(ErrorClass::Terminal);
+    let before = original.step("a").spec.input.digest;
+    let after = Payload::json("input", "2").unwrap();
+    let edit = Some(spine_schemas::InputEdit { before, after });
+    let letter_id = original.letter("a");
+    let (reason, force) = ("repair".to_owned(), false);
+    original.append(step("a", StepEvent::Redriven { letter_id, reason, force, edit }));
+    finish(&mut original, 5);
+    let (_, taken) = fork_of(&original, |_| {}, Some("b"));
+    assert_eq!(names(&taken), ["a"]);
+    assert_eq!(taken.reused[0].spec.input.data, "2");
+}
+
+/// A journal run whose agent works through a loop; round 7 fails.
+fn looped() -> Given {
+    let mut given = Given::journal();
+    for round in 1..=7 {
+        let name = format!("round#{round}");
+        given.op("S", round, super::bodies::begin(&name, Effect::Idempotent));
+        let lease = given.offset;
+        if round < 7 {
+            given.op("S", 100 + round, completed(&name, 1, lease));
+        }
+    }
+    given
+}
+
+#[test]
+fn l40_a_loop_that_failed_in_round_7_goes_on_in_round_7() {
+    let original = looped();
+    let (new, taken) = fork_of(&original, |_| {}, Some("round#7"));
+    assert_eq!(taken.reused.len(), 6);
+    let step = again(&taken, "round#7");
+    assert_eq!((step.because, step.happened), (Because::Cut, Happened::Maybe));
+    let mut fork = begin(new, &taken, 5);
+    let not_yet = fork.op("T", 1, super::bodies::begin("round#1", Effect::Idempotent));
+    let wait = Answer::Wait { wait_for: WaitKind::Fork, until: None };
+    assert_eq!(not_yet, Verdict::Refused(Reason::StepAbsent, wait));
+    let (new, taken) = fork_of(&original, |_| {}, Some("round#7"));
+    let mut fork = begin(new, &taken, 6);
+    for round in 1..=6 {
+        let name = format!("round#{round}");
+        let verdict = fork.op("T", round, super::bodies::begin(&name, Effect::Idempotent));
+        assert_eq!(verdict, Verdict::Stale(Reason::Duplicate, Some(Answer::Replay)));
+    }
+    let verdict = fork.op("T", 7, super::bodies::begin("round#7", Effect::Idempotent));
+    assert!(matches!(verdict, Verdict::Applied(Answer::Execute { attempt: 1, .. })));
+}
+
+#[test]
+fn only_forks_take_steps_over() {
+    let mut given = Given::plan(&ten());
+    let spec = super::bodies::spec(Effect::Pure, "1");
+    let reuse = |spec| step("s1", StepEvent::Reused { spec, output: Some(output("1")) });
+    assert!(matches!(given.append(reuse(spec.clone())), Verdict::Refused(Reason::StepState, _)));
+    let mut record = Given::nothing();
+    record.append(created(Driver::Record, None));
+    assert!(matches!(record.append(reuse(spec)), Verdict::Refused(..)));
+}
+
+#[test]
+fn a_fork_with_another_origin_is_another_run() {
+    let mut original = Given::plan(&ten());
+    finish(&mut original, 20);
+    let (new, taken) = fork_of(&original, |_| {}, Some("s4"));
+    let mut fork = begin(new.clone(), &taken, 3);
+    let same = Body::Run("r1".into(), RunEvent::Created(Box::new(new.clone())));
+    assert!(matches!(fork.append(same), Verdict::Stale(Reason::Duplicate, _)));
+    let mut other = new;
+    other.fork.as_mut().unwrap().step = None::<StepKey>;
+    let other = Body::Run("r1".into(), RunEvent::Created(Box::new(other)));
+    assert!(matches!(fork.append(other), Verdict::Refused(Reason::RunExists, _)));
+}
