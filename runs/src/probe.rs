@@ -8,7 +8,11 @@ use crate::{
     limits::{PROBE_FIRST_MS, PROBE_MOST_MS},
     unresolved,
 };
-use spine_schemas::{Driver, Finding, Found, Output, time::Micros};
+use spine_schemas::{
+    Driver, Finding, Found, Output,
+    mutants::{Mutant, planted},
+    time::Micros,
+};
 
 /// What a tool said about a step.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,17 +59,19 @@ pub fn finding(step: &StepState, answer: ProbeAnswer, over_in_ms: u64, now: Micr
                           reported success";
             unclear(None, reason.into())
         }
-        ProbeAnswer::Absent if voids || over_in_ms == 0 => Finding {
-            attempt,
-            found: Found::Absent,
-            output: None,
-            due_at: None,
-            reason: if voids {
-                "the tool says that it did not happen, and never will under this key".into()
-            } else {
-                "the tool says that it did not happen, and no call can be on its way".into()
-            },
-        },
+        ProbeAnswer::Absent if voids || over_in_ms == 0 || planted(Mutant::BelieveEarlyNo) => {
+            Finding {
+                attempt,
+                found: Found::Absent,
+                output: None,
+                due_at: None,
+                reason: if voids {
+                    "the tool says that it did not happen, and never will under this key".into()
+                } else {
+                    "the tool says that it did not happen, and no call can be on its way".into()
+                },
+            }
+        }
         ProbeAnswer::Absent => {
             let reason =
                 "the tool says that it has not happened, but the call may still be on its way";

@@ -15,7 +15,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spine_schemas::{
     Claim, Digest, Driver, Output, Payload, RunCreated, RunKey, StepError, StepKey, StepSpec,
-    Usage, time::Micros,
+    Usage,
+    mutants::{Mutant, planted},
+    time::Micros,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -477,7 +479,8 @@ impl RunState {
     /// Whether it is a fork that has not taken over all finished steps yet. Nothing of it begins before.
     pub fn takes_over(&self) -> bool {
         let fork = self.created.fork.as_ref();
-        fork.is_some_and(|fork| self.steps.len() < fork.reused as usize)
+        let is_short = fork.is_some_and(|fork| self.steps.len() < fork.reused as usize);
+        is_short && !planted(Mutant::ForkBeginsEarly)
     }
 
     /// Who drives the run.

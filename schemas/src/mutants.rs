@@ -41,6 +41,10 @@ pub enum Mutant {
     OpenBreakerSpends,
     /// Waves go on although the tool fails again.
     WaveIgnoresRelapse,
+    /// A tool that says "it has not happened" is believed while the call may be on its way.
+    BelieveEarlyNo,
+    /// A fork begins before it has what it takes over.
+    ForkBeginsEarly,
 }
 
 #[cfg(feature = "mutants")]

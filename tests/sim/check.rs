@@ -1,6 +1,7 @@
 //! The checkers: what must hold of the log, the store, the letters and the effects, whatever happened.
 
 use crate::{
+    forks,
     random::Random,
     recovery,
     store::{Rows, SimStore},
@@ -205,6 +206,7 @@ impl Reading {
             }
         }
         self.check_completed(effects);
+        forks::check(&self.runs, effects);
     }
 
     /// A careful step that is completed has acted exactly once; one known not to be done, never.
@@ -216,6 +218,7 @@ impl Reading {
             for step in run.steps.values().filter(|step| step.spec.effect.is_careful()) {
                 let count = effects.get(&(key.clone(), step.key.clone())).map_or(0, Vec::len);
                 match step.status {
+                    StepStatus::Completed if step.reused => {}
                     StepStatus::Completed => {
                         assert_eq!(count, 1, "{key} {}: completed, {count} effects", step.key);
                     }

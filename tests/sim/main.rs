@@ -11,6 +11,7 @@ mod check;
 mod clock;
 mod cluster;
 mod embedded;
+mod forks;
 mod holds;
 mod kafka;
 mod large;

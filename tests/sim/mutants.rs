@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 18] = [
+const ALL: [Mutant; 20] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
@@ -26,6 +26,8 @@ const ALL: [Mutant; 18] = [
     Mutant::ApprovalNotCompared,
     Mutant::OpenBreakerSpends,
     Mutant::WaveIgnoresRelapse,
+    Mutant::BelieveEarlyNo,
+    Mutant::ForkBeginsEarly,
 ];
 
 /// The worlds in which a fault can show: the disk is simulated in one, several owners in the other.
@@ -47,6 +49,8 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         | Mutant::UndoOutOfOrder
         | Mutant::CancelSkipsRunning
         | Mutant::ApprovalNotCompared
+        | Mutant::BelieveEarlyNo
+        | Mutant::ForkBeginsEarly
         | Mutant::StartWhilePaused => &[World::Embedded, World::Cluster],
     }
 }

@@ -1,6 +1,6 @@
 //! Plans by chance: branches, effects, and every way to recover.
 
-use crate::random::Random;
+use crate::{random::Random, tools::PROBE};
 use spine_schemas::{Driver, Payload, Plan, RunCreated, RunEvent};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -74,7 +74,15 @@ fn call(random: &Random) -> String {
     let effects = ["pure", "idempotent", "idempotent", "at_most_once", "probe"];
     let (effect, tool) = (effects[random.below(5) as usize], random.below(3));
     let timeout_ms = 150 + random.below(400);
-    format!("\"tool\":\"http://tool/{tool}\",\"effect\":\"{effect}\",\"timeout_ms\":{timeout_ms}")
+    let probe = match random.below(3) {
+        at @ (0 | 1) if effect == "probe" => {
+            format!(",\"probe\":{{\"tool\":\"{PROBE}\",\"voids\":{}}}", at == 0)
+        }
+        _ => String::new(),
+    };
+    format!(
+        "\"tool\":\"http://tool/{tool}\",\"effect\":\"{effect}\",\"timeout_ms\":{timeout_ms}{probe}"
+    )
 }
 
 fn undo(random: &Random) -> String {

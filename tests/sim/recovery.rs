@@ -8,7 +8,10 @@ use spine_schemas::{Body, Event, Plan, Role, RunEvent, StepEvent, StepKey, time:
 pub(crate) fn check(before: &RunState, event: &Event) {
     match &event.body {
         Body::Step(_, key, StepEvent::Started(_)) => check_start(before, key),
-        Body::Step(_, key, StepEvent::Scheduled(_)) => check_order(before, key),
+        Body::Step(_, key, StepEvent::Scheduled(_)) => {
+            check_order(before, key);
+            check_whole(before, key);
+        }
         Body::Run(_, RunEvent::Failed { .. } | RunEvent::Cancelled { .. })
             if event.claim.is_some() =>
         {
@@ -34,6 +37,13 @@ fn check_start(before: &RunState, key: &StepKey) {
     }
 }
 
+/// A fork begins when it has all that it takes over.
+fn check_whole(before: &RunState, key: &StepKey) {
+    let Some(fork) = before.created.fork.as_ref().filter(|_| !before.is_ending()) else { return };
+    let here = before.steps.values().filter(|step| step.reused).count();
+    assert_eq!(here, fork.reused as usize, "{} {key}: began before that", before.key);
+}
+
 /// The step that another undoes.
 fn undone_by<'r>(run: &'r RunState, key: &StepKey) -> Option<&'r StepState> {
     let plan = run.created.plan.as_deref()?;
@@ -49,7 +59,10 @@ fn to_undo<'r>(run: &'r RunState, plan: &'r Plan) -> impl Iterator<Item = &'r St
     plan.steps.iter().enumerate().filter_map(|(at, planned)| {
         let undo = plan.undo(at)?;
         let step = run.steps.get(&planned.key)?;
-        let open = step.status == StepStatus::Completed && !run.steps.contains_key(&undo.key);
+        let undoes_reused = run.created.fork.as_ref().is_some_and(|fork| fork.undo_reused);
+        let is_ours = !step.reused || undoes_reused;
+        let done = step.status == StepStatus::Completed;
+        let open = done && is_ours && !run.steps.contains_key(&undo.key);
         open.then_some(&**step)
     })
 }

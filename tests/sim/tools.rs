@@ -29,7 +29,12 @@ struct Remote {
     /// Keys under which something was done; an idempotent remote does it once.
     keys: BTreeMap<String, u32>,
     healed: bool,
+    /// Keys under which no attempt up to this one may act any more.
+    void: BTreeMap<String, u32>,
 }
+
+/// Where the remote tells what has happened.
+pub(crate) const PROBE: &str = "http://tool/probe";
 
 /// Clones share the remote.
 #[derive(Clone, Debug)]
@@ -51,6 +56,8 @@ enum Fate {
     Limits,
     Rejects,
     Silent,
+    /// Arrives when nobody waits for it any more.
+    Lingers,
 }
 
 impl SimTools {
@@ -89,7 +96,8 @@ impl SimTools {
             6 | 7 => Fate::DropsAfter,
             8 => Fate::Limits,
             9 => Fate::Rejects,
-            _ => Fate::Silent,
+            10 => Fate::Silent,
+            _ => Fate::Lingers,
         }
     }
 
@@ -103,6 +111,9 @@ impl SimTools {
     fn commit(&self, call: &ToolCall) {
         let mut remote = self.remote.lock().unwrap();
         let key = call.idempotency_key.to_string();
+        if remote.void.get(&key).is_some_and(|void| call.attempt <= *void) {
+            return;
+        }
         let done = remote.keys.entry(key.clone()).or_default();
         *done += 1;
         if call.effect == Effect::Idempotent && *done > 1 {
@@ -114,13 +125,40 @@ impl SimTools {
     }
 }
 
+impl SimTools {
+    /// Says what happened under a key, and makes it void for the attempts so far where that is asked for.
+    /// In trouble it says nothing.
+    async fn tell(&self, call: &ToolCall) -> CallEnd {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if self.fate(call) == Fate::FailsBefore {
+            let (class, message) = (ErrorClass::Transient, "simulated");
+            return CallEnd::Failed(StepError::new(class, "http_500", message));
+        }
+        let mut remote = self.remote.lock().unwrap();
+        let key = call.idempotency_key.to_string();
+        let happened = remote.keys.contains_key(&key);
+        let asks: serde_json::Value = serde_json::from_slice(&call.body).unwrap();
+        if !happened && asks["void"] == true {
+            let attempt = u32::try_from(asks["attempt"].as_u64().unwrap()).unwrap();
+            remote.void.insert(key, attempt);
+        }
+        let payload = Payload::json("output", format!("{{\"happened\":{happened}}}")).unwrap();
+        CallEnd::Completed { output: Output::of(payload), usage: None }
+    }
+}
+
 impl Tools for SimTools {
     async fn call(&self, call: ToolCall) -> CallEnd {
+        if call.tool == PROBE {
+            return self.tell(&call).await;
+        }
         let fate = self.fate(&call);
         let draw = hash(self.seed ^ 1, &format!("{}/{}/{}", call.run, call.step, call.attempt));
         let (before_ms, after_ms) = (1 + draw % 40, 1 + (draw >> 16) % 40);
         let timeout = call.timeout;
         let effect = call.effect;
+        let lingers = u64::try_from(timeout.as_millis()).unwrap() * 3 / 2;
+        let before_ms = if fate == Fate::Lingers { lingers } else { before_ms };
         if fate == Fate::Refused {
             tokio::time::sleep(Duration::from_millis(1)).await;
             let class = ErrorClass::Transient;
@@ -139,7 +177,7 @@ impl Tools for SimTools {
         });
         let in_time = tokio::time::timeout(timeout, async {
             let _ = answered.await;
-            if fate == Fate::Silent {
+            if matches!(fate, Fate::Silent | Fate::Lingers) {
                 std::future::pending::<()>().await;
             }
         });
@@ -155,7 +193,10 @@ impl Tools for SimTools {
 }
 
 fn commits(fate: Fate) -> bool {
-    matches!(fate, Fate::Succeeds | Fate::FailsAfter | Fate::DropsAfter | Fate::Silent)
+    match fate {
+        Fate::Succeeds | Fate::FailsAfter | Fate::DropsAfter | Fate::Silent | Fate::Lingers => true,
+        Fate::Refused | Fate::FailsBefore | Fate::Limits | Fate::Rejects => false,
+    }
 }
 
 fn end(fate: Fate, effect: Effect) -> CallEnd {
@@ -177,7 +218,9 @@ fn end(fate: Fate, effect: Effect) -> CallEnd {
             CallEnd::Failed(StepError { retry_after_ms: Some(300), ..error })
         }
         Fate::Rejects => failed(ErrorClass::Terminal, "http_422"),
-        Fate::Refused | Fate::Silent => unreachable!("decided before the call was sent"),
+        Fate::Refused | Fate::Silent | Fate::Lingers => {
+            unreachable!("decided before the call was sent")
+        }
     }
 }
 

@@ -114,13 +114,14 @@ impl<A: Access> Clients<A> {
 
     /// Looks for what waits for a person, and does what a careful operator would.
     pub(crate) async fn operate(&self) {
-        let mut paused = None;
+        let (mut paused, mut forks) = (None, 0);
         loop {
             tokio::time::sleep(Duration::from_millis(700 + self.random.below(600))).await;
             paused = self.hold_back(paused).await;
             let rows = self.store.rows();
             for run in rows.runs.values() {
                 self.steer(run).await;
+                self.fork_some(run, &mut forks).await;
                 for step in run.steps.values().filter(|_| run.is_open()) {
                     if self.random.chance(50) {
                         self.report_late(run, step).await;
@@ -309,6 +310,20 @@ impl<A: Access> Clients<A> {
     /// Appends events of one run; tries again, with the same ids, until acknowledged if it must.
     pub(crate) async fn append(&self, key: &RunKey, bodies: Vec<Body>, must: bool) {
         let events: Vec<Event> = bodies.into_iter().map(|body| self.event(key, body)).collect();
+        let (at, records) = self.records(key, &events);
+        if must {
+            return self.append_records(&at, records, &events).await;
+        }
+        self.append_once(&at, records, &events).await;
+    }
+
+    /// Appends events of one run until they are acknowledged.
+    pub(crate) async fn append_events(&self, key: &RunKey, events: &[Event]) {
+        let (at, records) = self.records(key, events);
+        self.append_records(&at, records, events).await;
+    }
+
+    fn records(&self, key: &RunKey, events: &[Event]) -> (TopicPartition, Vec<NewRecord>) {
         let record_key = Bytes::from(key.record_key());
         let partition = keys::partition_of(&record_key, self.partitions);
         let at = TopicPartition::new(TOPIC, partition);
@@ -316,10 +331,7 @@ impl<A: Access> Clients<A> {
             .iter()
             .map(|event| NewRecord::plain(Some(record_key.clone()), codec::encode(event).unwrap()))
             .collect();
-        if must {
-            return self.append_records(&at, records, &events).await;
-        }
-        self.append_once(&at, records, &events).await;
+        (at, records)
     }
 
     /// Appends until it is acknowledged.
