@@ -1,5 +1,7 @@
-//! `spine runs`: starts, lists, shows, explains and steers runs.
+//! `spine runs`: starts, lists, shows, explains, forks, compares and steers runs.
 
+mod diff;
+mod fork;
 mod list;
 mod show;
 mod start;
@@ -22,6 +24,10 @@ pub(crate) enum Verb {
     Show(show::Args),
     /// Says in one sentence why a run is not finished and what happens next
     Why(why::Args),
+    /// Makes a new run that takes over the finished steps of one and goes its own way from there
+    Fork(fork::Args),
+    /// Compares two runs: what they were given, and what became of each step
+    Diff(diff::Args),
     /// Ends a run when nothing of it runs any more, undone first if asked
     Cancel(steer::CancelArgs),
     /// Ends a run at once; an attempt that runs may still take effect
@@ -64,6 +70,8 @@ pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::List(args) => list::run(args).await,
         Verb::Show(args) => show::run(args).await,
         Verb::Why(args) => why::run(args).await,
+        Verb::Fork(args) => fork::run(args).await,
+        Verb::Diff(args) => diff::run(args).await,
         Verb::Cancel(args) => steer::cancel(args).await,
         Verb::Kill(args) => steer::kill(args).await,
         Verb::Pause(args) => steer::pause(args).await,

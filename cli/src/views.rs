@@ -83,6 +83,15 @@ pub(crate) struct Run {
     pub(crate) error: Option<StepError>,
     #[serde(default)]
     pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) fork: Option<Fork>,
+}
+
+/// Where a fork comes from.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Fork {
+    pub(crate) run_id: String,
+    pub(crate) reason: String,
+    pub(crate) reused: u32,
 }
 
 /// What a run was given and gave; read apart, since raw JSON cannot be read through a flattened part.
@@ -127,6 +136,20 @@ pub(crate) struct Step {
     pub(crate) held: Option<Held>,
     pub(crate) output: Option<Source>,
     pub(crate) scheduled_at: Time,
+    #[serde(default)]
+    pub(crate) scheduled_offset: u64,
+    #[serde(default)]
+    pub(crate) reused: bool,
+    pub(crate) probe: Option<Probe>,
+}
+
+/// How a tool is asked what became of an attempt.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Probe {
+    #[serde(default)]
+    pub(crate) asked: u32,
+    pub(crate) due_at: Option<Time>,
+    pub(crate) answer: Option<String>,
 }
 
 /// What holds a step back.

@@ -28,6 +28,8 @@ use spine_store::RunStore;
 struct Journal<'a> {
     session: String,
     replaces: Option<String>,
+    /// The version of the workflow that the agent runs.
+    version: Option<String>,
     tenant: Option<String>,
     actor: Option<String>,
     #[serde(borrow)]
@@ -114,6 +116,7 @@ fn events<L: EventLog, S: RunStore, V: Verdicts>(
             session: journal.session.clone(),
             op_id: op.op_id,
             replaces: journal.replaces.clone(),
+            version: journal.version.clone(),
         });
         event.batch = batch.clone().map(|id| BatchItem { id, index });
         steps.push(op.step);

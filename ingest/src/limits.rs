@@ -59,6 +59,12 @@ pub const PUT_BACK_PAUSE: Duration = Duration::from_millis(200);
 pub const PUT_BACK_AFTER: Duration = Duration::from_secs(120);
 /// How long the log is read for a record that may not have been put back.
 pub const PUT_BACK_SCAN: Duration = Duration::from_secs(60);
+/// Events of a fork that are appended together.
+pub const FORK_EVENTS: usize = 64;
+/// Steps that a comparison of two runs lists; the others are counted.
+pub const DIFF_STEPS: usize = 1000;
+/// Payloads up to this size stand in a comparison as they are.
+pub const BRIEF_BYTES: usize = 4096;
 /// How long a request may take in all. Verdicts have a shorter deadline of their own.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long open requests may go on after the server was told to stop.

@@ -61,6 +61,8 @@ fn of_runs<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
         .route("/v1/runs/{id}/why", get(runs::why::get::<L, S, V>))
         .route("/v1/runs/{id}/journal", post(journal::post::<L, S, V>))
         .route("/v1/runs/{id}/signals/{name}", post(runs::signal::post::<L, S, V>))
+        .route("/v1/runs/{id}/fork", post(runs::fork::post::<L, S, V>))
+        .route("/v1/runs/{id}/diff/{other}", get(runs::diff::get::<L, S, V>))
         .route("/v1/runs/{id}/cancel", post(runs::steer::cancel::<L, S, V>))
         .route("/v1/runs/{id}/kill", post(runs::steer::kill::<L, S, V>))
         .route("/v1/runs/{id}/pause", post(runs::steer::pause::<L, S, V>))

@@ -1,7 +1,9 @@
-//! Runs: made, listed, shown from all sides, steered, and their stuck steps resolved. One file per resource.
+//! Runs: made, forked, listed, shown from all sides, steered, and their stuck steps resolved. One file per resource.
 
 pub(crate) mod create;
 pub(crate) mod decisions;
+pub(crate) mod diff;
+pub(crate) mod fork;
 pub(crate) mod history;
 pub(crate) mod list;
 mod plan;

@@ -129,4 +129,6 @@ pub enum Reason {
     WaitExpired,
     /// The references of the step's input point at nothing, and it has no other input.
     InputUnresolved,
+    /// The agent runs another version of the workflow than the run began with.
+    VersionConflict,
 }

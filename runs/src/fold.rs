@@ -131,7 +131,7 @@ pub(crate) fn fold_run(
     let driver = run.as_deref().map(RunState::driver);
     let author = gate::author(event, driver);
     let allowed = gate::check_claim(claim, event, author)
-        .and_then(|()| gate::check_op(event, driver))
+        .and_then(|()| gate::check_op(event, run.as_deref()))
         .and_then(|()| match run.as_deref() {
             Some(state) => gate::check_batch(&state.batches, event, author),
             None => gate::check_batch(&VecDeque::new(), event, author),

@@ -298,8 +298,9 @@ fn unknown(run: &RunState, step: &StepState) -> String {
     match (step.next_probe().filter(|_| run.paused.is_none()), &step.probe) {
         (Some(_), None) => text.push_str(&format!("{tool} is asked now. You may ")),
         (Some(due), Some(probing)) => text.push_str(&format!(
-            "{tool} was asked {} times and is asked again at {due} ({}). You may ",
-            probing.asked, probing.answer
+            "{tool} is asked again at {due}, for the {} time ({}). You may ",
+            ordinal(probing.asked + 1),
+            probing.answer
         )),
         (None, Some(probing)) => {
             text.push_str(&format!("{tool} cannot tell ({}). You must ", probing.answer));
@@ -311,6 +312,17 @@ fn unknown(run: &RunState, step: &StepState) -> String {
         "find out, then run 'spine steps resolve {run_id} {key} --happened' or '--not'"
     ));
     text
+}
+
+fn ordinal(number: u32) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        (..) => "th",
+    };
+    format!("{number}{ending}")
 }
 
 fn awaiting(run: &RunState, step: &StepState) -> String {

@@ -94,9 +94,11 @@ fn batch() -> impl Strategy<Value = BatchItem> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    (id(), number(), option::of(id())).prop_map(|(session, op_id, replaces)| Op {
+    let more = (option::of(id()), option::of(id()));
+    (id(), number(), more).prop_map(|(session, op_id, (replaces, version))| Op {
         session,
         op_id,
         replaces,
+        version,
     })
 }

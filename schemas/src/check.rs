@@ -288,6 +288,7 @@ fn check_claim(claim: &Claim) -> Result<()> {
 fn check_op(op: &Op) -> Result<()> {
     check_id("op.session", &op.session)?;
     number("op.op_id", op.op_id)?;
+    name_or_empty("op.version", op.version.as_deref().unwrap_or_default())?;
     op.replaces.as_ref().map_or(Ok(()), |session| check_id("op.replaces", session))
 }
 

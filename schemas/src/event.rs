@@ -103,6 +103,8 @@ pub struct Op {
     pub op_id: u64,
     /// The session that this one replaces; its attempts are lost at once.
     pub replaces: Option<String>,
+    /// The version of the workflow that the agent runs, if it says so: a run keeps the one it began with.
+    pub version: Option<String>,
 }
 
 /// What an event is about, and what happened.

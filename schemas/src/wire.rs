@@ -135,6 +135,8 @@ wire_record! {
         op_id: i64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replaces: Option<Text<'a>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<Text<'a>>,
     }
 }
 

@@ -100,7 +100,8 @@ impl<A: Access> Agent<'_, A> {
     /// answer does not come.
     async fn ask(&mut self, body: Body) -> Answer {
         self.op_id += 1;
-        let op = Op { session: self.session.clone(), op_id: self.op_id, replaces: None };
+        let op =
+            Op { session: self.session.clone(), op_id: self.op_id, replaces: None, version: None };
         let mut event = self.clients.event(self.key, body);
         event.op = Some(op);
         loop {

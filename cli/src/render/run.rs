@@ -5,7 +5,7 @@ use super::{
     color,
     when::{after, clock, lasting, relative},
 };
-use crate::views::{Attempt, Awaits, Held, Payloads, Run, Step, Time, Why};
+use crate::views::{Attempt, Awaits, Held, Payloads, Probe, Run, Step, Time, Why};
 use spine_schemas::time::Micros;
 use std::fmt::Write as _;
 
@@ -30,7 +30,7 @@ pub(crate) struct Shown<'a> {
 pub(crate) fn timeline(shown: &Shown<'_>) -> String {
     let mut text = head(shown);
     let mut steps: Vec<&Step> = shown.steps.iter().collect();
-    steps.sort_by_key(|step| (begun_at(step), step.scheduled_at));
+    steps.sort_by_key(|step| (begun_at(step), step.scheduled_offset));
     let start = shown.run.row.started_at.0;
     let name = steps.iter().map(|of| step(&of.step).chars().count()).max().unwrap_or(0);
     if !steps.is_empty() {
@@ -81,6 +81,11 @@ fn head(shown: &Shown<'_>) -> String {
         let tags: Vec<String> =
             run.tags.iter().map(|(name, tag)| format!("{name}={tag}")).collect();
         let _ = writeln!(text, "  tags     {}", short(&tags.join(" "), EXCERPT));
+    }
+    if let Some(fork) = &run.fork {
+        let steps = count(u64::from(fork.reused), "step");
+        let reason = short(&fork.reason, EXCERPT);
+        let _ = writeln!(text, "  fork     of {}, {steps} taken over: {reason}", fork.run_id);
     }
     if let Some(input) = payloads.input.as_ref().filter(|input| input.get() != "null") {
         let _ = writeln!(text, "  input    {}", short(input.get(), EXCERPT));
@@ -204,6 +209,19 @@ fn held_back(held: &Held, now: Micros) -> String {
     }
 }
 
+/// What asking its tool came to.
+fn probed(probe: &Probe, now: Micros) -> String {
+    let answer = probe.answer.as_deref().map(|answer| short(answer, EXCERPT)).unwrap_or_default();
+    match probe.due_at {
+        Some(due) if probe.asked > 0 => {
+            let asked = count(u64::from(probe.asked), "time");
+            format!("its tool was asked {asked}, and is again {}: {answer}", relative(due.0, now))
+        }
+        Some(_) => "its tool is asked whether it happened".into(),
+        None => format!("waits for 'spine steps resolve': {answer}"),
+    }
+}
+
 /// What a step that has not ended waits for.
 fn wait(of: &Step, now: Micros) -> Option<String> {
     let due = |at: Option<Time>| at.map(|at| relative(at.0, now)).unwrap_or_default();
@@ -218,7 +236,19 @@ fn wait(of: &Step, now: Micros) -> Option<String> {
             Some(held) => held_back(held, now),
             None => format!("put off free of charge; next attempt {}", due(of.due_at)),
         }),
-        "unknown" => Some("waits for 'spine steps resolve'".into()),
+        "unknown" => Some(match &of.probe {
+            Some(probe) => probed(probe, now),
+            None => "waits for 'spine steps resolve'".into(),
+        }),
+        "completed" | "skipped" if of.reused => {
+            let from = of.output.as_ref().and_then(|output| output.source.as_deref());
+            Some(format!("taken over from {}", from.unwrap_or("the run that this is a fork of")))
+        }
+        "completed" => match of.output.as_ref()?.source.as_deref()? {
+            "probe" => Some("its tool says that it happened".into()),
+            "resolved" => Some("somebody found out that it happened".into()),
+            _ => None,
+        },
         "awaiting" => Some(match (&of.task, &of.awaits) {
             (Some(task), _) => format!("task {task}"),
             (None, Some(Awaits { signal: Some(name), until })) => {

@@ -34,6 +34,7 @@ impl From<Reason> for Code {
             Reason::RunEnding => Self::RunEnding,
             Reason::WaitExpired => Self::WaitExpired,
             Reason::InputUnresolved => Self::InputUnresolved,
+            Reason::VersionConflict => Self::VersionConflict,
         }
     }
 }

@@ -121,6 +121,7 @@ codes! {
     1227 RunEnding "run_ending" 409 "The run is being cancelled or undone" "GET the run's why; POST …/kill ends it at once."
     1228 WaitExpired "wait_expired" 409 "What was awaited did not come in time" "Decide what follows; another step may wait again."
     1229 InputUnresolved "input_unresolved" 409 "The references of the step's input point at nothing" "Redrive it with an input of its own, or complete or skip it."
+    1230 VersionConflict "version_conflict" 409 "The run began with another version of the workflow" "Let an agent of that version drive it, or fork it with this one."
 
     1301 LogBusy "log_busy" 429 "The log has too many appends waiting" "Come back after the time in Retry-After."
     1302 LogFull "log_full" 503 "The log has no space for new work" "Make room on the disk."

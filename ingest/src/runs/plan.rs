@@ -22,7 +22,16 @@ pub(super) fn read<L: EventLog, S: RunStore, V: Verdicts>(
         let first = parts.into_iter().find(|(_, part)| part.is_some());
         return first.map_or(Ok(None), |(name, _)| Err(without_steps(name)));
     }
-    let plan = Plan::parse(source(parts))?;
+    checked(app, run, source(parts)).map(Some)
+}
+
+/// The plan of a new run, its tools and faults checked.
+pub(super) fn checked<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    source: String,
+) -> Result<Arc<Plan>, Problem> {
+    let plan = Plan::parse(source)?;
     plan.check_new()?;
     if !plan.faults.is_empty() && !app.settings().test_tenants.contains(&*run.tenant) {
         let detail = format!("tenant {} is not a test tenant", run.tenant);
@@ -38,7 +47,7 @@ pub(super) fn read<L: EventLog, S: RunStore, V: Verdicts>(
             })?;
         }
     }
-    Ok(Some(Arc::new(plan)))
+    Ok(Arc::new(plan))
 }
 
 fn without_steps(field: &'static str) -> Problem {

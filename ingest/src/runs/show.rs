@@ -15,7 +15,7 @@ use axum::{
 use serde::Serialize;
 use spine_log::EventLog;
 use spine_runs::{CancelRequest, RunState, Totals};
-use spine_schemas::{Digest, Driver, StepError, StepKey};
+use spine_schemas::{Digest, Driver, Fork, StepError, StepKey};
 use spine_store::RunStore;
 use std::collections::BTreeMap;
 
@@ -55,6 +55,8 @@ struct RunView<'a> {
     tags: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fork: Option<&'a Fork>,
     digest: Digest,
 }
 
@@ -135,6 +137,7 @@ fn view(run: &RunState, applied: PositionView) -> RunView<'_> {
         paused: run.paused.as_deref().map(PauseView::of),
         tags: &run.created.tags,
         parent: run.created.parent.as_deref(),
+        fork: run.created.fork.as_deref(),
         digest: run.created_digest,
     }
 }

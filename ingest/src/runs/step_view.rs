@@ -39,10 +39,15 @@ pub(super) struct StepView<'a> {
     paused: Option<PauseView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<HeldView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<ProbeView<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    reused: bool,
     generation: u32,
     edit: u32,
     given_up: bool,
     scheduled_at: Time,
+    scheduled_offset: u64,
     ended_at: Option<Time>,
 }
 
@@ -52,6 +57,33 @@ struct HeldView {
     by: HeldBy,
     since: Time,
     until: Time,
+}
+
+/// How its tool is asked whether an attempt took effect, and what it said last.
+#[derive(Serialize)]
+struct ProbeView<'a> {
+    tool: &'a str,
+    voids: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<&'a str>,
+}
+
+impl<'a> ProbeView<'a> {
+    fn of(step: &'a StepState) -> Option<Self> {
+        let probe = step.spec.probe.as_deref()?;
+        let probing = step.probe.as_deref();
+        Some(Self {
+            tool: &probe.tool,
+            voids: probe.voids,
+            asked: probing.map(|probing| probing.asked),
+            due_at: Time::of(step.next_probe()),
+            answer: probing.map(|probing| probing.answer.as_str()),
+        })
+    }
 }
 
 /// What a step awaits.
@@ -115,10 +147,13 @@ impl<'a> StepView<'a> {
                 let (since, until) = (Time(held.at), Time(held.until));
                 HeldView { by: held.by, since, until }
             }),
+            probe: ProbeView::of(step),
+            reused: step.reused,
             generation: step.generation,
             edit: step.edit,
             given_up: step.given_up,
             scheduled_at: Time(step.scheduled_at),
+            scheduled_offset: step.scheduled_offset,
             ended_at: Time::of(step.ended_at),
         }
     }

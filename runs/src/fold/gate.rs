@@ -1,7 +1,7 @@
 //! Who may append what: claims for decisions, drivers for requests, whole predecessors for batches.
 
 use super::Verdict;
-use crate::{Answer, BatchProgress, Reason};
+use crate::{Answer, BatchProgress, Reason, RunState};
 use spine_schemas::{BatchItem, Body, Driver, Event, RunEvent, StepEvent, limits};
 use std::collections::VecDeque;
 
@@ -163,15 +163,19 @@ fn is_operation(body: &Body) -> bool {
     }
 }
 
-/// Operations are an agent's, in a run that an agent drives.
-pub(super) fn check_op(event: &Event, driver: Option<Driver>) -> Result<(), Verdict> {
-    if event.op.is_none() {
-        return Ok(());
-    }
+/// Operations are an agent's, in a run that an agent drives, of the version that it runs.
+pub(super) fn check_op(event: &Event, run: Option<&RunState>) -> Result<(), Verdict> {
+    let Some(op) = &event.op else { return Ok(()) };
     if !is_operation(&event.body) {
         return Err(Verdict::Illegal(Reason::WrongDriver));
     }
-    match driver {
+    // A run ends with the version that it began with: no history mixes two.
+    let runs_other =
+        |run: &RunState| op.version.as_ref().is_some_and(|version| *version != run.created.version);
+    if run.is_some_and(runs_other) {
+        return Err(Author::Requester.reject(Reason::VersionConflict));
+    }
+    match run.map(RunState::driver) {
         Some(Driver::Journal) | None => Ok(()),
         Some(Driver::Plan | Driver::Record) => Err(Author::Requester.reject(Reason::WrongDriver)),
     }

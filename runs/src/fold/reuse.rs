@@ -19,6 +19,9 @@ pub(super) fn reused(
         let is_same = step.reused && step.spec.input.digest == spec.input.digest;
         return if is_same { author.duplicate() } else { author.reject(Reason::StepConflict) };
     }
+    if !state.is_open() {
+        return author.reject(Reason::RunEnded);
+    }
     if !state.takes_over() || state.is_ending() {
         return author.reject(Reason::StepState);
     }

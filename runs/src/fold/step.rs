@@ -195,12 +195,13 @@ fn after_end(state: &RunState, key: &StepKey, body: &StepEvent, author: Author) 
     author.reject(Reason::RunEnded)
 }
 
-/// Letters can be closed after their run has ended, and whoever answers a question again is told so; a
-/// `begin` and an `await` are answered by rules of their own.
+/// Letters can be closed after their run has ended, and whoever answers a question or forks a run again is told
+/// so; a `begin` and an `await` are answered by rules of their own.
 fn is_allowed_after_end(body: &StepEvent, driver: Driver) -> bool {
     match body {
         StepEvent::Discarded { .. }
         | StepEvent::Redriven { .. }
+        | StepEvent::Reused { .. }
         | StepEvent::TaskDecided { .. } => true,
         StepEvent::Started(start) => start.attempt.is_none() && driver == Driver::Journal,
         StepEvent::WaitCreated { .. } => driver == Driver::Journal,
@@ -224,7 +225,6 @@ fn is_allowed_after_end(body: &StepEvent, driver: Driver) -> bool {
         | StepEvent::WaitExpired
         | StepEvent::Paused { .. }
         | StepEvent::Resumed { .. }
-        | StepEvent::Reused { .. }
         | StepEvent::Probed(_)
         | StepEvent::FaultInjected { .. } => false,
     }

@@ -100,7 +100,12 @@ pub(super) fn event(given: &Given, choice: Choice) -> Event {
     let session = ["S", "T", "U"][usize::from(choice.class % 3)];
     let replaces = (choice.repeat.is_multiple_of(16)).then(|| "S".to_owned());
     let op_id = if choice.wrong == 7 { 3 } else { given.offset };
-    let op = (asks || choice.wrong == 8).then(|| Op { session: session.into(), op_id, replaces });
+    let op = (asks || choice.wrong == 8).then(|| Op {
+        session: session.into(),
+        op_id,
+        replaces,
+        version: None,
+    });
     let event = Event { claim, op, ..given.event(body) };
     if choice.repeat % 8 == 1 {
         return item(event, &format!("b{}", given.offset / 4), u32::from(choice.repeat / 64));

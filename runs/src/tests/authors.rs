@@ -165,7 +165,7 @@ fn who_may_append_what() {
             {
                 let mut given = given.clone();
                 let claim = claimed.then(|| given.claim_offset());
-                let op = Op { session: "T".into(), op_id: 1, replaces: None };
+                let op = Op { session: "T".into(), op_id: 1, replaces: None, version: None };
                 let op = operation.then_some(op);
                 let event = Event { claim, op, ..given.event(body.clone()) };
                 let before = given.run.clone();

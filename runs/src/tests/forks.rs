@@ -103,6 +103,13 @@ fn l40_a_fork_at_each_of_ten_steps_keeps_what_was_finished_before_it() {
         finish(&mut fork, 20);
         assert_eq!(fork.run().status, RunStatus::Completed);
         assert_eq!(fork.run().totals.attempts, 11 - cut, "what was finished is not called again");
+        // Whoever forks once more is told that it is done, also after the end.
+        for reused in &taken.reused {
+            let (spec, output) = (reused.spec.clone(), reused.output.clone());
+            let body = StepEvent::Reused { spec, output };
+            let again = fork.append(Body::Step("r1".into(), reused.key.clone(), body));
+            assert!(matches!(again, Verdict::Stale(Reason::Duplicate, _)), "{again:?}");
+        }
         assert_eq!(fork.run().output, original.run().output);
     }
 }

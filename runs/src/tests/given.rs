@@ -134,7 +134,7 @@ impl Given {
     }
 
     pub(super) fn op_event(&self, session: &str, op_id: u64, body: Body) -> Event {
-        let op = Some(Op { session: session.into(), op_id, replaces: None });
+        let op = Some(Op { session: session.into(), op_id, replaces: None, version: None });
         Event { op, ..self.event(body) }
     }
 

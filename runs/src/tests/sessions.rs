@@ -10,7 +10,7 @@ use spine_schemas::{Body, Effect, ErrorClass, Event, Op};
 
 fn op(given: &mut Given, session: &str, op_id: u64, replaces: &str, body: Body) -> Verdict {
     let replaces = Some(replaces.into());
-    let op = Some(Op { session: session.into(), op_id, replaces });
+    let op = Some(Op { session: session.into(), op_id, replaces, version: None });
     let event = Event { op, ..given.event(body) };
     given.fold(event)
 }

@@ -278,6 +278,7 @@ impl<'a> From<&'a typed::Op> for Op<'a> {
             session: Cow::Borrowed(&op.session),
             op_id: long(op.op_id),
             replaces: op.replaces.as_deref().map(Cow::Borrowed),
+            version: op.version.as_deref().map(Cow::Borrowed),
         }
     }
 }

@@ -38,6 +38,7 @@ impl StepEvent<'_> {
                 session: op.session.into_owned(),
                 op_id: whole("op.op_id", op.op_id)?,
                 replaces: op.replaces.map(Cow::into_owned),
+                version: op.version.map(Cow::into_owned),
             }),
             None => None,
         };

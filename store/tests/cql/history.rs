@@ -356,7 +356,7 @@ impl History {
         let spec = StepSpec::new("t", Effect::Idempotent, Payload::null());
         let start = StepStarted { attempt: None, spec: Some(Arc::new(spec)), lease_ms: None };
         let body = Body::Step(key.run_id.clone(), StepKey::named(name), StepEvent::Started(start));
-        let op = Some(Op { session: "S1".into(), op_id, replaces: None });
+        let op = Some(Op { session: "S1".into(), op_id, replaces: None, version: None });
         let event = Event { op, ..self.event(key, body) };
         self.fold(&event);
     }

@@ -7,7 +7,9 @@ use crate::{
 };
 use spine_log::EventLog;
 use spine_runs::{Live, RunState, StepState, Verdict};
-use spine_schemas::{Body, ErrorClass, Event, Fault, StepError, StepEvent, StepKey, Trace, keys};
+use spine_schemas::{
+    Body, ErrorClass, Event, Fault, StepError, StepEvent, StepKey, Trace, fault_points, keys,
+};
 use spine_store::RunStore;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -42,6 +44,7 @@ where
         if self.take_early(run, step, live) {
             return;
         }
+        fault_points::reach("read_back");
         let intended_at = self.appends.posted_at(&run.key);
         let installation = &self.node.config.installation_id;
         let call = tool_call(installation, run, step, live, intended_at);
@@ -51,6 +54,7 @@ where
             let tool = call.tool.clone();
             let epoch = health.began(&tool);
             let end = tools.call(call).await;
+            fault_points::reach("called");
             (lease, health.ended(&tool, epoch, end, clock.now()))
         });
     }
@@ -75,6 +79,7 @@ where
             _ => None,
         };
         if lease.is_some_and(|lease| self.attempts.remove(lease)) {
+            fault_points::reach("outcome_read");
             self.freed += 1;
         }
     }

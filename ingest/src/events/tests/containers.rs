@@ -401,7 +401,7 @@ fn only_facts_are_taken() {
         let Body::Step(_, _, body) = &mut event.body else { panic!("not of a step") };
         *body = StepEvent::Unknown { attempt: 1, reason: String::new() };
     };
-    let op = Op { session: "s".into(), op_id: 1, replaces: None };
+    let op = Op { session: "s".into(), op_id: 1, replaces: None, version: None };
     let item = BatchItem { id: "b".into(), index: 0 };
     let records = [
         forged(1, &|event| event.claim = Some(3)),
