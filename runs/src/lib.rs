@@ -17,6 +17,7 @@ mod kept;
 pub mod limits;
 pub mod retry;
 mod slots;
+mod stall;
 mod state;
 mod steps;
 mod undo;
@@ -34,12 +35,12 @@ pub use fold::{Place, Verdict, fold, refold};
 pub use slots::{HeldAt, Hold, Holds, Rest, Slots};
 pub use state::{
     AttemptEnd, AttemptState, BatchProgress, CancelRequest, ClaimState, FOLD_VERSION, Held, Holder,
-    LetterRef, Live, OpAnswer, PartitionState, Pause, RunState, RunStatus, Session, Signal,
+    LetterRef, Live, OpAnswer, PartitionState, Pause, RunState, RunStatus, Session, Signal, Stall,
     StepState, StepStatus, Still, TaskRef, Totals, Undo, Wait, WaitKind, WaitRef,
 };
 pub use steps::{StepMut, Steps};
 pub use waits::StepCounts;
-pub use wake::wake_at;
+pub use wake::{stall_at, wake_at};
 pub use why::{Why, why};
 
 #[cfg(test)]

@@ -14,5 +14,8 @@ pub const RUN_BYTES: usize = 64 * 1024 * 1024;
 /// Tools of which a process knows more than that they work.
 pub const TOOLS: usize = 10_000;
 
+/// After a claim nothing counts as stalled for so long, since without an owner nothing could move.
+pub const STALL_GRACE_MS: u64 = 60_000;
+
 const _: () = assert!(BATCH_BYTES >= limits::EVENT_BYTES, "every event fits");
 const _: () = assert!(RUN_BYTES >= 2 * limits::PAYLOAD_BYTES, "every run has room for a step");

@@ -53,6 +53,7 @@ pub enum Kind {
     WaitExpired,
     ApprovalRequested,
     TaskExpired,
+    RunStalled,
 }
 
 impl Kind {
@@ -99,6 +100,7 @@ impl Kind {
             Self::WaitExpired => "wait_expired",
             Self::ApprovalRequested => "approval_requested",
             Self::TaskExpired => "task_expired",
+            Self::RunStalled => "run_stalled",
         }
     }
 }
@@ -141,6 +143,7 @@ impl RunEvent {
             Self::SignalReceived { .. } => Kind::SignalReceived,
             Self::Paused { .. } => Kind::RunPaused,
             Self::Resumed { .. } => Kind::RunResumed,
+            Self::Stalled { .. } => Kind::RunStalled,
         }
     }
 }

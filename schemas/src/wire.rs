@@ -100,6 +100,8 @@ wire_record! {
         wait: Option<Wait<'a>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signal: Option<Signal<'a>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        moved: Option<i64>,
     }
 }
 

@@ -64,6 +64,7 @@ symbols! {
         StepDiscarded FaultInjected OwnerClaimed RecordDeadLettered RecordDisposed
         CancelRequested CompensationStarted RunPaused RunResumed FallbackStarted TaskOpened TaskDecided
         StepPaused StepResumed SignalReceived WaitCreated WaitExpired ApprovalRequested TaskExpired
+        RunStalled
 }
 
 impl Symbols for AnyClass {

@@ -2,7 +2,8 @@
 //! set aside between the store's progress and now.
 
 use super::{
-    Inherited, Node, Owner, append::Appends, attempts::Attempts, claim::ClaimPhase, timers::Timers,
+    Inherited, Node, Owner, append::Appends, attempts::Attempts, claim::ClaimPhase,
+    lifecycle::Telling, timers::Timers,
 };
 use crate::{
     Clock, Error, Result, chain, limits,
@@ -135,7 +136,10 @@ where
             node.hub.note_claim(partition, claim.offset, &claim.claim.address);
         }
         let scan = Scan::new(partition, progress.as_ref());
+        let told_to = node.config.lifecycle.clone();
+        let telling = Telling::new(told_to.map(|topic| TopicPartition::new(topic, partition)));
         let fold = Materializer::new(partition, tp.topic.clone(), node.log.log_id(), progress);
+        let fold = fold.telling(telling.is_on());
         let mut from = fold.next_offset();
         if planted(Mutant::StartFromCommitted) {
             from = from.max(node.log.bounds(&tp).await?.end);
@@ -144,6 +148,7 @@ where
         let mut owner = Self {
             tp,
             letters_to,
+            telling,
             partitions,
             reader,
             unread: std::collections::VecDeque::new(),
@@ -160,6 +165,8 @@ where
             held: super::HeldRuns::new(node.health.subscribe()),
             freed: 0,
             sweep: None,
+            watch: None,
+            watched_at: None,
             calls: JoinSet::new(),
             writes: JoinSet::new(),
             storing: JoinSet::new(),
