@@ -151,10 +151,6 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     freed: usize,
     /// Where the look at every open run goes on; `None` when it is done.
     sweep: Option<Option<String>>,
-    /// Where the look for stalled runs goes on that have no timer; `None` while there is none.
-    watch: Option<Option<String>>,
-    /// When it began.
-    watched_at: Option<Instant>,
     calls: JoinSet<(u64, CallEnd)>,
     writes: JoinSet<append::Written>,
     storing: JoinSet<std::result::Result<(), spine_store::Error>>,
@@ -328,7 +324,11 @@ where
         self.batches += 1;
         let claim = self.claim.held().map_or(0, |claim| claim.offset);
         Stamp {
-            batch_id: format!("{}-{claim}-{}", self.node.config.worker, self.batches),
+            // Claims of two partitions may lie at one offset, and ids are to be told apart everywhere.
+            batch_id: format!(
+                "{}-{}-{claim}-{}",
+                self.node.config.worker, self.tp.partition, self.batches
+            ),
             actor: format!("owner:{}", self.node.config.worker),
             now: self.node.clock.now(),
         }

@@ -82,3 +82,24 @@ fn listed(of: &TopicPartition, offset: Offset) -> Result<TopicPartitionList> {
     added.map_err(|error| fault::of_query("an offset", &error))?;
     Ok(list)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::mocking::MockCluster;
+
+    #[tokio::test]
+    async fn what_a_group_keeps_is_there_for_its_next_member_and_for_no_other_group() {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic("t", 2, 1).unwrap();
+        let options = Options::new(mock.bootstrap_servers());
+        let (one, other) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
+        let kept = Kept::new(&options, "g");
+        assert_eq!(kept.get(&one).await.unwrap(), None, "the group is new");
+        kept.put(&one, 5).await.unwrap();
+        kept.put(&one, 7).await.unwrap();
+        let next = Kept::new(&options, "g");
+        assert_eq!(next.get(&one).await.unwrap(), Some(7));
+        assert_eq!(next.get(&other).await.unwrap(), None);
+    }
+}

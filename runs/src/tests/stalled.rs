@@ -270,7 +270,7 @@ fn it_is_an_owners_decision_and_only_of_open_runs_that_may_move() {
     let body = stalled(&given);
     assert!(!matches!(given.append(body), crate::Verdict::Applied(_)), "without a claim");
     let body = stalled(&given);
-    assert_eq!(given.decide(body.clone()), APPLIED);
+    assert_eq!(given.decide(body), APPLIED);
     assert_eq!(given.decide(stalled(&given)), LOST_RACE, "it is stalled already");
     given.append(run(RunEvent::Completed { output: None }));
     assert_eq!(given.run().stalled, None);

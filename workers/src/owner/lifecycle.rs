@@ -4,7 +4,7 @@
 //! It goes on beside the loop, so that folding never waits for it. What waits is bounded by the window of
 //! events that wait for the store, since those wait for this.
 
-use super::{Owner, letters::append_until_there};
+use super::{Config, Owner, letters::append_until_there};
 use crate::{Clock, Result, limits, materialize::Told, metrics, tools::Tools};
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, TopicPartition};
@@ -27,7 +27,8 @@ pub(super) struct Telling {
 }
 
 impl Telling {
-    pub(super) fn new(to: Option<TopicPartition>) -> Self {
+    pub(super) fn of(config: &Config, partition: u32) -> Self {
+        let to = config.lifecycle.clone().map(|topic| TopicPartition::new(topic, partition));
         let told = Arc::new(watch::Sender::new(None));
         Self { to, waiting: Vec::new(), newest: None, told, appending: JoinSet::new() }
     }

@@ -219,7 +219,7 @@ where
         for (offset, class, message) in bad {
             self.batches += 1;
             let message = self.holding.with_resumed(message);
-            let event_id = format!("aside-{claim}-{offset}-{}", self.batches);
+            let event_id = format!("aside-{}-{claim}-{offset}-{}", self.tp.partition, self.batches);
             let body = PartitionEvent::RecordDeadLettered { offset, class, message };
             let event = self.control_event(event_id, Some(claim), body);
             let value = codec::encode(&event).map_err(|error| Error::Encode(error.to_string()))?;

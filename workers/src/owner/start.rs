@@ -124,11 +124,7 @@ where
         let letters_to = TopicPartition::new(format!("{}.dlq", node.config.topic), partition);
         let partitions = node.log.partitions(&tp.topic).await?;
         let progress = node.store.progress(partition).await?;
-        if let Some(progress) = &progress {
-            check_same_log(&node.log, &tp, progress).await?;
-        } else {
-            check_whole(&node.log, &tp).await?;
-        }
+        check_log(&node.log, &tp, progress.as_ref()).await?;
         let stored = progress.as_ref().map(|progress| progress.offset);
         node.hub.begin_after(partition, stored);
         let claim = progress.as_ref().and_then(|progress| progress.partition_state.claim.as_ref());
@@ -136,8 +132,7 @@ where
             node.hub.note_claim(partition, claim.offset, &claim.claim.address);
         }
         let scan = Scan::new(partition, progress.as_ref());
-        let told_to = node.config.lifecycle.clone();
-        let telling = Telling::new(told_to.map(|topic| TopicPartition::new(topic, partition)));
+        let telling = Telling::of(&node.config, partition);
         let fold = Materializer::new(partition, tp.topic.clone(), node.log.log_id(), progress);
         let fold = fold.telling(telling.is_on());
         let mut from = fold.next_offset();
@@ -165,8 +160,6 @@ where
             held: super::HeldRuns::new(node.health.subscribe()),
             freed: 0,
             sweep: None,
-            watch: None,
-            watched_at: None,
             calls: JoinSet::new(),
             writes: JoinSet::new(),
             storing: JoinSet::new(),
@@ -239,6 +232,18 @@ async fn check_whole<L: EventLog>(log: &L, tp: &TopicPartition) -> Result<()> {
         "{tp} begins at offset {first}, not at 0, and the store has nothing of it: bring back the \
          store, or the whole log"
     )))
+}
+
+/// The log is the one that the store has followed; a store that is new has it from its beginning.
+async fn check_log<L: EventLog>(
+    log: &L,
+    tp: &TopicPartition,
+    progress: Option<&Progress>,
+) -> Result<()> {
+    match progress {
+        Some(progress) => check_same_log(log, tp, progress).await,
+        None => check_whole(log, tp).await,
+    }
 }
 
 /// Refuses a log that ends before the store's progress, or that has another record there.

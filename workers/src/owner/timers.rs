@@ -23,6 +23,10 @@ pub(super) struct Timers {
     unwatched: Option<Micros>,
     /// Whether any timer may be of that kind.
     watches: bool,
+    /// Where the look for stalled runs goes on that have no timer; `None` while there is none.
+    pub(super) watch: Option<Option<String>>,
+    /// When it began.
+    watched_at: Option<Instant>,
 }
 
 impl Timers {
@@ -100,15 +104,15 @@ where
         }
         if self.timers.unwatched.is_some_and(|left| left <= now) && self.watch_in().is_zero() {
             self.timers.unwatched = None;
-            self.watch = Some(None);
-            self.watched_at = Some(Instant::now());
+            self.timers.watch = Some(None);
+            self.timers.watched_at = Some(Instant::now());
         }
         Ok(())
     }
 
     /// How long the open runs may not be looked through again for those that stalled.
     fn watch_in(&self) -> Duration {
-        let next = self.watched_at.map(|at| at + limits::WATCH_EVERY);
+        let next = self.timers.watched_at.map(|at| at + limits::WATCH_EVERY);
         next.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()))
     }
 
@@ -116,13 +120,14 @@ where
     /// after a claim costs, and is done only where more runs are open at one time than timers are kept.
     pub(super) async fn watch_some(&mut self) -> Result<()> {
         let may_decide = self.claim.held().is_some() && !self.holding.is_held();
-        let Some(after) = self.watch.clone().filter(|_| may_decide && self.sweep.is_none()) else {
+        let Some(after) = self.timers.watch.clone().filter(|_| may_decide && self.sweep.is_none())
+        else {
             return Ok(());
         };
         let (partition, store) = (self.tp.partition, self.node.store.clone());
         let page = || store.open_runs(partition, after.as_deref(), limits::SWEEP_RUNS);
         let page = Self::patiently(&self.orders, page).await?;
-        self.watch = page.next.map(Some);
+        self.timers.watch = page.next.map(Some);
         self.ready.extend(page.rows);
         Ok(())
     }
@@ -163,7 +168,7 @@ where
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(Instant::now()));
         // Ready runs that wait for a slot are woken by the end of a call, not by time.
         let paused = self.appends.is_paused().then(|| until(self.appends.resumes_at())).flatten();
-        let watches = self.watch.is_some() && self.sweep.is_none() && may_decide;
+        let watches = self.timers.watch.is_some() && self.sweep.is_none() && may_decide;
         let unwatched = self.timers.unwatched.filter(|_| may_decide);
         let watch = if watches {
             Some(Duration::ZERO)
