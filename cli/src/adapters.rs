@@ -37,6 +37,8 @@ pub(crate) struct LogSettings {
     pub(crate) owner: String,
     /// Whether other processes own partitions too, so that a group assigns them.
     pub(crate) shared: bool,
+    /// Whether transitions are told on a topic of their own.
+    pub(crate) lifecycle: bool,
     /// Settings of the Kafka client beside those of the URL.
     pub(crate) client: SettingsFile,
 }
@@ -52,6 +54,7 @@ pub(crate) async fn open_log(url: &LogUrl, settings: &LogSettings) -> Result<Any
             let mut options = kafka_options(cluster, &settings.client)?;
             options.membership =
                 if settings.shared { Membership::Group } else { Membership::Alone };
+            options.lifecycle = settings.lifecycle;
             open_kafka(&options).await
         }
     }
@@ -66,7 +69,11 @@ fn open_embedded(url: &LogUrl, dir: &Path, settings: &LogSettings) -> Result<Emb
     let control = TopicOptions { name: url.control().to_string(), partitions: 1, datum: None };
     let (steps, letters) =
         (topic(&url.steps(), steps_datum()), topic(&url.letters(), letters_datum()));
-    let topics = vec![steps, letters, control];
+    let mut topics = vec![steps, letters, control];
+    if settings.lifecycle {
+        let (name, partitions) = (url.lifecycle().to_string(), settings.partitions);
+        topics.push(TopicOptions { name, partitions, datum: None });
+    }
     let options = embedded::Options {
         headroom_bytes: settings.headroom_bytes,
         owner: settings.owner.clone(),

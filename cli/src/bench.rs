@@ -150,6 +150,7 @@ impl Opener for Adapters {
             headroom_bytes: 0,
             owner: format!("process {} (spine bench)", std::process::id()),
             shared: true,
+            lifecycle: false,
             client: Default::default(),
         };
         let log = adapters::open_log(&url, &settings).await.map_err(said)?;

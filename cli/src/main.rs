@@ -45,7 +45,7 @@ const AFTER_HELP: &str = "Start with:\n  spine demo                 the whole st
 #[derive(Subcommand)]
 enum Noun {
     /// Runs the server: the log, the store, the owners of its partitions and the HTTP surface
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Shows a run with faults, a dead letter, a kill and a replay, and checks what it shows
     Demo(demo::Args),
     /// Appends events, or shows those that are there

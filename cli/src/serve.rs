@@ -3,6 +3,7 @@
 mod breaker;
 mod identity;
 mod listen;
+mod push;
 mod roles;
 mod schemas;
 mod settings;
@@ -26,10 +27,16 @@ use spine_schemas::codec::SchemaBook;
 use spine_workers::{
     Clock, Config, Control, Health, Node, SystemClock, VerdictHub, group,
     tools::{Allowed, HttpTools},
+    webhook::Webhook,
 };
 use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 use stop::Stopping;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
 
 /// Requests get this long to end before the owners stop, since some wait for a verdict.
 const REQUESTS_FIRST: Duration = Duration::from_secs(2);
@@ -89,6 +96,7 @@ fn log_settings(args: &Args) -> LogSettings {
         headroom_bytes: args.commit_headroom_bytes,
         owner: format!("process {process} (spine serve --listen {})", args.listen),
         shared: args.is_shared(),
+        lifecycle: args.push.is_on(),
         client: args.log_config.clone().unwrap_or_default(),
     }
 }
@@ -110,6 +118,8 @@ struct Loops {
     owners: JoinHandle<spine_workers::Result<()>>,
     stop_surface: watch::Sender<bool>,
     stop_owners: watch::Sender<bool>,
+    webhooks: JoinSet<()>,
+    stop_webhooks: watch::Sender<bool>,
 }
 
 impl Served<'_> {
@@ -142,7 +152,10 @@ impl Served<'_> {
         // What operators hold back is known before anything starts.
         let control = Control::open(log, &topic, (health.clone(), said), SystemClock).await?;
         let config = self.args.config(worker, address, &settings.installation_id);
+        // Before anything can happen that they are to hear of.
+        let webhooks = self.webhooks().await?;
         let mut loops = self.start(listener, settings, (&hub, health), config);
+        loops.post_to(webhooks);
         let control = tokio::spawn(control.run());
         let ready = async {
             hub.wait_ready().await;
@@ -157,6 +170,16 @@ impl Served<'_> {
         control.abort();
         self.log.close().await;
         ended
+    }
+
+    async fn webhooks(&self) -> Result<Vec<Webhook<AnyLog>>, Failure> {
+        let url = &self.args.log;
+        let mut webhooks = Vec::new();
+        for settings in self.args.push.webhooks(&self.allowed) {
+            let (log, topic, groups) = (self.log.clone(), url.lifecycle(), url.webhooks());
+            webhooks.push(Webhook::open(log, &topic, &groups, settings).await?);
+        }
+        Ok(webhooks)
     }
 
     async fn installation_id(&self) -> Result<String, Failure> {
@@ -227,11 +250,19 @@ impl Served<'_> {
             owners: tokio::spawn(owners),
             stop_surface,
             stop_owners,
+            webhooks: JoinSet::new(),
+            stop_webhooks: watch::Sender::new(false),
         }
     }
 }
 
 impl Loops {
+    fn post_to(&mut self, webhooks: Vec<Webhook<AnyLog>>) {
+        for webhook in webhooks {
+            self.webhooks.spawn(webhook.run(self.stop_webhooks.subscribe()));
+        }
+    }
+
     /// Runs until told to stop (`None`), or until one of the loops ends by itself.
     async fn run(
         &mut self,
@@ -265,6 +296,9 @@ impl Loops {
             let early = timeout(REQUESTS_FIRST, &mut self.surface).await;
             self.stop_owners.send_replace(true);
             let owners = (&mut self.owners).await;
+            // What they have not posted by now they post when the server is started again.
+            self.stop_webhooks.send_replace(true);
+            while self.webhooks.join_next().await.is_some() {}
             let surface = match early {
                 Ok(surface) => surface,
                 Err(_) => (&mut self.surface).await,

@@ -62,6 +62,8 @@ pub(crate) struct RunRow {
     pub(crate) cost_micros: u64,
     pub(crate) started_at: Time,
     pub(crate) ended_at: Option<Time>,
+    #[serde(default)]
+    pub(crate) stalled_since: Option<Time>,
 }
 
 /// A page of runs.
@@ -197,6 +199,24 @@ pub(crate) struct Attempt {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Why {
     pub(crate) why: String,
+    pub(crate) last_event: Option<LastEvent>,
+    pub(crate) owner: Option<Owner>,
+}
+
+/// The newest event that moved a run.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct LastEvent {
+    pub(crate) kind: String,
+    pub(crate) step: Option<String>,
+    pub(crate) actor: String,
+    pub(crate) at: Time,
+}
+
+/// Who decides for a run.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Owner {
+    pub(crate) worker: String,
+    pub(crate) address: String,
 }
 
 /// A page of events.

@@ -48,6 +48,7 @@ pub async fn all<L: EventLog>(fresh: impl AsyncFn(u32) -> Result<Fresh<L>>) -> R
     reading::offset_at_finds_the_first_record_not_older(fresh(1).await?).await?;
     groups::a_lone_member_gains_every_partition(fresh(3).await?).await?;
     groups::a_member_reads_what_it_was_assigned(fresh(2).await?).await?;
+    groups::a_group_goes_on_from_what_it_kept(fresh(2).await?).await?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::{
     limits::BATCH_BYTES,
     retry::{self, Next},
     slots::Taken,
-    undo, unresolved, weight,
+    stall, undo, unresolved, weight,
 };
 use spine_schemas::{
     Body, Driver, OnExhausted, Output, StepError, StepEvent, StepKey, StepStarted, keys, limits,
@@ -39,6 +39,8 @@ pub struct Owner<'a> {
     pub own_claims: &'a BTreeSet<u64>,
     /// Whether earlier owners are surely gone, as the lock of an embedded log proves.
     pub exclusive: bool,
+    /// A run that no event moves for so long is stalled; 0 turns that off.
+    pub stall_after_ms: u64,
 }
 
 /// What to append for a run, in order.
@@ -59,11 +61,24 @@ pub struct Decided {
 /// One round of decisions. The caller folds them ahead and asks again until nothing is left.
 pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
     let mut decided = Decided::default();
-    let acts = run.is_open() && run.driver() != Driver::Record;
-    // A fork may be given up before it has begun.
-    if !acts || (run.takes_over() && run.cancel.is_none()) {
+    if !run.is_open() {
         return decided;
     }
+    // A fork may be given up before it has begun.
+    let has_begun = !run.takes_over() || run.cancel.is_some();
+    if run.driver() != Driver::Record && has_begun {
+        decide_steps(run, owner, slots, &mut decided);
+    }
+    if decided.bodies.is_empty()
+        && let Some(event) = stall::of(run, owner)
+    {
+        decided.push(Body::Run(run.key.run_id.clone(), event));
+    }
+    decided
+}
+
+/// What the steps of a run ask for, and where they ask for nothing, the run.
+fn decide_steps(run: &RunState, owner: &Owner<'_>, slots: &mut Slots, decided: &mut Decided) {
     let phase = Phase::of(run, owner.now);
     let mut open = running_steps(run);
     for step in run.steps.unsettled() {
@@ -80,9 +95,8 @@ pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
         }
     }
     if decided.bodies.is_empty() {
-        decide_run(run, phase, &mut decided);
+        decide_run(run, phase, decided);
     }
-    decided
 }
 
 /// Which way a run goes.

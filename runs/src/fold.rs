@@ -24,7 +24,7 @@ pub(crate) use attempt::is_cleared;
 
 use crate::{Answer, PartitionState, Reason, RunState};
 use serde::{Deserialize, Serialize};
-use spine_schemas::{BatchItem, Body, Event, time::Micros};
+use spine_schemas::{BatchItem, Body, Event, RunEvent, time::Micros};
 use std::{collections::VecDeque, sync::Arc};
 
 /// Where an event lies, and when the log took it.
@@ -158,6 +158,9 @@ fn fold_onto(state: &mut RunState, event: &Event, place: Place, author: gate::Au
         Body::Partition(_) => unreachable!("control events are folded elsewhere"),
     });
     if let Verdict::Applied(_) = verdict {
+        if !matches!(event.body, Body::Run(_, RunEvent::Stalled { .. })) {
+            state.stalled = None;
+        }
         state.last_offset = place.offset;
         state.last_at = place.at;
     }

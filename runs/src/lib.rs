@@ -20,6 +20,7 @@ pub mod limits;
 mod probe;
 pub mod retry;
 mod slots;
+mod stall;
 mod state;
 mod steps;
 mod undo;
@@ -41,11 +42,11 @@ pub use slots::{HeldAt, Hold, Holds, Rest, Slots};
 pub use state::{
     AttemptEnd, AttemptState, BatchProgress, CancelRequest, ClaimState, FOLD_VERSION, Held, Holder,
     LetterRef, Live, OpAnswer, PartitionState, Pause, Probing, RunState, RunStatus, Session,
-    Signal, StepState, StepStatus, Still, TaskRef, Totals, Undo, Wait, WaitKind, WaitRef,
+    Signal, Stall, StepState, StepStatus, Still, TaskRef, Totals, Undo, Wait, WaitKind, WaitRef,
 };
 pub use steps::{StepMut, Steps};
 pub use waits::StepCounts;
-pub use wake::wake_at;
+pub use wake::{stall_at, wake_at};
 pub use why::{Why, why};
 
 #[cfg(test)]

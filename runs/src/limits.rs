@@ -19,5 +19,8 @@ pub const PROBE_FIRST_MS: u64 = 1_000;
 /// Longest such pause.
 pub const PROBE_MOST_MS: u64 = 10 * 60 * 1_000;
 
+/// After a claim nothing counts as stalled for so long, since without an owner nothing could move.
+pub const STALL_GRACE_MS: u64 = 60_000;
+
 const _: () = assert!(BATCH_BYTES >= limits::EVENT_BYTES, "every event fits");
 const _: () = assert!(RUN_BYTES >= 2 * limits::PAYLOAD_BYTES, "every run has room for a step");

@@ -5,9 +5,11 @@
 
 mod claim_form;
 mod probing;
+mod stall;
 mod wait;
 
 pub use probing::Probing;
+pub use stall::Stall;
 pub use wait::{Held, Wait, WaitKind, WaitRef};
 
 use crate::{Answer, Steps};
@@ -96,6 +98,8 @@ pub struct RunState {
     pub paused: Option<Box<Pause>>,
     /// How long it was paused before, in milliseconds. Its deadline is later by so much.
     pub paused_ms: u64,
+    /// Set while no event has moved it for too long; the next one that does clears it.
+    pub stalled: Option<Box<Stall>>,
     /// Signals that no step has awaited yet, the oldest first, at most
     /// [`spine_schemas::limits::RUN_SIGNALS`].
     pub signals: VecDeque<Signal>,

@@ -23,6 +23,7 @@ mod recovery;
 mod retry;
 mod sessions;
 mod skip;
+mod stalled;
 mod waiting;
 mod why;
 mod world;

@@ -81,7 +81,7 @@ impl RunState {
         Some(Wait { wait_for, step: Some(step.key.clone()), until })
     }
 
-    fn wait_of(&self, step: &StepState) -> Option<(WaitKind, Option<Micros>)> {
+    pub(crate) fn wait_of(&self, step: &StepState) -> Option<(WaitKind, Option<Micros>)> {
         let holds_back = self.paused.is_some() || step.paused.is_some();
         Some(match step.status {
             StepStatus::Scheduled

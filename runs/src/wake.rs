@@ -1,6 +1,6 @@
 //! When an owner must look at a run again although no event came.
 
-use crate::{Holder, Owner, RunState, StepState, StepStatus};
+use crate::{Holder, Owner, RunState, StepState, StepStatus, stall};
 use spine_schemas::{Driver, time::Micros};
 
 /// The earliest time at which [`crate::decide`] may have something new to say for this run, as
@@ -8,6 +8,18 @@ use spine_schemas::{Driver, time::Micros};
 ///
 /// Steps that may start now are not listed: they wait for a slot, not for a time. Their limits are.
 pub fn wake_at(run: &RunState, owner: &Owner<'_>) -> Option<Micros> {
+    let decided = next_decision(run, owner);
+    decided.into_iter().chain(stall_at(run, owner)).min()
+}
+
+/// When the run counts as stalled unless an event moves it before. Other than what else wakes its owner
+/// it is nothing that the store knows: it depends on a setting.
+pub fn stall_at(run: &RunState, owner: &Owner<'_>) -> Option<Micros> {
+    stall::next(run, owner).map(|(at, _)| at)
+}
+
+/// The same without what only watches.
+fn next_decision(run: &RunState, owner: &Owner<'_>) -> Option<Micros> {
     if !run.is_open() || run.driver() == Driver::Record {
         return None;
     }

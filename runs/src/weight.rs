@@ -31,7 +31,8 @@ fn of_run_event(event: &RunEvent) -> usize {
         RunEvent::Cancelled { reason }
         | RunEvent::CancelRequested { reason, compensate: _ }
         | RunEvent::Paused { reason }
-        | RunEvent::Resumed { reason } => reason.len(),
+        | RunEvent::Resumed { reason }
+        | RunEvent::Stalled { reason, step: _, moved: _ } => reason.len(),
         RunEvent::DecisionRecorded(decision) => {
             let texts = [&decision.decision, &decision.request, &decision.reasoning];
             let texts = texts.map(String::len).iter().sum::<usize>() + decision.action.len();

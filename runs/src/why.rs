@@ -30,6 +30,9 @@ pub fn why(run: &RunState) -> Why {
         unsettled.filter_map(|step| Some((nearness(step)?, step.as_ref()))).collect();
     reasons.sort_by_key(|(nearness, _)| *nearness);
     let mut next: Vec<&'static str> = run_level_next(run).to_vec();
+    if run.stalled.is_none() && run.paused.is_none() {
+        next.push("run_stalled");
+    }
     for step in run.steps.unsettled() {
         next.extend(step_next(run, step));
     }
@@ -50,6 +53,14 @@ pub fn why(run: &RunState) -> Why {
     Why { sentence, next }
 }
 
+/// What a run waits for with a step that does not move, and who can move it.
+pub(crate) fn stuck(run: &RunState, step: &StepState) -> String {
+    let mut sentence = on_the_whole(run).unwrap_or_default();
+    sentence.push_str(&step_sentence(run, step));
+    sentence.push('.');
+    sentence
+}
+
 /// Whether the run as a whole waits for a step. One that is about to end waits for what it cannot leave.
 fn concerns(run: &RunState, step: &StepState) -> bool {
     let (running, unknown) =
@@ -66,6 +77,25 @@ fn concerns(run: &RunState, step: &StepState) -> bool {
 
 /// What holds for the run as a whole: a sentence that ends with a space.
 fn on_the_whole(run: &RunState) -> Option<String> {
+    let mut text = String::new();
+    if let Some(stall) = &run.stalled {
+        text = format!("The run is stalled: no event has moved it since {}. ", stall.since);
+    }
+    text.push_str(&ending(run));
+    if let Some(deadline) = run.deadline() {
+        text.push_str(&format!("The run fails unless it ends by {deadline}. "));
+    }
+    if let Some(paused) = &run.paused {
+        text.push_str(&format!(
+            "The run is paused since {} by {} ({}): 'spine runs resume {}' lets it go on. ",
+            paused.at, paused.by, paused.reason, run.key.run_id
+        ));
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// How the run is about to end, as a sentence that ends with a space; empty if it is not.
+fn ending(run: &RunState) -> String {
     let mut text = String::new();
     match (&run.undo, &run.cancel) {
         (_, Some(cancel)) => {
@@ -94,16 +124,7 @@ fn on_the_whole(run: &RunState) -> Option<String> {
             }
         }
     }
-    if let Some(deadline) = run.deadline() {
-        text.push_str(&format!("The run fails unless it ends by {deadline}. "));
-    }
-    if let Some(paused) = &run.paused {
-        text.push_str(&format!(
-            "The run is paused since {} by {} ({}): 'spine runs resume {}' lets it go on. ",
-            paused.at, paused.by, paused.reason, run.key.run_id
-        ));
-    }
-    (!text.is_empty()).then_some(text)
+    text
 }
 
 fn ended(run: &RunState) -> Option<String> {

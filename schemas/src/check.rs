@@ -59,6 +59,11 @@ fn check_run_event(event: &RunEvent) -> Result<()> {
             check_id("signal.name", signal)?;
             check_payload("signal.data", data)
         }
+        RunEvent::Stalled { reason, step, moved } => {
+            message("reason", reason)?;
+            number("moved", *moved)?;
+            step.as_ref().map_or(Ok(()), StepKey::check)
+        }
         RunEvent::DecisionRecorded(decision) => check_decision(decision),
     }
 }

@@ -171,6 +171,15 @@ pub enum RunEvent {
         /// Why.
         reason: String,
     },
+    /// `run_stalled`
+    Stalled {
+        /// What it waits for, and who can move it.
+        reason: String,
+        /// The step that it waits for, if one.
+        step: Option<StepKey>,
+        /// Offset of the newest event that had moved the run, as the owner knew it.
+        moved: u64,
+    },
     /// `decision_recorded`
     DecisionRecorded(Box<Decision>),
 }

@@ -29,7 +29,8 @@ fn fit_run_event(event: &mut RunEvent) {
         RunEvent::Cancelled { reason }
         | RunEvent::CancelRequested { reason, compensate: _ }
         | RunEvent::Paused { reason }
-        | RunEvent::Resumed { reason } => cut(reason, limits::MESSAGE_BYTES),
+        | RunEvent::Resumed { reason }
+        | RunEvent::Stalled { reason, .. } => cut(reason, limits::MESSAGE_BYTES),
         RunEvent::Created(_)
         | RunEvent::Completed { output: None }
         | RunEvent::SignalReceived { .. }

@@ -80,7 +80,8 @@ pub fn is_fact(body: &Body) -> bool {
             | RunEvent::CompensationStarted { .. }
             | RunEvent::SignalReceived { .. }
             | RunEvent::Paused { .. }
-            | RunEvent::Resumed { .. } => false,
+            | RunEvent::Resumed { .. }
+            | RunEvent::Stalled { .. } => false,
         },
         Body::Step(_, _, event) => match event {
             StepEvent::Scheduled(_)

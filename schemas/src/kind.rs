@@ -55,6 +55,7 @@ pub enum Kind {
     TaskExpired,
     StepReused,
     StepProbed,
+    RunStalled,
 }
 
 impl Kind {
@@ -103,6 +104,7 @@ impl Kind {
             Self::TaskExpired => "task_expired",
             Self::StepReused => "step_reused",
             Self::StepProbed => "step_probed",
+            Self::RunStalled => "run_stalled",
         }
     }
 }
@@ -145,6 +147,7 @@ impl RunEvent {
             Self::SignalReceived { .. } => Kind::SignalReceived,
             Self::Paused { .. } => Kind::RunPaused,
             Self::Resumed { .. } => Kind::RunResumed,
+            Self::Stalled { .. } => Kind::RunStalled,
         }
     }
 }

@@ -27,6 +27,8 @@ pub enum Mutant {
     IgnoreLateSuccess,
     /// Recovery cuts the last block although it was acknowledged.
     CutLastBlock,
+    /// Progress is stored although a transition up to there was not told.
+    ProgressBeforeTelling,
     /// A timer is set by a later look at the clock than the decision that it follows.
     LostWakeUp,
     /// What was done first is undone first.

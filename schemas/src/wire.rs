@@ -102,6 +102,8 @@ wire_record! {
         signal: Option<Signal<'a>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         probed: Option<Probed>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        moved: Option<i64>,
     }
 }
 

@@ -6,8 +6,8 @@
 //! - Equal state gives equal bytes: maps are sorted, JSON has one order of keys and no spaces.
 //! - Payload bytes are blobs beside readable columns, never text inside JSON.
 //! - Times are whole microseconds since 1970-01-01T00:00:00Z; booleans are 0 and 1.
-//! - Columns that repeat or sum up something for readers (`waiting_for`, the counts, `workflow` in
-//!   the head) are derived from the state and never read back.
+//! - Columns that repeat or sum up something for readers (`waiting_for`, the counts, `stalled_since`,
+//!   `workflow` in the head) are derived from the state and never read back.
 //!
 //! Where the columns lie is the adapter's business.
 

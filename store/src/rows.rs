@@ -306,6 +306,8 @@ pub struct RunRow {
     pub partition: u32,
     /// Offset of the newest event that was applied to it.
     pub last_offset: u64,
+    /// Of a stalled run: log time of the newest event that moved it.
+    pub stalled_since: Option<Micros>,
 }
 
 /// Which runs to list.

@@ -21,6 +21,7 @@ mod holding;
 mod kills;
 mod letters;
 mod no_space;
+mod pushed;
 mod races;
 mod rebuild;
 mod recovery;

@@ -6,6 +6,7 @@ use crate::{
     recovery,
     store::{Rows, SimStore},
     tools::RemoteEffect,
+    transitions::Transitions,
     workload::{Ledger, TOPIC},
 };
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
@@ -27,6 +28,7 @@ pub(crate) struct Reading {
     runs: BTreeMap<RunKey, Arc<RunState>>,
     starts: BTreeMap<(RunKey, StepKey, u32), u64>,
     letters_due: BTreeSet<Digest>,
+    pub(crate) transitions: Transitions,
     pub(crate) events: u64,
     /// A digest of every record, for comparing two runs of one seed.
     pub(crate) history: Option<Digest>,
@@ -81,6 +83,7 @@ impl Reading {
         let verdict = fold(state, &mut run, event, place);
         trace(record, event, &verdict);
         let applied = matches!(verdict, Verdict::Applied(_));
+        self.transitions.take(event, &verdict, before.as_deref(), run.as_deref());
         check_late_success(before.as_deref(), event, &verdict);
         if let (true, Some(before)) = (applied, before.as_deref()) {
             recovery::check(before, event);

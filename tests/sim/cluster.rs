@@ -159,6 +159,7 @@ impl World {
         reading.check_store(&self.log, PARTITIONS, &self.store).await;
         reading.check_acked(&self.log, ledger).await;
         reading.check_letters(&self.log, PARTITIONS, &self.store.rows()).await;
+        reading.transitions.check(&self.log, PARTITIONS).await;
         reading.check_effects(&self.tools.effects());
         reading.check_ended(ledger);
         (reading.history.unwrap(), reading.events)

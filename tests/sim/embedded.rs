@@ -8,6 +8,7 @@ use crate::{
     random::Random,
     store::SimStore,
     tools::SimTools,
+    transitions::LIFECYCLE,
     workload::{Access, Clients, Ledger, TOPIC},
 };
 use spine_log::{
@@ -217,6 +218,7 @@ impl World {
         reading.check_store(&log, 1, &self.store).await;
         reading.check_acked(&log, ledger).await;
         reading.check_letters(&log, 1, &self.store.rows()).await;
+        reading.transitions.check(&log, 1).await;
         reading.check_effects(&self.tools.effects());
         reading.check_ended(ledger);
         (reading.history.unwrap(), reading.events)
@@ -235,11 +237,11 @@ fn options(seed: u64) -> Options {
         partitions: 1,
         datum: datum(codec::dead_letter_schema(), codec::dead_letter_fingerprint()),
     };
-    let control = TopicOptions { name: CONTROL.into(), partitions: 1, datum: None };
+    let plain = |name: &str| TopicOptions { name: name.into(), partitions: 1, datum: None };
     Options {
         segment_bytes: 64 * 1024,
         random: seeded_random(seed),
         owner: "simulated".into(),
-        ..Options::new("/log", vec![steps, letters, control])
+        ..Options::new("/log", vec![steps, letters, plain(CONTROL), plain(LIFECYCLE)])
     }
 }

@@ -103,6 +103,8 @@ pub(crate) fn config(name: &str) -> Config {
         attempts_per_run: 4,
         attempts_per_tool: 4,
         drain: Duration::from_secs(20),
+        stall_after: Duration::ZERO,
+        lifecycle: None,
     }
 }
 

@@ -2,7 +2,7 @@
 //! hold no record, appends that fail and leave all, nothing or a part, acknowledgements that come late
 //! or get lost. Who owns what is in `rebalance`.
 
-use crate::{clock::SimClock, random::Random, rebalance::Group};
+use crate::{clock::SimClock, random::Random, rebalance::Group, transitions::LIFECYCLE};
 use bytes::Bytes;
 use spine_log::{
     Appended, Bounds, Error, EventLog, NewRecord, PartitionReader, ReadLimit, Record, Result,
@@ -28,6 +28,8 @@ struct Topics {
     failing_reads: usize,
     marker_percent: u64,
     split_percent: u64,
+    /// How often the topic of transitions takes its time while there is trouble.
+    slow_telling_percent: u64,
 }
 
 /// Records in the order of their offsets, which have gaps.
@@ -53,9 +55,11 @@ pub(crate) struct SimKafka {
 
 impl SimKafka {
     pub(crate) fn new(partitions: u32, clock: SimClock, random: Random) -> Self {
+        let marker_percent = [0, 0, 5, 20][random.below(4) as usize];
         let topics = Topics {
-            marker_percent: [0, 0, 5, 20][random.below(4) as usize],
+            marker_percent,
             split_percent: [0, 5, 25][random.below(3) as usize],
+            slow_telling_percent: if marker_percent > 0 { 30 } else { 0 },
             ..Topics::default()
         };
         Self {
@@ -192,6 +196,10 @@ impl EventLog for SimKafka {
         check_size(&batch)?;
         let trouble = self.topics.lock().unwrap().trouble_percent;
         tokio::time::sleep(Duration::from_micros(200 + self.random.below(3000))).await;
+        let slow = self.topics.lock().unwrap().slow_telling_percent;
+        if *to.topic == *LIFECYCLE && trouble > 0 && self.random.chance(slow) {
+            tokio::time::sleep(Duration::from_millis(self.random.below(2000))).await;
+        }
         let unavailable = || Err(Error::Unavailable("simulated: no acknowledgement".into()));
         if self.topics.lock().unwrap().is_away {
             tokio::time::sleep(Duration::from_millis(50)).await;

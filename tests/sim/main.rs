@@ -26,6 +26,7 @@ mod rebalance;
 mod recovery;
 mod store;
 mod tools;
+mod transitions;
 mod workload;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -7,11 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 20] = [
+const ALL: [Mutant; 21] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
     Mutant::ProgressBeforeRows,
+    Mutant::ProgressBeforeTelling,
     Mutant::ReadBeforeSync,
     Mutant::RetryCareful,
     Mutant::AnswerBeforeVerdict,
@@ -41,6 +42,7 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         | Mutant::ActBeforeDurable
         | Mutant::ActOnEarlierClaim
         | Mutant::ProgressBeforeRows
+        | Mutant::ProgressBeforeTelling
         | Mutant::RetryCareful
         | Mutant::LetterBeforeDecision
         | Mutant::StartFromCommitted

@@ -1,6 +1,6 @@
 //! One simulated process: its workers, which end all at once when it is killed.
 
-use crate::{clock::SimClock, store::SimStore, workload::TOPIC};
+use crate::{clock::SimClock, store::SimStore, transitions::LIFECYCLE, workload::TOPIC};
 use spine_log::EventLog;
 use spine_runs::breaker::Rules;
 use spine_schemas::codec::SchemaBook;
@@ -50,6 +50,8 @@ impl Process {
             attempts_per_run: 4,
             attempts_per_tool: 5,
             drain: Duration::from_secs(2),
+            stall_after: Duration::from_secs(2),
+            lifecycle: Some(LIFECYCLE.into()),
         };
         let (health, said) = Health::new(&start.name, start.rules);
         let (log, clock) = (start.log.clone(), start.clock.clone());

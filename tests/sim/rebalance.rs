@@ -155,4 +155,12 @@ impl GroupMember for SimMember {
     async fn commit(&self, _partition: u32, _next: u64) -> Result<()> {
         Ok(())
     }
+
+    async fn keep(&self, _partition: u32, _next: u64) -> Result<()> {
+        unreachable!("nobody goes on from what a group keeps here")
+    }
+
+    async fn kept(&self, _partition: u32) -> Result<Option<u64>> {
+        unreachable!("nobody goes on from what a group keeps here")
+    }
 }

@@ -19,6 +19,7 @@ pub mod replay;
 mod schema_source;
 pub mod tools;
 mod verdicts;
+pub mod webhook;
 
 pub use clock::{Clock, SystemClock};
 pub use control::Control;

@@ -73,6 +73,22 @@ pub(crate) const TIMERS: usize = 100_000;
 pub(crate) const APPEND_RECORDS: usize = 1024;
 /// Open runs looked at in one turn of the sweep after a claim.
 pub(crate) const SWEEP_RUNS: usize = 256;
+/// How often open runs are looked through for stalled ones, where there are more than timers.
+pub(crate) const WATCH_EVERY: Duration = Duration::from_secs(30);
+/// One read of the lifecycle topic by a webhook.
+pub(crate) const WEBHOOK_READ: ReadLimit = ReadLimit { records: 64, bytes: 256 * 1024 };
+/// Records that were taken and that a webhook's group has not noted yet.
+pub(crate) const WEBHOOK_TAKEN: usize = 64;
+/// How often a webhook keeps what was taken.
+pub(crate) const WEBHOOK_KEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long an answer may take.
+pub(crate) const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// First pause before a record is posted again; doubles up to `WEBHOOK_RETRY_MOST`.
+pub(crate) const WEBHOOK_RETRY_FIRST: Duration = Duration::from_millis(200);
+/// Longest such pause.
+pub(crate) const WEBHOOK_RETRY_MOST: Duration = Duration::from_secs(10);
+/// The longest pause that a receiver may ask for.
+pub(crate) const WEBHOOK_RETRY_AFTER_MOST: Duration = Duration::from_secs(300);
 /// How often the stored offset is committed, for lag tools.
 pub(crate) const COMMIT_EVERY: Duration = Duration::from_secs(5);
 /// Verdicts remembered per partition for those who ask by position.

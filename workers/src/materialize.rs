@@ -2,9 +2,11 @@
 //! follows the log, and by replay, which reads it again; so both give equal rows.
 
 mod letters;
+mod lifecycle;
 mod pending;
 
 pub(crate) use letters::{LetterDue, record_letter, step_letter};
+pub(crate) use lifecycle::Told;
 
 use crate::{cache::RunCache, chain};
 use pending::Pending;
@@ -24,6 +26,8 @@ pub(crate) struct Materializer {
     mark: Option<Mark>,
     stored: Option<u64>,
     pending: Pending,
+    /// Whether transitions are told; a replay tells nothing.
+    tells: bool,
 }
 
 /// The newest record that was folded or passed over.
@@ -44,6 +48,8 @@ pub(crate) struct Folded {
     pub(crate) run: Option<RunKey>,
     /// The letter that must be in the dead-letter topic before progress may pass.
     pub(crate) letter: Option<LetterDue>,
+    /// The transition that must be told before progress may pass.
+    pub(crate) told: Option<Told>,
 }
 
 impl Materializer {
@@ -63,7 +69,14 @@ impl Materializer {
         });
         let state = progress.map(|progress| progress.partition_state).unwrap_or_default();
         let log_id = log_id.to_owned();
-        Self { partition, topic, log_id, state, mark, stored, pending: Pending::default() }
+        let pending = Pending::default();
+        Self { partition, topic, log_id, state, mark, stored, pending, tells: false }
+    }
+
+    /// From now on it says which transitions are to be told.
+    #[must_use]
+    pub(crate) fn telling(self, tells: bool) -> Self {
+        Self { tells, ..self }
     }
 
     /// The partition's folded state.
@@ -99,20 +112,48 @@ impl Materializer {
         let Some(key) = event.run_key() else {
             let verdict = fold(&mut self.state, &mut None, event, place);
             let letter = self.control_rows(record, event, &verdict);
-            return Folded { verdict, run: None, letter };
+            let told =
+                self.tells.then(|| self.told_of_partition(record, event, &verdict)).flatten();
+            return Folded { verdict, run: None, letter, told };
         };
         let bytes = record.value.as_ref().map_or(0, bytes::Bytes::len);
         let slot = cache.slot(&key, record.offset, bytes);
         let before = letters::open(slot.as_deref(), event);
+        let was = lifecycle::Before::of(slot.as_deref().filter(|_| self.tells), event);
         let verdict = fold(&mut self.state, slot, event, place);
         let run = slot.clone();
         self.pending.bytes += bytes;
         let letter = self.run_rows(record, event, &key, run.as_ref(), &verdict);
+        let mut closings = Vec::new();
         if let (Verdict::Applied(_), false) = (&verdict, before.is_empty()) {
-            let closings = letters::closings(run.as_deref(), event, &before, place);
-            self.pending.closings.extend(closings);
+            closings = letters::closings(run.as_deref(), event, &before, place);
         }
-        Folded { verdict, run: Some(key), letter }
+        let told = match (&verdict, run.as_deref().filter(|_| self.tells)) {
+            (Verdict::Applied(_), Some(run)) => {
+                let (topic, of) = (&self.topic, (run, was));
+                lifecycle::of_run(topic, self.partition, record, event, of, &closings)
+            }
+            (Verdict::Illegal(reason), _) if self.tells => {
+                Some(lifecycle::illegal(self.place(), record, event, *reason))
+            }
+            _ => None,
+        };
+        self.pending.closings.extend(closings);
+        Folded { verdict, run: Some(key), letter, told }
+    }
+
+    fn place(&self) -> (&str, &str, u32) {
+        (&self.log_id, &self.topic, self.partition)
+    }
+
+    fn told_of_partition(&self, record: &Record, event: &Event, verdict: &Verdict) -> Option<Told> {
+        match verdict {
+            Verdict::Applied(_) => lifecycle::of_partition(self.place(), record, event),
+            Verdict::Illegal(reason) => {
+                Some(lifecycle::illegal(self.place(), record, event, *reason))
+            }
+            Verdict::Stale(..) | Verdict::Refused(..) => None,
+        }
     }
 
     /// Passes over a record that a claimed owner decided to set aside; its letter follows from
@@ -329,7 +370,9 @@ fn step_of(body: &Body) -> Option<&StepKey> {
         Body::Step(_, key, _) => Some(key),
         Body::Run(
             _,
-            RunEvent::Failed { step, .. } | RunEvent::CompensationStarted { step, .. },
+            RunEvent::Failed { step, .. }
+            | RunEvent::CompensationStarted { step, .. }
+            | RunEvent::Stalled { step, .. },
         ) => step.as_ref(),
         Body::Run(_, RunEvent::DecisionRecorded(decision)) => decision.step.as_ref(),
         Body::Run(..) | Body::Partition(_) => None,

@@ -24,6 +24,23 @@ pub(crate) fn observe_letter() {
     counter!("spine_workers_letters_total").increment(1);
 }
 
+/// Transitions that were told on the lifecycle topic.
+pub(crate) fn observe_lifecycle(records: usize) {
+    counter!("spine_workers_lifecycle_records_total").increment(records as u64);
+}
+
+/// POSTs of transitions to webhooks, by what became of them.
+pub(crate) fn observe_webhook(webhook: &str, outcome: &'static str) {
+    let webhook = webhook.to_owned();
+    counter!("spine_workers_webhook_posts_total", "webhook" => webhook, "outcome" => outcome)
+        .increment(1);
+}
+
+/// Runs that were found to stand still.
+pub(crate) fn observe_stalled() {
+    counter!("spine_workers_stalled_runs_total").increment(1);
+}
+
 /// How far the store is.
 pub(crate) fn observe_stored(partition: u32, offset: u64) {
     let partition = partition.to_string();

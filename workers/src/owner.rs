@@ -12,6 +12,7 @@ mod held;
 mod hold;
 mod late;
 mod letters;
+mod lifecycle;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod originals;
@@ -46,6 +47,7 @@ use attempts::Attempts;
 use claim::ClaimPhase;
 use held::HeldRuns;
 use hold::Holding;
+use lifecycle::Telling;
 use spine_log::{EventLog, PartitionReader, Record, TopicPartition};
 use spine_runs::Stamp;
 use spine_schemas::{RunKey, codec::SchemaBook};
@@ -89,6 +91,11 @@ pub struct Config {
     pub attempts_per_tool: usize,
     /// How long running attempts may take to end when the process stops.
     pub drain: Duration,
+    /// A run that no event moves for so long is stalled; zero turns that off.
+    pub stall_after: Duration,
+    /// The topic that transitions are told on, with as many partitions as that of events; `None`: they
+    /// are not told.
+    pub lifecycle: Option<Arc<str>>,
 }
 
 /// Everything that the owners of one process share.
@@ -119,6 +126,8 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     node: Node<L, S, T, C>,
     tp: TopicPartition,
     letters_to: TopicPartition,
+    /// Transitions for the lifecycle topic.
+    telling: Telling,
     partitions: u32,
     reader: L::Reader,
     /// Records that were read and not folded yet.
@@ -169,6 +178,7 @@ enum Input {
     Probed(probes::Answered),
     Written(append::Written),
     Stored(std::result::Result<(), spine_store::Error>),
+    Told(Result<()>),
     Refreshed(std::result::Result<(), String>),
     Resumed(Resumed),
     Tick,
@@ -225,6 +235,7 @@ where
                 Input::Probed(answered) => self.ready.extend(self.probes.answered(answered)),
                 Input::Written(written) => self.written(written)?,
                 Input::Stored(result) => self.stored(result)?,
+                Input::Told(result) => result?,
                 Input::Refreshed(result) => self.refreshed(result),
                 Input::Resumed(resumed) => self.resumed(resumed).await?,
                 Input::Tick => {}
@@ -239,8 +250,10 @@ where
         self.claim_if_due()?;
         self.sweep_some().await?;
         self.fire_timers().await?;
+        self.watch_some().await?;
         self.wake_held();
         self.decide_ready().await?;
+        self.tell_some();
         self.store_some();
         let (attempts, appends) = (&self.attempts, &self.appends);
         let share = limits::share(self.node.hub.owned());
@@ -259,6 +272,7 @@ where
             biased;
             order = self.orders.other_than(self.order) => Input::Order(order),
             Some(ended) = self.storing.join_next() => Input::Stored(ended.unwrap_or_else(broken)),
+            Some(told) = self.telling.appending.join_next() => Input::Told(told.unwrap_or_else(broken)),
             Some(ended) = self.writes.join_next() => Input::Written(ended.unwrap_or_else(broken)),
             records = self.reader.next(limits::READ), if read => Input::Records(records),
             Some(ended) = self.calls.join_next() => {
@@ -318,7 +332,11 @@ where
         self.batches += 1;
         let claim = self.claim.held().map_or(0, |claim| claim.offset);
         Stamp {
-            batch_id: format!("{}-{claim}-{}", self.node.config.worker, self.batches),
+            // Claims of two partitions may lie at one offset, and ids are to be told apart everywhere.
+            batch_id: format!(
+                "{}-{}-{claim}-{}",
+                self.node.config.worker, self.tp.partition, self.batches
+            ),
             actor: format!("owner:{}", self.node.config.worker),
             now: self.node.clock.now(),
         }

@@ -127,4 +127,12 @@ impl GroupMember for AnyMember {
     async fn commit(&self, partition: u32, next: u64) -> Result<()> {
         each!(self, member => member.commit(partition, next).await)
     }
+
+    async fn keep(&self, partition: u32, next: u64) -> Result<()> {
+        each!(self, member => member.keep(partition, next).await)
+    }
+
+    async fn kept(&self, partition: u32) -> Result<Option<u64>> {
+        each!(self, member => member.kept(partition).await)
+    }
 }

@@ -59,6 +59,16 @@ impl LogUrl {
         format!("{}.control", self.prefix()).into()
     }
 
+    /// The topic of transitions: same partitions, same numbers.
+    pub(crate) fn lifecycle(&self) -> Arc<str> {
+        format!("{}.lifecycle", self.prefix()).into()
+    }
+
+    /// What the consumer groups of webhooks begin with.
+    pub(crate) fn webhooks(&self) -> String {
+        format!("{}.webhook", self.prefix())
+    }
+
     /// The consumer group of the owners.
     pub(crate) fn group(&self) -> String {
         format!("{}.owners", self.prefix())

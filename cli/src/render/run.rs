@@ -73,6 +73,9 @@ fn head(shown: &Shown<'_>) -> String {
         None => format!("open for {}", lasting(now.ms_since(started))),
     };
     let _ = writeln!(text, "  started  {} ({}), {took}", clock(started), relative(started, *now));
+    if let Some(since) = row.stalled_since {
+        let _ = writeln!(text, "  stalled  since {} ({})", clock(since.0), relative(since.0, *now));
+    }
     let _ = writeln!(text, "  steps    {}", counts(run));
     if let Some(usage) = usage(run) {
         let _ = writeln!(text, "  usage    {usage}");

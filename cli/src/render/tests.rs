@@ -63,7 +63,7 @@ fn a_run_is_shown_as_a_timeline() {
     let run: Run = serde_json::from_str(RUN).unwrap();
     let payloads: Payloads = serde_json::from_str(RUN).unwrap();
     let steps: Vec<Step> = serde_json::from_str::<StepsPage>(STEPS).unwrap().steps;
-    let why = Why { why: "Attempt 1 of step email#1 runs.".into() };
+    let why = Why { why: "Attempt 1 of step email#1 runs.".into(), last_event: None, owner: None };
     let now = at("2026-08-01T10:00:12Z");
     let shown = run::Shown { run: &run, payloads: &payloads, steps: &steps, why: &why, now };
     assert_eq!(plain(&run::timeline(&shown)), TIMELINE);

@@ -80,6 +80,14 @@ fn text(page: &RunsPage, now: Micros) -> String {
     text
 }
 
+/// A stalled run is one to look at, whatever its status.
+fn status(run: &RunRow) -> String {
+    match run.stalled_since {
+        Some(_) => "stalled".into(),
+        None => run.status.clone(),
+    }
+}
+
 fn row(run: &RunRow, now: Micros) -> Vec<String> {
     let run_id = match run.tenant.as_str() {
         "default" => run.run_id.clone(),
@@ -90,7 +98,7 @@ fn row(run: &RunRow, now: Micros) -> Vec<String> {
     vec![
         run_id,
         format!("{} v{}", run.workflow, run.version),
-        run.status.clone(),
+        status(run),
         format!("{}/{}", run.steps.completed, run.steps.total),
         run.attempts.to_string(),
         cost,

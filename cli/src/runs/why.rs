@@ -16,5 +16,20 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     if args.of.server.json {
         return output::line(&answer.text);
     }
-    output::line(&answer.read::<Why>()?.why)
+    output::print(&text(&answer.read()?))
+}
+
+fn text(why: &Why) -> String {
+    let mut text = format!("{}\n", why.why);
+    if let Some(event) = &why.last_event {
+        let step = event.step.as_ref().map(|step| format!(" of step {step}")).unwrap_or_default();
+        text.push_str(&format!(
+            "last event: {}{step} at {} by {}\n",
+            event.kind, event.at.0, event.actor
+        ));
+    }
+    if let Some(owner) = &why.owner {
+        text.push_str(&format!("owner: {} at {}\n", owner.worker, owner.address));
+    }
+    text
 }

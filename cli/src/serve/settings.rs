@@ -2,6 +2,7 @@
 
 use super::{
     breaker::BreakerArgs,
+    push::PushArgs,
     roles::{Role, Roles},
 };
 use crate::{
@@ -79,6 +80,11 @@ pub(crate) struct Args {
     pub(crate) attempts_per_tool: usize,
     #[command(flatten)]
     pub(crate) breaker: BreakerArgs,
+    #[command(flatten)]
+    pub(crate) push: PushArgs,
+    /// A run that no event has moved for so long is stalled, in seconds; with 0 none is
+    #[arg(long, value_name = "SECONDS", env = "SPINE_STALL_AFTER", default_value_t = 900)]
+    pub(crate) stall_after: u64,
     /// How long running attempts may take to end when the server stops, in milliseconds
     #[arg(long, value_name = "MS", env = "SPINE_DRAIN_MS", default_value_t = 10_000)]
     pub(crate) drain_ms: u64,
@@ -121,6 +127,7 @@ impl Args {
         }
         self.check_roles()?;
         self.breaker.check()?;
+        self.push.check(&self.allow_tool_host)?;
         let limits = [
             ("--attempts", self.attempts),
             ("--attempts-per-run", self.attempts_per_run),
@@ -177,6 +184,8 @@ impl Args {
             attempts_per_run: self.attempts_per_run,
             attempts_per_tool: self.attempts_per_tool,
             drain: Duration::from_millis(self.drain_ms),
+            stall_after: Duration::from_secs(self.stall_after),
+            lifecycle: self.push.is_on().then(|| self.log.lifecycle()),
         }
     }
 }

@@ -124,6 +124,7 @@ fn right_door(kind: Kind) -> &'static str {
         | Kind::StepDeadLettered
         | Kind::FaultInjected
         | Kind::CompensationStarted
+        | Kind::RunStalled
         | Kind::FallbackStarted
         | Kind::TaskOpened
         | Kind::TaskExpired

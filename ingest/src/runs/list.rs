@@ -41,6 +41,8 @@ struct RowView {
     cost_micros: u64,
     started_at: Time,
     ended_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stalled_since: Option<Time>,
     applied: PositionView,
 }
 
@@ -93,6 +95,7 @@ fn row_view(row: RunRow, applied: PositionView) -> RowView {
         cost_micros: row.cost_micros,
         started_at: Time(row.started_at),
         ended_at: Time::of(row.ended_at),
+        stalled_since: Time::of(row.stalled_since),
         applied,
     }
 }

@@ -40,6 +40,8 @@ struct RunView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline_at: Option<Time>,
     ended_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stalled_since: Option<Time>,
     applied: PositionView,
     input: PayloadView<'a>,
     output: Option<OutputView<'a>>,
@@ -127,6 +129,7 @@ fn view(run: &RunState, applied: PositionView) -> RunView<'_> {
         started_at: Time(run.created_at),
         deadline_at: Time::of(run.deadline()),
         ended_at: Time::of(run.ended_at),
+        stalled_since: run.stalled.as_ref().map(|stall| Time(stall.since)),
         applied,
         input: PayloadView(&run.created.input),
         output: run.output.as_ref().map(OutputView::of),

@@ -40,3 +40,20 @@ pub(super) async fn a_member_reads_what_it_was_assigned<L: EventLog>(
     assert!(matches!(member.reader(2, 0).await, Err(Error::Missing(_))), "not assigned");
     Ok(())
 }
+
+pub(super) async fn a_group_goes_on_from_what_it_kept<L: EventLog>(fresh: Fresh<L>) -> Result<()> {
+    fresh.append(0, vec![numbered(7), numbered(8), numbered(9)]).await?;
+    let mut member = fresh.log.join(&fresh.topic, "keeping").await?;
+    gain(&mut member, 2).await?;
+    assert_eq!(member.kept(0).await?, None, "the group is new");
+    member.keep(0, 1).await?;
+    member.keep(0, 2).await?;
+    drop(member);
+    let mut next = fresh.log.join(&fresh.topic, "keeping").await?;
+    gain(&mut next, 2).await?;
+    assert_eq!((next.kept(0).await?, next.kept(1).await?), (Some(2), None));
+    let mut other = fresh.log.join(&fresh.topic, "other").await?;
+    gain(&mut other, 2).await?;
+    assert_eq!(other.kept(0).await?, None, "another group has its own");
+    Ok(())
+}

@@ -50,4 +50,13 @@ impl GroupMember for EmbeddedMember {
         metrics::observe_lag_records(&name, &self.group, end.saturating_sub(next));
         Ok(())
     }
+
+    async fn keep(&self, partition: u32, next: u64) -> Result<()> {
+        self.log.keep(&self.assigned(partition)?, &self.group, next).await?;
+        self.commit(partition, next).await
+    }
+
+    async fn kept(&self, partition: u32) -> Result<Option<u64>> {
+        self.log.kept(&self.assigned(partition)?, &self.group).await
+    }
 }

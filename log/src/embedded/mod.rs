@@ -13,6 +13,7 @@ mod entry;
 mod files;
 mod header;
 mod index;
+mod kept;
 mod member;
 mod meta;
 mod metrics;
@@ -182,6 +183,21 @@ impl EmbeddedLog {
     fn topic(&self, topic: &str) -> Result<&[Seat]> {
         let seats = self.inner.topics.get(topic);
         seats.map(Vec::as_slice).ok_or_else(|| Error::Missing(format!("topic {topic}")))
+    }
+
+    /// The offset that a group keeps of a partition.
+    pub(crate) async fn kept(&self, of: &TopicPartition, group: &str) -> Result<Option<u64>> {
+        let (partition, group) = (Arc::clone(&self.seat(of)?.partition), group.to_owned());
+        let shared = Arc::clone(&partition.shared);
+        shared.runs.run(move || kept::get(&*partition.shared.disk, &partition.dir, &group)).await
+    }
+
+    /// Keeps an offset of a partition for a group.
+    pub(crate) async fn keep(&self, of: &TopicPartition, group: &str, next: u64) -> Result<()> {
+        let (partition, group) = (Arc::clone(&self.seat(of)?.partition), group.to_owned());
+        let shared = Arc::clone(&partition.shared);
+        let job = move || kept::put(&*partition.shared.disk, &partition.dir, &group, next);
+        shared.runs.run(job).await
     }
 
     fn seat(&self, of: &TopicPartition) -> Result<&Seat> {

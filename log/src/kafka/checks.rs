@@ -87,6 +87,16 @@ fn check_partitions(queries: &Queries, topics: &Topics, recorded: u32) -> Result
             topics.steps
         )));
     }
+    if let Some(lifecycle) = &topics.lifecycle {
+        let found = queries.partitions(lifecycle)?;
+        if found != steps {
+            return Err(Error::Refused(format!(
+                "topic {} has {steps} partitions and {lifecycle} has {found}: they must be equal; remove \
+                 {lifecycle} and {REMEDY}",
+                topics.steps
+            )));
+        }
+    }
     for topic in [&topics.schemas, &topics.control, &topics.audit] {
         let partitions = queries.partitions(topic)?;
         if partitions != 1 {
@@ -100,7 +110,7 @@ fn check_partitions(queries: &Queries, topics: &Topics, recorded: u32) -> Result
     Ok(())
 }
 
-/// The settings of the five topics, in the order of [`Topics::all`], and of a broker.
+/// The settings of the topics that are used, in the order of [`Topics::all`], and of a broker.
 async fn describe(
     options: &Options,
     topics: &Topics,
@@ -110,7 +120,8 @@ async fn describe(
     let admin = blocking(move || Ok(OffThread::new(admin(&asked)?))).await?;
     let what = "the settings of topics";
     let settings = AdminOptions::new().request_timeout(Some(limits::KAFKA_QUERY));
-    let named = topics.all().map(|topic| ResourceSpecifier::Topic(topic));
+    let named: Vec<_> =
+        topics.all().into_iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
     let mut described = Vec::new();
     // One broker answers for itself only, so it is asked apart.
     for asked in [&named[..], &[ResourceSpecifier::Broker(broker)]] {
@@ -179,8 +190,12 @@ impl Described<'_> {
             let why = "who the log is would be deleted by age, and with it every idempotency key";
             return self.require("cleanup.policy", "compact", why);
         }
-        let is_audit = *self.name == topics.audit;
         self.require("cleanup.policy", "delete", "compaction would drop events")?;
+        if topics.lifecycle.as_ref() == Some(self.name) {
+            // Who listens decides how long it is kept: the events are in the topic of steps.
+            return Ok(());
+        }
+        let is_audit = *self.name == topics.audit;
         let why = if is_audit {
             "what operators did would be forgotten"
         } else {

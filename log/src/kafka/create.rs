@@ -1,4 +1,4 @@
-//! Creating a log: five topics, the schema book, and last the identity.
+//! Creating a log: six topics, the schema book, and last the identity.
 //!
 //! The order makes a half-done creation safe to repeat. The topics come first, each made or found.
 //! The identity comes last, since a log with an identity is complete and may be opened. Of two
@@ -12,7 +12,7 @@ use super::{
     fault, identity,
     identity::Identity,
     off_thread::OffThread,
-    options::Options,
+    options::{Options, Topics},
     query::Queries,
     writer::Writer,
 };
@@ -120,8 +120,8 @@ struct Shape {
     settings: Vec<(&'static str, String)>,
 }
 
-fn shapes(options: &Options, wanted: &CreateTopics) -> [Shape; 5] {
-    let topics = options.topics();
+fn shapes(options: &Options, wanted: &CreateTopics) -> Vec<Shape> {
+    let topics = Topics::of_prefix(&options.prefix);
     let shape = |name: &Arc<str>, partitions, policy: &str, largest: usize| Shape {
         name: Arc::clone(name),
         partitions,
@@ -137,13 +137,16 @@ fn shapes(options: &Options, wanted: &CreateTopics) -> [Shape; 5] {
         ],
     };
     let (steps, letters) = (limits::KAFKA_STEPS_MESSAGE_BYTES, limits::KAFKA_LETTERS_MESSAGE_BYTES);
-    [
+    let always = [
         shape(&topics.steps, wanted.partitions, "delete", steps),
         shape(&topics.letters, wanted.partitions, "delete", letters),
         shape(&topics.schemas, 1, "compact", steps),
         shape(&topics.audit, 1, "delete", steps),
         shape(&topics.control, 1, "compact", steps),
-    ]
+    ];
+    // Made whether it is used yet or not, so that it is there when somebody wants it.
+    let told = topics.lifecycle.iter().map(|name| shape(name, wanted.partitions, "delete", steps));
+    always.into_iter().chain(told).collect()
 }
 
 /// Makes a topic and waits until it can be used. Returns whether it was made now.

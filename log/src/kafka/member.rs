@@ -8,7 +8,9 @@
 use super::{
     KafkaLog, KafkaReader,
     client::{self, Lines, Quiet},
-    fault, lock, metrics, off_thread,
+    fault,
+    kept::Kept,
+    lock, metrics, off_thread,
     options::{Membership, Options},
 };
 use crate::{Change, Error, EventLog, GroupMember, Release, Result, TopicPartition, limits};
@@ -41,6 +43,7 @@ pub struct KafkaMember {
     group: String,
     changes: Changes,
     shared: Arc<Shared>,
+    kept: Kept,
 }
 
 enum Changes {
@@ -87,7 +90,8 @@ impl KafkaMember {
                 Changes::Group(receiver)
             }
         };
-        Ok(Self { log, topic, group: group.to_owned(), changes, shared })
+        let kept = Kept::new(options, group);
+        Ok(Self { log, topic, group: group.to_owned(), changes, shared, kept })
     }
 
     fn assigned(&self, partition: u32) -> Result<TopicPartition> {
@@ -126,6 +130,17 @@ impl GroupMember for KafkaMember {
             metrics::observe_lag_records(&of, &self.group, end.saturating_sub(next));
         }
         Ok(())
+    }
+
+    async fn keep(&self, partition: u32, next: u64) -> Result<()> {
+        if let Changes::Alone(_) = self.changes {
+            self.kept.put(&self.assigned(partition)?, next).await?;
+        }
+        self.commit(partition, next).await
+    }
+
+    async fn kept(&self, partition: u32) -> Result<Option<u64>> {
+        self.kept.get(&self.assigned(partition)?).await
     }
 }
 
@@ -360,6 +375,8 @@ fn run(consumer: &BaseConsumer<Callbacks>) {
             callbacks.commit(consumer, &noted, CommitMode::Async);
         }
     }
+    let noted: Vec<u32> = lock(&callbacks.shared.noted).keys().copied().collect();
+    callbacks.commit(consumer, &noted, CommitMode::Sync);
 }
 
 /// What an error of the group's consumer ends with, if it does not pass by itself.

@@ -19,6 +19,8 @@ pub struct Options {
     pub session_timeout: Duration,
     /// Whether the log may be written.
     pub access: Access,
+    /// Whether the topic of transitions is used, and therefore checked.
+    pub lifecycle: bool,
 }
 
 /// How partitions are shared between processes.
@@ -39,7 +41,7 @@ pub enum Access {
     ReadOnly,
 }
 
-/// The full names of the five topics.
+/// The full names of the topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topics {
     /// Events: `spine.steps`.
@@ -52,6 +54,8 @@ pub struct Topics {
     pub control: Arc<str>,
     /// What operators did: `spine.audit`.
     pub audit: Arc<str>,
+    /// Transitions: `spine.lifecycle`; `None` where they are not told.
+    pub lifecycle: Option<Arc<str>>,
 }
 
 impl Topics {
@@ -64,12 +68,14 @@ impl Topics {
             schemas: name("schemas"),
             control: name("control"),
             audit: name("audit"),
+            lifecycle: Some(name("lifecycle")),
         }
     }
 
-    /// All five.
-    pub(crate) fn all(&self) -> [&Arc<str>; 5] {
-        [&self.steps, &self.letters, &self.schemas, &self.control, &self.audit]
+    /// All that are used.
+    pub(crate) fn all(&self) -> Vec<&Arc<str>> {
+        let always = [&self.steps, &self.letters, &self.schemas, &self.control, &self.audit];
+        always.into_iter().chain(&self.lifecycle).collect()
     }
 }
 
@@ -83,12 +89,14 @@ impl Options {
             membership: Membership::Group,
             session_timeout: Duration::from_secs(45),
             access: Access::ReadWrite,
+            lifecycle: false,
         }
     }
 
-    /// The names of the topics.
+    /// The names of the topics that are used.
     pub fn topics(&self) -> Topics {
-        Topics::of_prefix(&self.prefix)
+        let all = Topics::of_prefix(&self.prefix);
+        Topics { lifecycle: all.lifecycle.filter(|_| self.lifecycle), ..all }
     }
 
     /// Refuses what no log could work with.

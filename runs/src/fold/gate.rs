@@ -64,7 +64,7 @@ fn run_author(body: &RunEvent, driver: Option<Driver>, claimed: bool) -> Author 
             Some(Driver::Journal) => Author::Requester,
             Some(Driver::Record) | None => Author::Reporter,
         },
-        RunEvent::CompensationStarted { .. } => Author::Owner,
+        RunEvent::CompensationStarted { .. } | RunEvent::Stalled { .. } => Author::Owner,
         RunEvent::CancelRequested { .. }
         | RunEvent::SignalReceived { .. }
         | RunEvent::Paused { .. }
@@ -123,7 +123,8 @@ fn is_operation(body: &Body) -> bool {
             | RunEvent::CompensationStarted { .. }
             | RunEvent::SignalReceived { .. }
             | RunEvent::Paused { .. }
-            | RunEvent::Resumed { .. } => false,
+            | RunEvent::Resumed { .. }
+            | RunEvent::Stalled { .. } => false,
             RunEvent::Completed { .. }
             | RunEvent::Failed { .. }
             | RunEvent::Cancelled { .. }

@@ -2,7 +2,7 @@
 
 use super::{Place, Verdict, attempt::end_attempt, ending, gate::Author, pause, wait};
 use crate::{
-    Answer, AttemptEnd, Reason, RunState, RunStatus, StepState, StepStatus, Steps, Totals,
+    Answer, AttemptEnd, Reason, RunState, RunStatus, Stall, StepState, StepStatus, Steps, Totals,
 };
 use spine_schemas::{
     Body, Digest, Driver, Event, Fork, Output, RunCreated, RunEvent, RunKey, StepError, StepKey,
@@ -39,6 +39,7 @@ pub(super) fn create(
         undo: None,
         paused: None,
         paused_ms: 0,
+        stalled: None,
         signals: VecDeque::new(),
         steps: Steps::default(),
         batches: VecDeque::new(),
@@ -103,6 +104,9 @@ pub(super) fn fold(
         }
         RunEvent::Paused { reason } => pause::pause_run(state, event, reason, place),
         RunEvent::Resumed { .. } => pause::resume_run(state, place),
+        RunEvent::Stalled { reason, step, moved } => {
+            stalled(state, reason, step.as_ref(), *moved, place, author)
+        }
         RunEvent::DecisionRecorded(_) => decision(state, event, author),
     }
 }
@@ -280,6 +284,27 @@ fn cancel_step(step: &mut StepState, place: Place) {
     step.due_at = None;
     step.ended_at = Some(place.at);
     step.last_offset = place.offset;
+}
+
+/// The owner saw that nothing had moved the run since an event. If another one came in between, that was
+/// not so.
+fn stalled(
+    state: &mut RunState,
+    reason: &str,
+    step: Option<&StepKey>,
+    moved: u64,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    if !state.is_open() {
+        return author.reject(Reason::RunEnded);
+    }
+    if state.stalled.is_some() || state.paused.is_some() || state.last_offset != moved {
+        return author.reject(Reason::StepState);
+    }
+    let (since, at, step, reason) = (state.last_at, place.at, step.cloned(), reason.to_owned());
+    state.stalled = Some(Box::new(Stall { since, moved, at, step, reason }));
+    Verdict::Applied(Answer::Ok)
 }
 
 fn decision(state: &mut RunState, event: &Event, author: Author) -> Verdict {

@@ -146,7 +146,8 @@ fn hash_of_question(event: &Event) -> u64 {
             | RunEvent::CompensationStarted { .. }
             | RunEvent::SignalReceived { .. }
             | RunEvent::Paused { .. }
-            | RunEvent::Resumed { .. } => ("other", String::new(), Vec::new()),
+            | RunEvent::Resumed { .. }
+            | RunEvent::Stalled { .. } => ("other", String::new(), Vec::new()),
             RunEvent::DecisionRecorded(decision) => {
                 ("decision", String::new(), decision.decision.clone().into_bytes())
             }

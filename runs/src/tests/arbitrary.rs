@@ -34,7 +34,7 @@ pub(super) struct Choice {
 }
 
 pub(super) fn choices(longest: usize) -> impl Strategy<Value = Vec<Choice>> {
-    let one = (0u8..50, 0u8..6, 0u8..12, 0u8..16, 0u16..2_000, any::<u8>()).prop_map(
+    let one = (0u8..51, 0u8..6, 0u8..12, 0u8..16, 0u16..2_000, any::<u8>()).prop_map(
         |(what, step, class, wrong, wait, repeat)| Choice {
             what,
             step,
@@ -61,11 +61,12 @@ pub(super) const PLAN: &str = r#"[
      "probe":{"tool":"p"}}]"#;
 
 pub(super) fn given(driver: Driver) -> Given {
-    match driver {
+    let given = match driver {
         Driver::Plan => Given::plan(PLAN),
         Driver::Journal => Given::journal(),
         Driver::Record => Given::record(),
-    }
+    };
+    Given { stall_after_ms: 3000, ..given }
 }
 
 fn name(choice: Choice) -> &'static str {
@@ -119,7 +120,7 @@ fn needs_claim(given: &Given, body: &Body) -> bool {
         Body::Run(_, RunEvent::Completed { .. } | RunEvent::Failed { .. }) => {
             driver == Driver::Plan
         }
-        Body::Run(_, RunEvent::CompensationStarted { .. }) => true,
+        Body::Run(_, RunEvent::CompensationStarted { .. } | RunEvent::Stalled { .. }) => true,
         Body::Run(..) | Body::Partition(_) => false,
         Body::Step(_, _, event) => match event {
             StepEvent::Started(start) => start.attempt.is_some() && driver != Driver::Record,
@@ -178,6 +179,10 @@ fn body(given: &Given, choice: Choice) -> Body {
         42 => {
             let name = if choice.wrong < 12 { "go" } else { "other" };
             run(RunEvent::SignalReceived { name: name.into(), data: Payload::null() })
+        }
+        50 => {
+            let (step, late) = (found.map(|step| step.key.clone()), u64::from(choice.wrong == 9));
+            run(RunEvent::Stalled { reason: reason(), step, moved: given.run().last_offset + late })
         }
         34 => run(RunEvent::Paused { reason: reason() }),
         35 => run(RunEvent::Resumed { reason: reason() }),

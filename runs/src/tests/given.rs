@@ -22,6 +22,7 @@ pub(super) struct Given {
     pub(super) held: BTreeSet<u64>,
     pub(super) own_claims: BTreeSet<u64>,
     pub(super) exclusive: bool,
+    pub(super) stall_after_ms: u64,
     /// What holds steps back.
     pub(super) holds: Holds,
     pub(super) log: Vec<(Event, Place)>,
@@ -38,6 +39,7 @@ impl Given {
             held: BTreeSet::new(),
             own_claims: BTreeSet::new(),
             exclusive: false,
+            stall_after_ms: 0,
             holds: Holds::default(),
             log: Vec::new(),
         };
@@ -164,6 +166,7 @@ impl Given {
             held: &self.held,
             own_claims: &self.own_claims,
             exclusive: self.exclusive,
+            stall_after_ms: self.stall_after_ms,
         }
     }
 

@@ -39,6 +39,8 @@ fn run_event() -> impl Strategy<Value = RunEvent> {
         text().prop_map(|reason| RunEvent::Paused { reason }),
         (id(), payload()).prop_map(|(name, data)| RunEvent::SignalReceived { name, data }),
         text().prop_map(|reason| RunEvent::Resumed { reason }),
+        (text(), option::of(step_key()), 0..=u64::MAX / 2)
+            .prop_map(|(reason, step, moved)| RunEvent::Stalled { reason, step, moved }),
         decision().prop_map(|decision| RunEvent::DecisionRecorded(Box::new(decision))),
     ]
 }

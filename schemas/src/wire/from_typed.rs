@@ -60,6 +60,11 @@ impl<'a> StepEvent<'a> {
             RunEvent::Cancelled { reason }
             | RunEvent::Paused { reason }
             | RunEvent::Resumed { reason } => self.put_reason(reason),
+            RunEvent::Stalled { reason, step, moved } => {
+                self.put_reason(reason);
+                self.step = step.as_ref().map(Step::from);
+                self.moved = Some(long(*moved));
+            }
             RunEvent::DecisionRecorded(decision) => {
                 self.step = decision.step.as_ref().map(Step::from);
                 self.decision = Some(Box::new(Decision::from(&**decision)));

@@ -67,6 +67,7 @@ symbols! {
         CancelRequested CompensationStarted RunPaused RunResumed FallbackStarted TaskOpened TaskDecided
         StepPaused StepResumed SignalReceived WaitCreated WaitExpired ApprovalRequested TaskExpired
         StepReused StepProbed
+        RunStalled
 }
 
 impl Symbols for AnyClass {

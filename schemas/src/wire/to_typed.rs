@@ -85,6 +85,7 @@ impl StepEvent<'_> {
             Kind::RunResumed => {
                 self.run_body(|wire| Ok(RunEvent::Resumed { reason: wire.take_reason() }))
             }
+            Kind::RunStalled => self.run_body(Self::run_stalled),
             Kind::StepScheduled => {
                 self.step_body(|wire| Ok(E::Scheduled(Arc::new(wire.take_spec()?))))
             }
@@ -170,6 +171,14 @@ impl StepEvent<'_> {
 
     fn run_failed(&mut self) -> Result<RunEvent> {
         Ok(RunEvent::Failed { error: self.take_error()?, step: self.take_step()? })
+    }
+
+    fn run_stalled(&mut self) -> Result<RunEvent> {
+        Ok(RunEvent::Stalled {
+            reason: self.take_reason(),
+            step: self.take_step()?,
+            moved: whole("moved", need("moved", self.moved.take())?)?,
+        })
     }
 
     fn decision_recorded(&mut self) -> Result<RunEvent> {

@@ -2,7 +2,7 @@
 
 use super::samples::{self, Tape};
 use crate::{Error, LetterFilter, RunFilter, RunRow, RunStore};
-use spine_runs::{RunState, RunStatus, StepStatus};
+use spine_runs::{RunState, RunStatus, Stall, StepStatus};
 use std::{collections::BTreeSet, sync::Arc};
 
 async fn write(store: &impl RunStore, tape: &mut Tape, runs: &[RunState]) {
@@ -36,10 +36,25 @@ pub(super) async fn shows_all_columns(store: &impl RunStore) {
         ended_at: None,
         partition: 3,
         last_offset: 12,
+        stalled_since: None,
     };
     write(store, &mut tape, std::slice::from_ref(&run)).await;
     let list = async || store.list_runs(&RunFilter::default(), None, 10).await.expect("list").rows;
     assert_eq!(list().await, [row.clone()]);
+    let stall = Stall {
+        since: samples::at(12),
+        moved: 12,
+        at: samples::at(15),
+        step: None,
+        reason: "nobody came".into(),
+    };
+    run.stalled = Some(Box::new(stall));
+    run.last_offset = 15;
+    write(store, &mut tape, std::slice::from_ref(&run)).await;
+    (row.stalled_since, row.last_offset) = (Some(samples::at(12)), 15);
+    assert_eq!(list().await, [row.clone()]);
+    run.stalled = None;
+    row.stalled_since = None;
     write(store, &mut tape, &[samples::ended(run, RunStatus::Failed, 20)]).await;
     row.status = "failed".into();
     row.ended_at = Some(samples::at(20));

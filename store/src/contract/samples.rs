@@ -138,6 +138,7 @@ pub fn run(tenant: &str, run_id: &str, offset: u64) -> RunState {
         undo: None,
         paused: None,
         paused_ms: 0,
+        stalled: None,
         signals: VecDeque::new(),
         steps: Steps::default(),
         batches: VecDeque::new(),

@@ -163,6 +163,7 @@ fn read_head_form(cells: &mut Cells) -> Result<HeadForm<'static>> {
         ended_at: cells.big()?,
         last_offset: cells.big()?,
         last_at: cells.big()?,
+        stalled_since: cells.big()?,
         failed_step: cells.text()?,
         error_class: cells.text()?,
         error_code: cells.text()?,

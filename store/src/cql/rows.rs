@@ -304,6 +304,7 @@ fn head(run: &RunState, version: u64, partition: i32, step_buckets: i32) -> Resu
         .bigs(form.steps)
         .bigs([form.attempts, form.cost_micros, form.tokens_in, form.tokens_out, form.decisions])
         .bigs([form.started_at, form.ended_at, form.last_offset, form.last_at])
+        .big(form.stalled_since)
         .texts([&form.failed_step, &form.error_class, &form.error_code, &form.error_message])
         .blob(&form.output_digest)
         .text(&form.state)

@@ -235,6 +235,8 @@ fn read_run_row(key: &RunKey, cells: &mut Cells) -> Result<Option<RunRow>> {
     let (started_at, ended_at) = (Micros(cells.big()?), cells.big()?);
     // A run that ended at time zero is told from an open one by its status.
     let is_open = status == "running" || status == "waiting";
+    let last_offset = cells.offset()?;
+    let stalled_since = cells.big()?;
     Ok(Some(RunRow {
         key: key.clone(),
         workflow,
@@ -247,6 +249,7 @@ fn read_run_row(key: &RunKey, cells: &mut Cells) -> Result<Option<RunRow>> {
         started_at,
         ended_at: (ended_at != 0 || !is_open).then_some(Micros(ended_at)),
         partition: read_count("partition", i64::from(partition))?,
-        last_offset: cells.offset()?,
+        last_offset,
+        stalled_since: (stalled_since != 0).then_some(Micros(stalled_since)),
     }))
 }

@@ -55,7 +55,7 @@ const PUTS: [(Put, Option<Table>); 16] = [
 ];
 
 /// What a list shows of a run.
-const RUN_ROW: [&str; 16] = [
+const RUN_ROW: [&str; 17] = [
     "partition",
     "seen_offset",
     "workflow",
@@ -71,6 +71,7 @@ const RUN_ROW: [&str; 16] = [
     "started_at",
     "ended_at",
     "last_offset",
+    "stalled_since",
     "run_id",
 ];
 

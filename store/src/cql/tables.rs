@@ -39,6 +39,7 @@ pub(super) const HEADS: Table = Table {
         "ended_at",
         "last_offset",
         "last_at",
+        "stalled_since",
         "failed_step",
         "error_class",
         "error_code",

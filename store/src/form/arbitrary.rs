@@ -4,8 +4,8 @@ use bytes::Bytes;
 use proptest::{collection, option, prelude::*, sample};
 use spine_runs::{
     Answer, AttemptEnd, AttemptState, BatchProgress, CancelRequest, Held, Holder, LetterRef, Live,
-    OpAnswer, Pause, Probing, Reason, RunState, RunStatus, Session, Signal, StepState, StepStatus,
-    Still, TaskRef, Totals, Undo, WaitKind, WaitRef,
+    OpAnswer, Pause, Probing, Reason, RunState, RunStatus, Session, Signal, Stall, StepState,
+    StepStatus, Still, TaskRef, Totals, Undo, WaitKind, WaitRef,
 };
 use spine_schemas::{
     Decision, Digest, Driver, Effect, ErrorClass, Fault, Fork, HeldBy, OnExhausted, Output,
@@ -332,6 +332,11 @@ fn pause() -> impl Strategy<Value = Pause> {
     (text(), text(), time()).prop_map(|(reason, by, at)| Pause { reason, by, at })
 }
 
+fn stall() -> impl Strategy<Value = Stall> {
+    (time(), offset(), time(), option::of(step_key()), text())
+        .prop_map(|(since, moved, at, step, reason)| Stall { since, moved, at, step, reason })
+}
+
 fn undo() -> impl Strategy<Value = Undo> {
     (error(), option::of(step_key()), time()).prop_map(|(error, step, at)| Undo { error, step, at })
 }
@@ -431,7 +436,8 @@ pub(crate) fn run() -> impl Strategy<Value = RunState> {
     let identity = (name(), created(), digest(), 0..1_u64 << 47, run_status());
     let times = (time(), option::of(time()), time());
     let signals = collection::vec_deque(signal(), 0..3);
-    let ending = (option::of(cancel()), option::of(undo()), option::of(pause()), signals);
+    let still = (option::of(pause()), option::of(stall()));
+    let ending = (option::of(cancel()), option::of(undo()), still, signals);
     let end = (option::of(output()), option::of(error()), option::of(step_key()), ending);
     let sessions = collection::btree_map(text(), session(), 0..3);
     let kept = (collection::vec_deque(batch, 0..3), sessions);
@@ -452,8 +458,9 @@ pub(crate) fn run() -> impl Strategy<Value = RunState> {
                 failed_step: end.2,
                 cancel: end.3.0.map(Box::new),
                 undo: end.3.1.map(Box::new),
-                paused: end.3.2.map(Box::new),
+                paused: end.3.2.0.map(Box::new),
                 paused_ms: sums.2 / 2,
+                stalled: end.3.2.1.map(Box::new),
                 signals: end.3.3,
                 steps: steps.into_iter().map(Arc::new).collect(),
                 batches: kept.0,

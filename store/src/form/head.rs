@@ -7,8 +7,8 @@ use super::{
 use crate::Result;
 use serde::{Deserialize, Serialize};
 use spine_runs::{
-    BatchProgress, CancelRequest, Pause, RunState, RunStatus, Session, Signal, Steps, Totals, Undo,
-    WaitKind,
+    BatchProgress, CancelRequest, Pause, RunState, RunStatus, Session, Signal, Stall, Steps,
+    Totals, Undo, WaitKind,
 };
 use spine_schemas::{Payload, RunKey, StepError, StepKey, time::Micros};
 use std::{
@@ -49,6 +49,8 @@ pub struct HeadForm<'a> {
     pub last_offset: i64,
     /// Log time of that event.
     pub last_at: i64,
+    /// Log time of the newest event that moved a stalled run; 0 while it is not stalled.
+    pub stalled_since: i64,
     /// The step that it failed with; empty if none.
     pub failed_step: Cow<'a, str>,
     /// Class of its error; empty if none.
@@ -90,6 +92,8 @@ struct State<'a> {
     paused: Option<Cow<'a, Pause>>,
     #[serde(default, skip_serializing_if = "is_zero")]
     paused_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stalled: Option<Cow<'a, Stall>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     signals: Vec<SignalForm<'a>>,
 }
@@ -151,6 +155,7 @@ impl<'a> HeadForm<'a> {
             undo: run.undo.as_deref().map(Cow::Borrowed),
             paused: run.paused.as_deref().map(Cow::Borrowed),
             paused_ms: run.paused_ms,
+            stalled: run.stalled.as_deref().map(Cow::Borrowed),
             signals: run.signals.iter().map(SignalForm::of).collect(),
         };
         Ok(Self {
@@ -170,6 +175,7 @@ impl<'a> HeadForm<'a> {
             ended_at,
             last_offset: offset_column(run.last_offset),
             last_at: run.last_at.0,
+            stalled_since: run.stalled.as_ref().map_or(0, |stall| stall.since.0),
             failed_step: run.failed_step.as_ref().map_or("".into(), |step| step.to_string().into()),
             error_class: error.map_or("", |error| error.class.as_str()).into(),
             error_code: error.map_or("", |error| &error.code).into(),
@@ -209,6 +215,7 @@ impl<'a> HeadForm<'a> {
             undo: state.undo.map(|undo| Box::new(undo.into_owned())),
             paused: state.paused.map(|paused| Box::new(paused.into_owned())),
             paused_ms: state.paused_ms,
+            stalled: state.stalled.map(|stall| Box::new(stall.into_owned())),
             signals: state
                 .signals
                 .into_iter()

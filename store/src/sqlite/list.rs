@@ -77,7 +77,7 @@ pub(super) fn runs(
     let mut query = Query::new(
         "SELECT tenant, run_id, workflow, version, driver, status, steps_total, steps_completed,
            steps_failed, steps_dead_lettered, attempts, cost_micros, started_at, ended_at,
-           partition, last_offset, run FROM runs",
+           partition, last_offset, run, stalled_since FROM runs",
     );
     filter_runs(&mut query, filter)?;
     if let Some(cursor) = cursor {
@@ -131,7 +131,13 @@ fn run_row(row: &Row<'_>) -> Result<RunRow> {
         ended_at: ended_at(row)?,
         partition: row.get(14)?,
         last_offset: read_offset("last_offset", row.get(15)?)?,
+        stalled_since: since(row.get(17)?),
     })
+}
+
+/// No run stalled before there was Spine: zero says that it is not.
+fn since(at: i64) -> Option<Micros> {
+    (at != 0).then_some(Micros(at))
 }
 
 /// A run that ended at time zero is told from an open one by its status.

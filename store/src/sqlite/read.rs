@@ -117,7 +117,7 @@ fn load_head(connection: &Connection, run: i64) -> Result<Option<HeadForm<'stati
     let sql = "SELECT workflow, version, driver, status, waiting_for, steps_total, steps_completed,
                  steps_failed, steps_dead_lettered, attempts, cost_micros, tokens_in, tokens_out,
                  decisions, started_at, ended_at, last_offset, last_at, failed_step, error_class,
-                 error_code, error_message, output_digest, state, seen, output
+                 error_code, error_message, output_digest, state, seen, output, stalled_since
                FROM runs WHERE run = ?1";
     let mut select = connection.prepare_cached(sql)?;
     Ok(select.query_row([run], head_form).optional()?)
@@ -140,6 +140,7 @@ fn head_form(row: &Row<'_>) -> SqlResult<HeadForm<'static>> {
         ended_at: row.get(15)?,
         last_offset: row.get(16)?,
         last_at: row.get(17)?,
+        stalled_since: row.get(26)?,
         failed_step: text(row, 18)?,
         error_class: text(row, 19)?,
         error_code: text(row, 20)?,

@@ -67,6 +67,7 @@ CREATE TABLE runs (
   ended_at      INTEGER NOT NULL, -- log time of its end, 0 = open
   last_offset   INTEGER NOT NULL, -- newest event that was applied to it
   last_at       INTEGER NOT NULL, -- log time of that event
+  stalled_since INTEGER NOT NULL, -- of a stalled run: log time of the newest event that moved it, 0 = not stalled
   failed_step   TEXT NOT NULL,    -- the step that it failed with, '' = none
   error_class   TEXT NOT NULL,    -- '' = no error
   error_code    TEXT NOT NULL,
@@ -218,6 +219,8 @@ CREATE VIEW runs_readable AS
     attempts, cost_micros, tokens_in, tokens_out, decisions,
     strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1e6, 'unixepoch') AS started_at,
     iif(ended_at = 0, '', strftime('%Y-%m-%dT%H:%M:%fZ', ended_at / 1e6, 'unixepoch')) AS ended_at,
+    iif(stalled_since = 0, '', strftime('%Y-%m-%dT%H:%M:%fZ', stalled_since / 1e6, 'unixepoch'))
+      AS stalled_since,
     failed_step, error_class, error_code, error_message, CAST(output AS TEXT) AS output,
     partition, last_offset
   FROM runs;

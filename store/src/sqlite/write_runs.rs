@@ -54,9 +54,10 @@ const WRITE_HEAD: &str = "
     INSERT INTO runs (run, tenant, run_id, partition, workflow, version, driver, status,
       waiting_for, steps_total, steps_completed, steps_failed, steps_dead_lettered, attempts,
       cost_micros, tokens_in, tokens_out, decisions, started_at, ended_at, last_offset, last_at,
-      failed_step, error_class, error_code, error_message, output_digest, state, seen, output)
+      failed_step, error_class, error_code, error_message, output_digest, state, seen, output,
+      stalled_since)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-      ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)
+      ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)
     ON CONFLICT (run) DO UPDATE SET
       status = excluded.status, waiting_for = excluded.waiting_for,
       steps_total = excluded.steps_total, steps_completed = excluded.steps_completed,
@@ -68,7 +69,7 @@ const WRITE_HEAD: &str = "
       failed_step = excluded.failed_step, error_class = excluded.error_class,
       error_code = excluded.error_code, error_message = excluded.error_message,
       output_digest = excluded.output_digest, state = excluded.state, seen = excluded.seen,
-      output = excluded.output";
+      output = excluded.output, stalled_since = excluded.stalled_since";
 
 fn write_heads(connection: &Connection, batch: &StoreBatch, numbers: &[i64]) -> Result<()> {
     let mut upsert = connection.prepare_cached(WRITE_HEAD)?;
@@ -106,7 +107,8 @@ fn write_heads(connection: &Connection, batch: &StoreBatch, numbers: &[i64]) -> 
             form.output_digest,
             form.state,
             form.seen,
-            form.output
+            form.output,
+            form.stalled_since
         ])?;
     }
     Ok(())

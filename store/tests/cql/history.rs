@@ -306,6 +306,7 @@ impl History {
             held: &held,
             own_claims: &own,
             exclusive: false,
+            stall_after_ms: 0,
         };
         let batch_id = format!("b{}", self.len());
         let stamp = Stamp { batch_id, actor: "owner".into(), now: self.now };

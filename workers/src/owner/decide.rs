@@ -3,7 +3,7 @@
 use super::{Owner, append::Outbox, claim::Held};
 use crate::{Clock, Result, limits, tools::Tools, verdicts::Phase};
 use spine_log::EventLog;
-use spine_runs::{RunState, Slots, ahead, wake_at};
+use spine_runs::{RunState, Slots, ahead, stall_at, wake_at};
 use spine_schemas::{
     RunKey,
     mutants::{Mutant, planted},
@@ -129,6 +129,7 @@ where
             held: self.attempts.held(),
             own_claims: &self.claim.own,
             exclusive: self.node.config.exclusive,
+            stall_after_ms: self.node.config.stall_after.as_millis() as u64,
         }
     }
 
@@ -136,8 +137,9 @@ where
     /// decision: by a later clock, what became due in between would neither be done nor waited for.
     fn arm(&mut self, run: &Arc<RunState>, held: Held, now: Micros) {
         let now = if planted(Mutant::LostWakeUp) { self.node.clock.now() } else { now };
-        let wake = wake_at(run, &self.owner_view(held, now));
-        self.timers.set(&run.key, wake);
+        let view = self.owner_view(held, now);
+        let (wake, stall) = (wake_at(run, &view), stall_at(run, &view));
+        self.timers.set(&run.key, wake, stall);
     }
 
     fn slots(&self) -> Slots {

@@ -144,7 +144,7 @@ impl<L: EventLog, C: Clock> Late<L, C> {
     async fn append_due(&mut self) -> Result<()> {
         while let Some((lease, run, bodies)) = self.attempts.due() {
             let stamp = Stamp {
-                batch_id: format!("{}-late-{lease}", self.worker),
+                batch_id: format!("{}-{}-late-{lease}", self.worker, self.tp.partition),
                 actor: format!("owner:{}", self.worker),
                 now: self.clock.now(),
             };

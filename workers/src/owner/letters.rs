@@ -5,6 +5,7 @@ use crate::{
     Clock, Error, Result, limits,
     materialize::{LetterDue, record_letter, step_letter},
     metrics,
+    order::Orders,
     tools::Tools,
 };
 use bytes::Bytes;
@@ -85,18 +86,7 @@ where
         to: &TopicPartition,
         records: Vec<NewRecord>,
     ) -> Result<Appended> {
-        let mut pause = limits::RETRY_FIRST;
-        loop {
-            match self.node.log.append(to, records.clone(), Urgency::Outcome).await {
-                Ok(appended) => return Ok(appended),
-                Err(error) if super::is_transient(&error) && !self.orders.must_go() => {
-                    tracing::warn!(%to, %error, "append failed, trying again");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(limits::RETRY_MOST);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        append_until_there(&self.node.log, &self.orders, to, records).await
     }
 
     /// The same for control records of this partition.
@@ -104,6 +94,27 @@ where
         let record = |value| NewRecord::plain(None, value);
         let to = self.tp.clone();
         self.append_patiently(&to, values.into_iter().map(record).collect()).await
+    }
+}
+
+/// Appends records again and again until it is certain that they are there, or the owner must go.
+pub(super) async fn append_until_there(
+    log: &impl EventLog,
+    orders: &Orders,
+    to: &TopicPartition,
+    records: Vec<NewRecord>,
+) -> Result<Appended> {
+    let mut pause = limits::RETRY_FIRST;
+    loop {
+        match log.append(to, records.clone(), Urgency::Outcome).await {
+            Ok(appended) => return Ok(appended),
+            Err(error) if super::is_transient(&error) && !orders.must_go() => {
+                tracing::warn!(%to, %error, "append failed, trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(limits::RETRY_MOST);
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -29,7 +29,8 @@ where
     /// After each turn of a watched world: every open run is awake. Something of it is under way, or it waits for a slot,
     /// or it will be looked at when there is something to do for it.
     pub(super) fn check_awake(&self) {
-        let settled = is_watched() && self.sweep.is_none() && self.drain_until.is_none();
+        let swept = self.sweep.is_none() && self.timers.watch.is_none();
+        let settled = is_watched() && swept && self.drain_until.is_none();
         let Some(held) = self.claim.held().filter(|_| settled && !self.holding.is_held()) else {
             return;
         };

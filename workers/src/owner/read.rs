@@ -5,7 +5,7 @@ use crate::{Clock, Error, Result, materialize::Folded, metrics, order::Orders, t
 use spine_log::{EventLog, Record};
 use spine_runs::{FOLD_VERSION, Verdict};
 use spine_schemas::{
-    Body, Event, PartitionEvent, RecordClass, RunKey, StepEvent, codec, keys,
+    Body, Event, PartitionEvent, RecordClass, RunEvent, RunKey, StepEvent, codec, keys,
     mutants::{Mutant, planted},
 };
 use spine_store::RunStore;
@@ -101,6 +101,9 @@ where
                 Read::Event(event) => {
                     let folded = self.fold.fold(&mut self.cache, &record, &event);
                     self.after_fold(&record, &event, &folded);
+                    if let Some(told) = &folded.told {
+                        self.telling.add(record.offset, told);
+                    }
                     if let Some(letter) = folded.letter {
                         due.push((letter, record));
                     }
@@ -139,6 +142,10 @@ where
         let Some(key) = &folded.run else { return };
         self.outcome_folded(event, &folded.verdict);
         if applied {
+            if let Body::Run(_, RunEvent::Stalled { reason, .. }) = &event.body {
+                tracing::warn!(run = %key, reason, "the run is stalled");
+                metrics::observe_stalled();
+            }
             self.act_on_start(event, key, record.offset);
         }
         self.appends.read_back(key, &event.event_id);
@@ -212,7 +219,7 @@ where
         for (offset, class, message) in bad {
             self.batches += 1;
             let message = self.holding.with_resumed(message);
-            let event_id = format!("aside-{claim}-{offset}-{}", self.batches);
+            let event_id = format!("aside-{}-{claim}-{offset}-{}", self.tp.partition, self.batches);
             let body = PartitionEvent::RecordDeadLettered { offset, class, message };
             let event = self.control_event(event_id, Some(claim), body);
             let value = codec::encode(&event).map_err(|error| Error::Encode(error.to_string()))?;

@@ -2,7 +2,8 @@
 //! set aside between the store's progress and now.
 
 use super::{
-    Inherited, Node, Owner, append::Appends, attempts::Attempts, claim::ClaimPhase, timers::Timers,
+    Inherited, Node, Owner, append::Appends, attempts::Attempts, claim::ClaimPhase,
+    lifecycle::Telling, timers::Timers,
 };
 use crate::{
     Clock, Error, Result, chain, limits,
@@ -123,11 +124,7 @@ where
         let letters_to = TopicPartition::new(format!("{}.dlq", node.config.topic), partition);
         let partitions = node.log.partitions(&tp.topic).await?;
         let progress = node.store.progress(partition).await?;
-        if let Some(progress) = &progress {
-            check_same_log(&node.log, &tp, progress).await?;
-        } else {
-            check_whole(&node.log, &tp).await?;
-        }
+        check_log(&node.log, &tp, progress.as_ref()).await?;
         let stored = progress.as_ref().map(|progress| progress.offset);
         node.hub.begin_after(partition, stored);
         let claim = progress.as_ref().and_then(|progress| progress.partition_state.claim.as_ref());
@@ -135,7 +132,9 @@ where
             node.hub.note_claim(partition, claim.offset, &claim.claim.address);
         }
         let scan = Scan::new(partition, progress.as_ref());
+        let telling = Telling::of(&node.config, partition);
         let fold = Materializer::new(partition, tp.topic.clone(), node.log.log_id(), progress);
+        let fold = fold.telling(telling.is_on());
         let mut from = fold.next_offset();
         if planted(Mutant::StartFromCommitted) {
             from = from.max(node.log.bounds(&tp).await?.end);
@@ -144,6 +143,7 @@ where
         let mut owner = Self {
             tp,
             letters_to,
+            telling,
             partitions,
             reader,
             unread: std::collections::VecDeque::new(),
@@ -233,6 +233,18 @@ async fn check_whole<L: EventLog>(log: &L, tp: &TopicPartition) -> Result<()> {
         "{tp} begins at offset {first}, not at 0, and the store has nothing of it: bring back the \
          store, or the whole log"
     )))
+}
+
+/// The log is the one that the store has followed; a store that is new has it from its beginning.
+async fn check_log<L: EventLog>(
+    log: &L,
+    tp: &TopicPartition,
+    progress: Option<&Progress>,
+) -> Result<()> {
+    match progress {
+        Some(progress) => check_same_log(log, tp, progress).await,
+        None => check_whole(log, tp).await,
+    }
 }
 
 /// Refuses a log that ends before the store's progress, or that has another record there.

@@ -18,10 +18,27 @@ pub(super) struct Timers {
     by_run: BTreeMap<RunKey, Micros>,
     /// The earliest timer that was left to the store.
     left: Option<Micros>,
+    /// The earliest of those since the open runs were last looked through. The store does not know when
+    /// a run stalls, so one of them may be that.
+    unwatched: Option<Micros>,
+    /// Whether any timer may be of that kind.
+    watches: bool,
+    /// Where the look for stalled runs goes on that have no timer; `None` while there is none.
+    pub(super) watch: Option<Option<String>>,
+    /// When it began.
+    watched_at: Option<Instant>,
 }
 
 impl Timers {
-    pub(super) fn set(&mut self, key: &RunKey, at: Option<Micros>) {
+    /// Sets the time at which a run is looked at, of which it may be the time when it stalls. That moves
+    /// with every event: then an earlier one is left as it is, rings, and is set anew.
+    pub(super) fn set(&mut self, key: &RunKey, at: Option<Micros>, stalls: Option<Micros>) {
+        self.watches |= stalls.is_some();
+        let before = self.by_run.get(key);
+        if at.is_some() && at == stalls && before.copied().is_some_and(|before| Some(before) <= at)
+        {
+            return;
+        }
         if let Some(before) = self.by_run.remove(key) {
             self.by_time.remove(&(before, key.clone()));
         }
@@ -33,6 +50,9 @@ impl Timers {
         {
             self.by_run.remove(&key);
             self.left = Some(self.left.map_or(at, |left| left.min(at)));
+            if self.watches {
+                self.unwatched = Some(self.unwatched.map_or(at, |other| other.min(at)));
+            }
         }
     }
 
@@ -40,7 +60,7 @@ impl Timers {
     #[cfg(feature = "mutants")]
     pub(super) fn looks_at(&self, key: &RunKey) -> Option<Micros> {
         let own = self.by_run.get(key).copied();
-        own.into_iter().chain(self.left).min()
+        own.into_iter().chain(self.left).chain(self.unwatched).min()
     }
 
     fn take_due(&mut self, now: Micros) -> Vec<RunKey> {
@@ -82,6 +102,33 @@ where
         if self.timers.left.is_some_and(|left| left <= now) {
             self.read_timers(now).await?;
         }
+        if self.timers.unwatched.is_some_and(|left| left <= now) && self.watch_in().is_zero() {
+            self.timers.unwatched = None;
+            self.timers.watch = Some(None);
+            self.timers.watched_at = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// How long the open runs may not be looked through again for those that stalled.
+    fn watch_in(&self) -> Duration {
+        let next = self.timers.watched_at.map(|at| at + limits::WATCH_EVERY);
+        next.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()))
+    }
+
+    /// Looks at some of the open runs, because there are more than there are timers. Costs what the sweep
+    /// after a claim costs, and is done only where more runs are open at one time than timers are kept.
+    pub(super) async fn watch_some(&mut self) -> Result<()> {
+        let may_decide = self.claim.held().is_some() && !self.holding.is_held();
+        let Some(after) = self.timers.watch.clone().filter(|_| may_decide && self.sweep.is_none())
+        else {
+            return Ok(());
+        };
+        let (partition, store) = (self.tp.partition, self.node.store.clone());
+        let page = || store.open_runs(partition, after.as_deref(), limits::SWEEP_RUNS);
+        let page = Self::patiently(&self.orders, page).await?;
+        self.timers.watch = page.next.map(Some);
+        self.ready.extend(page.rows);
         Ok(())
     }
 
@@ -107,7 +154,7 @@ where
             if at <= now {
                 self.ready.insert(key);
             } else if !self.timers.by_run.contains_key(&key) {
-                self.timers.set(&key, Some(at));
+                self.timers.set(&key, Some(at), None);
             }
         }
         Ok(())
@@ -121,6 +168,13 @@ where
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(Instant::now()));
         // Ready runs that wait for a slot are woken by the end of a call, not by time.
         let paused = self.appends.is_paused().then(|| until(self.appends.resumes_at())).flatten();
+        let watches = self.timers.watch.is_some() && self.sweep.is_none() && may_decide;
+        let unwatched = self.timers.unwatched.filter(|_| may_decide);
+        let watch = if watches {
+            Some(Duration::ZERO)
+        } else {
+            unwatched.map(|at| from_to(self.node.clock.now(), at).max(self.watch_in()))
+        };
         let sweep = self.sweep_is_due().then_some(Duration::ZERO);
         let claim = if self.drain_until.is_some() { None } else { until(self.claim.due_at()) };
         let hold = until(self.holding.wakes_at());
@@ -130,7 +184,7 @@ where
         let retries = until(self.held.retries_at).filter(|_| decides);
         let held = self.held_wake_in().filter(|_| may_decide);
         let drain = until(self.drain_until);
-        let all = [timer, paused, sweep, claim, hold, store, held, retries, drain];
+        let all = [timer, paused, sweep, watch, claim, hold, store, held, retries, drain];
         all.into_iter().flatten().min()
     }
 }
@@ -149,23 +203,46 @@ mod tests {
         let mut timers = Timers::default();
         let most = i64::try_from(limits::TIMERS).unwrap();
         for at in 0..most + 3 {
-            timers.set(&RunKey::new("default", &format!("r{at}")), Some(Micros(at)));
+            timers.set(&RunKey::new("default", &format!("r{at}")), Some(Micros(at)), None);
         }
         assert_eq!(timers.by_time.len(), limits::TIMERS);
         assert_eq!(timers.left, Some(Micros(most)));
         assert_eq!(timers.next(), Some(Micros(0)));
         assert_eq!(timers.take_due(Micros(1)).len(), 2);
+        assert_eq!(timers.unwatched, None, "nobody watches");
+    }
+
+    #[test]
+    fn what_stalls_and_found_no_place_is_remembered_and_what_moves_keeps_its_timer() {
+        let mut timers = Timers::default();
+        let most = i64::try_from(limits::TIMERS).unwrap();
+        for at in 1..most + 3 {
+            let at = Some(Micros(at));
+            timers.set(&RunKey::new("default", &format!("r{at:?}")), at, at);
+        }
+        assert_eq!(timers.unwatched, Some(Micros(most + 1)));
+        let (mut timers, key) = (Timers::default(), RunKey::new("default", "r"));
+        let at = |at| Some(Micros(at));
+        timers.set(&key, at(5), at(5));
+        timers.set(&key, at(9), at(9));
+        assert_eq!(timers.next(), at(5), "it rings, and is set anew then");
+        timers.set(&key, at(4), at(9));
+        assert_eq!(timers.next(), at(4), "something else is due before");
+        timers.set(&key, at(7), at(9));
+        assert_eq!(timers.next(), at(7), "what is due is not rung for too early");
+        timers.set(&key, None, None);
+        assert_eq!(timers.next(), None);
     }
 
     #[test]
     fn a_timer_that_is_set_anew_replaces_the_one_before() {
         let (mut timers, key) = (Timers::default(), RunKey::new("default", "r"));
-        timers.set(&key, Some(Micros(5)));
-        timers.set(&key, Some(Micros(9)));
+        timers.set(&key, Some(Micros(5)), None);
+        timers.set(&key, Some(Micros(9)), None);
         assert!(timers.take_due(Micros(8)).is_empty());
         assert_eq!(timers.take_due(Micros(9)), vec![key.clone()]);
-        timers.set(&key, Some(Micros(20)));
-        timers.set(&key, None);
+        timers.set(&key, Some(Micros(20)), None);
+        timers.set(&key, None, None);
         assert_eq!(timers.next(), None);
     }
 }

@@ -3,6 +3,7 @@
 use super::Owner;
 use crate::{Clock, Result, limits, metrics, tools::Tools};
 use spine_log::EventLog;
+use spine_schemas::mutants::{Mutant, planted};
 use spine_store::RunStore;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -54,7 +55,12 @@ where
         let store = self.node.store.clone();
         let orders = self.orders.clone();
         let partition = self.tp.partition;
+        let mut barrier = self.telling.barrier();
         self.storing.spawn(async move {
+            if !planted(Mutant::ProgressBeforeTelling) && !barrier.passed().await {
+                let message = "what was folded was not told before the owner went".into();
+                return Err(spine_store::Error::Unavailable(message));
+            }
             let mut pause = limits::RETRY_FIRST;
             loop {
                 match store.apply(kept.clone()).await {
@@ -82,6 +88,7 @@ where
 
     /// Before the owner goes: what was folded is stored.
     pub(super) async fn store_rest(&mut self) -> Result<()> {
+        self.tell_rest().await?;
         while self.fold.is_behind() || !self.storing.is_empty() {
             if self.storing.is_empty() {
                 self.store_all();

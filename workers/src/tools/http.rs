@@ -14,7 +14,9 @@ use super::{
     target::{Endpoint, Target},
 };
 use crate::{Clock, SystemClock};
-use hyper::{Response, body::Incoming};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming};
 use spine_schemas::{ErrorClass, Output, StepError, limits::TIMEOUT_MS};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -58,7 +60,7 @@ impl HttpTools {
             Ok(target) => target,
             Err(why) => return refused(ErrorClass::Terminal, "tool_url_invalid", why),
         };
-        let Some(reach) = self.shared.allowed.reach(&target.endpoint) else {
+        let Some(reach) = self.reach(&target.endpoint) else {
             let why = refusal(&target.endpoint);
             return refused(ErrorClass::Policy, "tool_host_not_allowed", why);
         };
@@ -80,25 +82,37 @@ impl HttpTools {
         reach: Reach,
         deadline: Instant,
     ) -> Result<CallEnd, Unanswered> {
-        let (mut connection, response) = self.ask(call, target, reach, deadline).await?;
+        let (build, careful) = (|| request::build(call, target), call.effect.is_careful());
+        let (mut connection, response) = self.ask(&build, careful, target, reach, deadline).await?;
         let end = conclude(call, &mut connection, response, deadline).await?;
         if connection.is_idle() {
-            self.shared.idle.put(&target.endpoint, connection);
+            self.keep(&target.endpoint, connection);
         }
         Ok(end)
     }
 
+    /// Keeps a connection for the next request.
+    pub(super) fn keep(&self, endpoint: &Endpoint, connection: Connection) {
+        self.shared.idle.put(endpoint, connection);
+    }
+
+    /// How far a request to this endpoint may reach; `None` when it is not allowed.
+    pub(super) fn reach(&self, endpoint: &Endpoint) -> Option<Reach> {
+        self.shared.allowed.reach(endpoint)
+    }
+
     /// Sends the request on a waiting connection where that is safe, else on a fresh one.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
-        call: &ToolCall,
+        build: &(impl Fn() -> Request<Full<Bytes>> + Sync),
+        careful: bool,
         target: &Target,
         reach: Reach,
         deadline: Instant,
     ) -> Result<(Connection, Response<Incoming>), Unanswered> {
-        let kept = self.shared.idle.take(&target.endpoint, call.effect.is_careful());
+        let kept = self.shared.idle.take(&target.endpoint, careful);
         if let Some(mut connection) = kept {
-            match connection.ask(request::build(call, target), deadline).await {
+            match connection.ask(build(), deadline).await {
                 Ok(response) => return Ok((connection, response)),
                 // It had ended while it waited and no byte was written: the call is still to be made.
                 Err(Unanswered::NotSent(NotSent::Closed(_))) => {}
@@ -106,7 +120,7 @@ impl HttpTools {
             }
         }
         let mut connection = self.connect(&target.endpoint, reach, deadline).await?;
-        let response = connection.ask(request::build(call, target), deadline).await?;
+        let response = connection.ask(build(), deadline).await?;
         Ok((connection, response))
     }
 

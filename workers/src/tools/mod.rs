@@ -10,6 +10,7 @@ mod http;
 mod idle;
 mod limits;
 mod metrics;
+mod post;
 mod request;
 mod retry_after;
 mod target;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use allowed::{ALLOW_SETTING, Allowed};
 pub use http::HttpTools;
+pub use post::Posted;
 
 use bytes::Bytes;
 use spine_schemas::{Digest, Effect, Output, RunKey, StepError, StepKey, Trace, Usage};

@@ -37,6 +37,25 @@ pub(super) fn build(call: &ToolCall, target: &Target) -> Request<Full<Bytes>> {
     request
 }
 
+/// Builds a request of JSON that is no attempt at a tool.
+pub(super) fn post(
+    target: &Target,
+    further: &[(&'static str, &str)],
+    body: Bytes,
+) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = Uri::from(target.path.clone());
+    let headers = request.headers_mut();
+    headers.insert(HOST, target.authority.clone());
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    for (name, value) in further {
+        headers.insert(HeaderName::from_static(name), id(value));
+    }
+    request
+}
+
 /// Says whose request it is.
 fn identify(call: &ToolCall, headers: &mut HeaderMap) {
     let step = call.step.to_string();

@@ -1,0 +1,102 @@
+//! When a run counts as stalled: nothing holds it back on purpose, no event has moved it for too long,
+//! and it does not merely wait for a time that is known.
+//!
+//! Every wait has a moment from which on silence counts. For what waits for somebody it is the newest
+//! event; for what waits for a time, that time; for what waits for its turn, the end of the leases of
+//! what runs. So the answer needs no look at the clock, and one timer finds it.
+
+use crate::{
+    Holder, Owner, RunState, StepState, WaitKind,
+    limits::STALL_GRACE_MS,
+    why::{stuck, why},
+};
+use spine_schemas::{RunEvent, StepKey, time::Micros};
+
+/// The decision that a run is stalled, if it is time for that.
+pub(crate) fn of(run: &RunState, owner: &Owner<'_>) -> Option<RunEvent> {
+    let (_, step) = next(run, owner).filter(|(at, _)| *at <= owner.now)?;
+    let reason = step.map_or_else(|| why(run).sentence, |step| stuck(run, step));
+    let step: Option<StepKey> = step.map(|step| step.key.clone());
+    Some(RunEvent::Stalled { reason, step, moved: run.last_offset })
+}
+
+/// When a run counts as stalled unless an event moves it before, and the step that it waits for then.
+/// `None` where it is stalled already, or would never be.
+pub(crate) fn next<'a>(
+    run: &'a RunState,
+    owner: &Owner<'_>,
+) -> Option<(Micros, Option<&'a StepState>)> {
+    let after_ms = owner.stall_after_ms;
+    if after_ms == 0 || !run.is_open() || run.paused.is_some() || run.stalled.is_some() {
+        return None;
+    }
+    let busy_until = run.steps.unsettled().filter_map(|step| lease_ends(step, owner)).max();
+    let mut first: Option<(Micros, Option<&StepState>)> = None;
+    let mut is_held = false;
+    for step in run.steps.unsettled() {
+        let Some((wait_for, until)) = run.wait_of(step) else { continue };
+        match silent_from(wait_for, until, lease_ends(step, owner), busy_until) {
+            Silence::Since(from) => {
+                let from = from.map_or(run.last_at, |from| from.max(run.last_at));
+                if first.is_none_or(|(at, _)| from < at) {
+                    first = Some((from, Some(step)));
+                }
+            }
+            Silence::OnPurpose => is_held = true,
+            Silence::OfAnother => {}
+        }
+    }
+    // No step at all: then the next one, or the end, is what somebody owes.
+    let first = first.or_else(|| (!is_held).then_some((run.last_at, None)));
+    // Whoever should have moved it could not, as long as there was no owner.
+    let grace = owner.claim_at.plus_ms(after_ms.min(STALL_GRACE_MS));
+    first.map(|(from, step)| (from.plus_ms(after_ms).max(grace), step))
+}
+
+/// From when on silence about a step counts.
+enum Silence {
+    /// From then on, or from the newest event if that is later, or no time is known.
+    Since(Option<Micros>),
+    /// Never: somebody wants it to stand still.
+    OnPurpose,
+    /// Never: other steps stand in for it, and their silence counts.
+    OfAnother,
+}
+
+fn silent_from(
+    wait_for: WaitKind,
+    until: Option<Micros>,
+    lease_ends: Option<Micros>,
+    busy_until: Option<Micros>,
+) -> Silence {
+    match wait_for {
+        WaitKind::Paused | WaitKind::ToolPaused | WaitKind::TenantPaused => Silence::OnPurpose,
+        WaitKind::Fallback => Silence::OfAnother,
+        WaitKind::Resolution
+        | WaitKind::DeadLetter
+        | WaitKind::Task
+        | WaitKind::Approval
+        | WaitKind::Signal
+        | WaitKind::Fork
+        | WaitKind::Breaker => Silence::Since(None),
+        WaitKind::Attempt => Silence::Since(lease_ends),
+        WaitKind::Retry
+        | WaitKind::Deferral
+        | WaitKind::Sleep
+        | WaitKind::Probe
+        | WaitKind::RateLimit => Silence::Since(until),
+        // Its turn may come when what runs has ended.
+        WaitKind::Owner | WaitKind::Client | WaitKind::Reporter => Silence::Since(busy_until),
+    }
+}
+
+/// When the lease of a running attempt ends; leases count again from the claim.
+fn lease_ends(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {
+    let live = step.live.as_ref()?;
+    let from = match live.holder {
+        // Who only reports holds nothing that a claim could renew.
+        Holder::Outside => live.heartbeat_at,
+        Holder::Owner(_) | Holder::Session(_) => live.heartbeat_at.max(owner.claim_at),
+    };
+    Some(from.plus_ms(live.lease_ms))
+}

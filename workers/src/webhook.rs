@@ -1,0 +1,191 @@
+//! Webhooks: each transition of the lifecycle topic is posted to an address, once it is there and until
+//! the address has taken it.
+//!
+//! A webhook is a consumer group of the topic and knows nothing of owners, so one that is dead slows
+//! nobody. Records of a partition are posted in their order, one at a time. What was taken is kept some
+//! moments later, so after a crash the newest are posted again: whoever listens tells them by their id.
+
+mod delivery;
+
+use crate::{
+    Result, limits,
+    tools::{Allowed, HttpTools},
+};
+use delivery::{Delivery, Receiver};
+use spine_log::{Change, EventLog, GroupMember, TopicPartition};
+use spine_schemas::{Digest, Transition};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{AbortHandle, JoinSet},
+    time::{MissedTickBehavior, interval},
+};
+
+/// What a webhook is told by its operator.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where transitions are posted to.
+    pub url: String,
+    /// Which are; all where none is named.
+    pub kinds: BTreeSet<Transition>,
+    /// Where the process may post to.
+    pub allowed: Allowed,
+}
+
+/// One webhook of a process.
+pub struct Webhook<L> {
+    log: L,
+    topic: Arc<str>,
+    group: String,
+    receiver: Arc<Receiver>,
+    /// Where the partitions ended when the process began: from there on a new webhook hears.
+    ends: Vec<u64>,
+}
+
+impl<L: EventLog> Webhook<L> {
+    /// Looks where the topic ends now. Whatever comes later is posted, also by a webhook that is new.
+    /// `groups` is what the names of groups begin with; the rest follows from the address.
+    ///
+    /// # Errors
+    /// When the log cannot be asked, or the address may not be posted to.
+    pub async fn open(log: L, topic: &str, groups: &str, settings: Settings) -> Result<Self> {
+        let mut ends = Vec::new();
+        for partition in 0..log.partitions(topic).await? {
+            ends.push(log.bounds(&TopicPartition::new(topic, partition)).await?.end);
+        }
+        let Settings { url, kinds, allowed } = settings;
+        let id = Digest::of_bytes(url.as_bytes()).to_string();
+        let group = format!("{groups}.{}", &id[..16]);
+        let tools = HttpTools::new(allowed);
+        let receiver = Arc::new(Receiver::new(url, kinds, tools));
+        Ok(Self { log, topic: topic.into(), group, receiver, ends })
+    }
+
+    /// Posts until told to stop. Trouble with the log is waited out.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut pause = limits::RETRY_FIRST;
+        while !*stop.borrow() {
+            let joined = tokio::select! {
+                biased;
+                () = told_to_stop(&mut stop) => return,
+                joined = self.log.join(&self.topic, &self.group) => joined,
+            };
+            let ended = match joined {
+                Ok(member) => self.serve(member, &mut stop).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = ended else { return };
+            tracing::warn!(webhook = self.receiver.name(), %error, "the topic cannot be read now");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(limits::RETRY_MOST);
+        }
+    }
+
+    async fn serve(
+        &self,
+        mut member: L::Member,
+        stop: &mut watch::Receiver<bool>,
+    ) -> spine_log::Result<()> {
+        let (taken, mut takes) = mpsc::channel(limits::WEBHOOK_TAKEN);
+        let mut work = Work { tasks: JoinSet::new(), places: BTreeMap::new(), taken };
+        let mut ticks = interval(limits::WEBHOOK_KEEP_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = told_to_stop(stop) => {
+                    while let Ok((partition, next)) = takes.try_recv() {
+                        work.note(partition, next);
+                    }
+                    return work.keep(&member).await;
+                }
+                Some((partition, next)) = takes.recv() => work.note(partition, next),
+                _ = ticks.tick() => work.keep(&member).await?,
+                change = member.next() => match change? {
+                    Change::Gained(partition) => self.gained(&member, &mut work, partition).await?,
+                    Change::Lost { partition, release } => {
+                        if let Some(place) = work.places.remove(&partition) {
+                            place.task.abort();
+                        }
+                        drop(release);
+                    }
+                },
+            }
+        }
+    }
+
+    async fn gained(
+        &self,
+        member: &L::Member,
+        work: &mut Work,
+        partition: u32,
+    ) -> spine_log::Result<()> {
+        let at = TopicPartition::new(Arc::clone(&self.topic), partition);
+        let bounds = self.log.bounds(&at).await?;
+        let next = match member.kept(partition).await? {
+            Some(next) => next,
+            None => {
+                let end = self.ends.get(partition as usize).copied().unwrap_or(bounds.end);
+                // From now on it is not new any more, whatever becomes of this process.
+                member.keep(partition, end).await?;
+                end
+            }
+        };
+        let next = next.max(bounds.first);
+        let reader = self.log.reader(&at, next).await?;
+        let delivery = Delivery {
+            log: self.log.clone(),
+            at,
+            reader,
+            receiver: Arc::clone(&self.receiver),
+            taken: work.taken.clone(),
+        };
+        let task = work.tasks.spawn(delivery.run());
+        work.places.insert(partition, Place { task, next, kept: next });
+        Ok(())
+    }
+}
+
+/// Returns when the process is told to stop, or when nobody can tell it any more.
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// The partitions of one member. Their tasks end with it.
+struct Work {
+    tasks: JoinSet<()>,
+    places: BTreeMap<u32, Place>,
+    taken: mpsc::Sender<(u32, u64)>,
+}
+
+struct Place {
+    task: AbortHandle,
+    /// The next offset to be posted.
+    next: u64,
+    /// What was kept of that.
+    kept: u64,
+}
+
+impl Work {
+    fn note(&mut self, partition: u32, next: u64) {
+        if let Some(place) = self.places.get_mut(&partition) {
+            place.next = next;
+        }
+    }
+
+    async fn keep<M: GroupMember>(&mut self, member: &M) -> spine_log::Result<()> {
+        for (partition, place) in &mut self.places {
+            if place.next > place.kept {
+                member.keep(*partition, place.next).await?;
+                place.kept = place.next;
+            } else {
+                // How far it lags behind changes also while nothing is taken.
+                member.commit(*partition, place.next).await?;
+            }
+        }
+        Ok(())
+    }
+}
