@@ -31,7 +31,7 @@ pub use answer::{Answer, Reason};
 pub use controls::{Controls, ToolControl};
 pub use decide::{Decided, Owner, decide};
 pub use fold::{Place, Verdict, fold, refold};
-pub use slots::{HeldAt, Hold, Holds, Rest, Slots};
+pub use slots::{Grant, HeldAt, Hold, Holds, Leased, Rest, Slots};
 pub use state::{
     AttemptEnd, AttemptState, BatchProgress, CancelRequest, ClaimState, FOLD_VERSION, Held, Holder,
     LetterRef, Live, OpAnswer, PartitionState, Pause, RunState, RunStatus, Session, Signal,

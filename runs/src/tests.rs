@@ -16,6 +16,7 @@ mod late;
 mod life;
 mod operators;
 mod properties;
+mod queue;
 mod record;
 mod recovery;
 mod retry;

@@ -177,6 +177,12 @@ fn check_started(started: &StepStarted) -> Result<()> {
         return Err(Error::invalid("attempt", "counts from 1"));
     }
     optional_number("start.lease_ms", started.lease_ms)?;
+    if let Some(worker) = &started.worker {
+        check_id("start.worker", worker)?;
+        if started.attempt.is_none() {
+            return Err(Error::invalid("start.worker", "goes with a numbered attempt only"));
+        }
+    }
     started.spec.as_deref().map_or(Ok(()), check_spec)
 }
 

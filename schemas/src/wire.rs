@@ -65,7 +65,7 @@ wire_record! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         spec: Option<Box<Spec<'a>>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        start: Option<Start>,
+        start: Option<Start<'a>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         output: Option<Output<'a>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -192,9 +192,11 @@ wire_record! {
 }
 
 wire_record! {
-    Start as "Start" {
+    Start<'a> as "Start" {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lease_ms: Option<i64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<Text<'a>>,
     }
 }
 

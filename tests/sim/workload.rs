@@ -289,7 +289,8 @@ impl<A: Access> Clients<A> {
         }));
         let step = StepKey::named("work");
         let spec = Arc::new(StepSpec::new("outside", Effect::Pure, Payload::null()));
-        let started = StepStarted { attempt: Some(1), spec: Some(spec), lease_ms: None };
+        let started =
+            StepStarted { attempt: Some(1), spec: Some(spec), lease_ms: None, worker: None };
         let output = Output::of(Payload::null());
         let of_step = |event| Body::Step(key.run_id.clone(), step.clone(), event);
         let mut bodies = vec![

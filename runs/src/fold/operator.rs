@@ -44,10 +44,10 @@ pub(super) fn resolved(
         step.status = StepStatus::Completed;
         step.ended_at = Some(place.at);
     } else {
-        let effect = step.spec.effect;
+        let spec = step.spec.clone();
         // Whoever looked found no effect of the step at all, so older attempts are settled, too.
         for attempt in &mut step.attempts {
-            if unresolved::is_unresolved(driver, effect, attempt) {
+            if unresolved::is_unresolved(driver, &spec, attempt) {
                 attempt.end = AttemptEnd::DidNotHappen;
             }
         }
@@ -158,9 +158,9 @@ pub(super) fn redriven(
 
 /// Whoever forces a redrive accepts that the attempts so far may have taken effect.
 pub(super) fn accept_unresolved(driver: Driver, step: &mut StepState) {
-    let effect = step.spec.effect;
+    let spec = step.spec.clone();
     for attempt in &mut step.attempts {
-        attempt.accepted |= unresolved::is_unresolved(driver, effect, attempt);
+        attempt.accepted |= unresolved::is_unresolved(driver, &spec, attempt);
     }
 }
 

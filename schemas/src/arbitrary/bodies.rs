@@ -93,9 +93,11 @@ pub fn decision() -> impl Strategy<Value = Decision> {
 fn step_event() -> BoxedStrategy<StepEvent> {
     let attempt = || 1..=u32::MAX;
     let lease = || option::of(number());
-    let started = (option::of(attempt()), option::of(spec()), option::of(number())).prop_map(
-        |(attempt, spec, lease_ms)| {
-            StepEvent::Started(StepStarted { attempt, spec: spec.map(Arc::new), lease_ms })
+    let held = (option::of(number()), option::of(id()));
+    let started = (option::of(attempt()), option::of(spec()), held).prop_map(
+        |(attempt, spec, (lease_ms, worker))| {
+            let (spec, worker) = (spec.map(Arc::new), worker.filter(|_| attempt.is_some()));
+            StepEvent::Started(StepStarted { attempt, spec, lease_ms, worker })
         },
     );
     let outcomes = prop_oneof![
@@ -171,8 +173,8 @@ fn step_verdict() -> impl Strategy<Value = StepEvent> {
 }
 
 fn held_by() -> impl Strategy<Value = HeldBy> {
-    use HeldBy::{Breaker, RateLimit, TenantPaused, ToolPaused};
-    select(vec![Breaker, RateLimit, ToolPaused, TenantPaused])
+    use HeldBy::{Breaker, RateLimit, TenantPaused, ToolPaused, Worker};
+    select(vec![Breaker, RateLimit, ToolPaused, TenantPaused, Worker])
 }
 
 fn task_decided() -> impl Strategy<Value = StepEvent> {

@@ -166,7 +166,10 @@ impl Flat<'_> {
             Some(own) => own.check(&field("retry")).map(|()| own)?,
             None => *retry,
         };
-        let timeout_ms = step.timeout_ms.unwrap_or(spec::TIMEOUT_MS);
+        let act = spec::act_of(&step.tool);
+        let in_queue = matches!(act, spec::Act::Queue(_));
+        let usual_ms = if in_queue { spec::QUEUE_TIMEOUT_MS } else { spec::TIMEOUT_MS };
+        let timeout_ms = step.timeout_ms.unwrap_or(usual_ms);
         if timeout_ms == 0 || timeout_ms > limits::TIMEOUT_MS {
             return Err(Error::invalid(field("timeout_ms"), "must be between 1 and 86400000"));
         }
@@ -190,10 +193,7 @@ impl Flat<'_> {
             role: self.role,
             tool: step.tool.clone(),
             // A step that only waits has no effect that could repeat.
-            effect: match spec::act_of(&step.tool) {
-                spec::Act::Call => step.effect,
-                spec::Act::Signal(_) | spec::Act::Sleep(_) => Effect::Pure,
-            },
+            effect: if act.acts() { step.effect } else { Effect::Pure },
             input,
             after,
             retry,
@@ -214,6 +214,8 @@ impl Flat<'_> {
         match spec::act_of(&step.tool) {
             spec::Act::Signal(name) => check_id("signal", name)
                 .map_err(|error| Error::invalid(field("tool"), error.to_string()))?,
+            spec::Act::Queue(name) => check_id("queue", name)
+                .map_err(|error| Error::invalid(field("tool"), error.to_string()))?,
             spec::Act::Sleep(ms) if ms > limits::DEADLINE_MS => {
                 return Err(Error::invalid(field("tool"), "must not sleep longer than a year"));
             }
@@ -223,7 +225,7 @@ impl Flat<'_> {
             spec::Act::Sleep(_) | spec::Act::Call => {}
         }
         let Some(approval) = &step.approval else { return Ok(()) };
-        if spec::act_of(&step.tool) != spec::Act::Call {
+        if !spec::act_of(&step.tool).acts() {
             return Err(Error::invalid(field("approval"), "is for calls; this step only waits"));
         }
         if approval.expires_ms == 0 || approval.expires_ms > limits::DEADLINE_MS {

@@ -157,7 +157,10 @@ impl<'a> StepEvent<'a> {
     fn put_started(&mut self, started: &'a typed::StepStarted) {
         self.attempt = started.attempt.map(i64::from);
         self.spec = started.spec.as_deref().map(Spec::from).map(Box::new);
-        self.start = started.lease_ms.map(|lease_ms| Start { lease_ms: Some(long(lease_ms)) });
+        let worker = started.worker.as_deref().map(Cow::Borrowed);
+        let lease_ms = started.lease_ms.map(long);
+        let is_held = lease_ms.is_some() || worker.is_some();
+        self.start = is_held.then_some(Start { lease_ms, worker });
     }
 
     fn put_resolution(&mut self, resolution: &'a typed::Resolution) {

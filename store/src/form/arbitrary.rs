@@ -143,6 +143,7 @@ fn live() -> impl Strategy<Value = Live> {
         any::<u64>().prop_map(Holder::Owner),
         text().prop_map(Holder::Session),
         Just(Holder::Outside),
+        text().prop_map(Holder::Worker),
     ];
     (any::<u32>(), any::<[u64; 3]>(), holder, time(), time()).prop_map(
         |(attempt, [lease, lease_ms, heartbeat], holder, started_at, heartbeat_at)| Live {
@@ -276,7 +277,12 @@ fn still() -> impl Strategy<Value = Still> {
 }
 
 fn held() -> impl Strategy<Value = Held> {
-    let by = sample::select(vec![HeldBy::Breaker, HeldBy::RateLimit, HeldBy::TenantPaused]);
+    let by = sample::select(vec![
+        HeldBy::Breaker,
+        HeldBy::RateLimit,
+        HeldBy::TenantPaused,
+        HeldBy::Worker,
+    ]);
     (by, time(), time()).prop_map(|(by, at, until)| Held { by, at, until })
 }
 
@@ -311,7 +317,12 @@ fn cancel() -> impl Strategy<Value = CancelRequest> {
 }
 
 fn answer() -> impl Strategy<Value = Answer> {
-    let waits = sample::select(vec![WaitKind::Owner, WaitKind::DeadLetter, WaitKind::Client]);
+    let waits = sample::select(vec![
+        WaitKind::Owner,
+        WaitKind::DeadLetter,
+        WaitKind::Client,
+        WaitKind::Worker,
+    ]);
     prop_oneof![
         Just(Answer::Ok),
         (any::<u32>(), any::<u64>(), time(), any::<u32>()).prop_map(
