@@ -25,6 +25,7 @@ mod rebalance;
 mod recovery;
 mod store;
 mod tools;
+mod worker;
 mod workload;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,6 +1,6 @@
 //! Plans by chance: branches, effects, and every way to recover.
 
-use crate::random::Random;
+use crate::{random::Random, worker::QUEUE};
 use spine_schemas::{Driver, Payload, Plan, RunCreated, RunEvent};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -71,9 +71,13 @@ fn wait(tool: &str, name: &str, more: &str) -> String {
 
 fn call(random: &Random) -> String {
     let effects = ["pure", "idempotent", "idempotent", "at_most_once", "probe"];
-    let (effect, tool) = (effects[random.below(5) as usize], random.below(3));
+    let effect = effects[random.below(5) as usize];
+    let tool = match random.below(10) {
+        0..3 => format!("queue:{QUEUE}"),
+        _ => format!("http://tool/{}", random.below(3)),
+    };
     let timeout_ms = 150 + random.below(400);
-    format!("\"tool\":\"http://tool/{tool}\",\"effect\":\"{effect}\",\"timeout_ms\":{timeout_ms}")
+    format!("\"tool\":\"{tool}\",\"effect\":\"{effect}\",\"timeout_ms\":{timeout_ms}")
 }
 
 fn undo(random: &Random) -> String {

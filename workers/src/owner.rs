@@ -8,6 +8,7 @@ mod append;
 mod attempts;
 mod claim;
 mod decide;
+mod grants;
 mod held;
 mod hold;
 mod late;
@@ -16,6 +17,7 @@ mod letters;
 mod mutants;
 mod originals;
 mod outcomes;
+mod queued;
 mod read;
 mod start;
 mod starved;
@@ -36,6 +38,7 @@ use crate::{
     materialize::Materializer,
     metrics,
     order::{Order, Orders},
+    polls::Polls,
     schema_source::SchemaSource,
     tools::{CallEnd, Tools},
     verdicts::{Phase, Resumed, VerdictHub},
@@ -43,8 +46,10 @@ use crate::{
 use append::Appends;
 use attempts::Attempts;
 use claim::ClaimPhase;
+use grants::Granted;
 use held::HeldRuns;
 use hold::Holding;
+use queued::Queued;
 use spine_log::{EventLog, PartitionReader, Record, TopicPartition};
 use spine_runs::Stamp;
 use spine_schemas::{RunKey, codec::SchemaBook};
@@ -109,6 +114,8 @@ pub struct Node<L, S, T, C> {
     pub schemas: Arc<dyn SchemaSource>,
     /// What is known of the tools, and held back.
     pub health: Health,
+    /// Workers that ask for steps of queues.
+    pub polls: Polls,
     /// Settings.
     pub config: Arc<Config>,
 }
@@ -138,6 +145,10 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     starved: Starved,
     /// Runs that are held back.
     held: HeldRuns,
+    /// Runs with steps that wait for workers.
+    queued: Queued,
+    /// Steps on their way to workers.
+    granted: Granted,
     /// Attempts that ended since the starved were last looked at.
     freed: usize,
     /// Where the look at every open run goes on; `None` when it is done.
@@ -167,6 +178,7 @@ enum Input {
     Stored(std::result::Result<(), spine_store::Error>),
     Refreshed(std::result::Result<(), String>),
     Resumed(Resumed),
+    Asked,
     Tick,
 }
 
@@ -188,7 +200,7 @@ where
         orders: Orders,
         inherited: Inherited,
     ) -> (Result<()>, Option<Late<L, C>>) {
-        let hub = node.hub.clone();
+        let (hub, polls) = (node.hub.clone(), node.polls.clone());
         let mut going = orders.clone();
         let started = tokio::select! {
             biased;
@@ -201,6 +213,8 @@ where
             Err(error) => (Err(error), None),
         };
         metrics::observe_partition_stopped(partition, false);
+        metrics::observe_queued(partition, 0);
+        polls.leave(partition);
         let why = ended.as_ref().err().map_or("stopped".to_owned(), ToString::to_string);
         hub.set_phase(partition, Phase::Waiting(why));
         (ended, late)
@@ -222,6 +236,7 @@ where
                 Input::Stored(result) => self.stored(result)?,
                 Input::Refreshed(result) => self.refreshed(result),
                 Input::Resumed(resumed) => self.resumed(resumed).await?,
+                Input::Asked => self.queued.is_fresh = true,
                 Input::Tick => {}
             }
             self.turn().await?;
@@ -236,6 +251,7 @@ where
         self.fire_timers().await?;
         self.wake_held();
         self.decide_ready().await?;
+        self.grant().await?;
         self.store_some();
         let (attempts, appends) = (&self.attempts, &self.appends);
         let share = limits::share(self.node.hub.owned());
@@ -264,6 +280,7 @@ where
                 Input::Refreshed(ended.unwrap_or_else(broken))
             }
             resumed = self.node.hub.resumed(partition), if flooded => Input::Resumed(resumed),
+            () = self.node.polls.called(partition) => Input::Asked,
             () = self.node.hub.store_wanted(partition), if gathers => Input::Tick,
             Ok(()) = self.held.healthier.changed(), if waits => Input::Tick,
             () = sleep_until(wake) => Input::Tick,

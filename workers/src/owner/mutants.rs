@@ -45,6 +45,10 @@ where
                 continue;
             }
             let decided = decide(run, &view, &mut Slots::unlimited());
+            for queue in decided.queued.keys() {
+                let is_listed = self.queued.contains(key, queue) || self.queued.left;
+                assert!(is_listed, "{key} waits in {queue}, and nobody knows");
+            }
             let to_do = (!decided.bodies.is_empty()).then_some(view.now);
             if let Some(at) = to_do.or_else(|| wake_at(run, &view)) {
                 let looks_at = self.timers.looks_at(key);

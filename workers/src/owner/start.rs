@@ -158,6 +158,8 @@ where
             ready: BTreeSet::new(),
             starved: super::Starved::default(),
             held: super::HeldRuns::new(node.health.subscribe()),
+            queued: super::Queued::default(),
+            granted: super::Granted::default(),
             freed: 0,
             sweep: None,
             calls: JoinSet::new(),
