@@ -19,6 +19,7 @@ mod holding;
 mod kills;
 mod letters;
 mod no_space;
+mod queues;
 mod races;
 mod rebuild;
 mod recovery;

@@ -11,7 +11,7 @@ use spine_log::EventLog;
 use spine_runs::{Grant, Leased, Live, RunState, StepState};
 use spine_schemas::{Body, Event, Payload, RunKey, StepEvent, StepKey};
 use spine_store::RunStore;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 /// Starts that were decided for workers and not read back: where they go, and under which claim they were
@@ -112,7 +112,9 @@ where
     pub(super) fn hand_over(&mut self, run: &RunState, step: &StepState, live: &Live, claim: u64) {
         let now = self.node.clock.now();
         let forbidden = self.node.health.forbids(&run.key.tenant, &step.spec.tool, now);
-        let is_over = now >= live.started_at.plus_ms(live.lease_ms);
+        // By its own clock alone: if that were another than the log's, leases would go to and fro for ever.
+        let is_over =
+            self.appends.posted_at(&run.key).elapsed() >= Duration::from_millis(live.lease_ms);
         let fault = run.created.plan.as_ref().and_then(|p| p.fault(&step.key, live.attempt));
         let place = self.granted.take(&run.key, &step.key, live.attempt, claim);
         let stays = forbidden || is_over || fault.is_some() || self.drain_until.is_some();
