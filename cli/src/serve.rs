@@ -213,7 +213,7 @@ impl Served<'_> {
                 hub.clone(),
                 self.store.clone(),
                 partitions,
-                address.clone(),
+                address,
             )),
             settings,
         });

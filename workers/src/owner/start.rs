@@ -9,6 +9,7 @@ use crate::{
     materialize::Materializer,
     order::{Order, Orders},
     tools::Tools,
+    verdicts::VerdictHub,
 };
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use spine_runs::{PartitionState, Place, Verdict, fold};
@@ -130,10 +131,7 @@ where
         }
         let stored = progress.as_ref().map(|progress| progress.offset);
         node.hub.begin_after(partition, stored);
-        let claim = progress.as_ref().and_then(|progress| progress.partition_state.claim.as_ref());
-        if let Some(claim) = claim {
-            node.hub.note_claim(partition, claim.offset, &claim.claim.address);
-        }
+        note_claim(&node.hub, partition, progress.as_ref());
         let scan = Scan::new(partition, progress.as_ref());
         let fold = Materializer::new(partition, tp.topic.clone(), node.log.log_id(), progress);
         let mut from = fold.next_offset();
@@ -203,6 +201,13 @@ where
         }
         self.scan.reach(end);
         Ok(())
+    }
+}
+
+/// Who held the claim, as far as the store knows.
+fn note_claim(hub: &VerdictHub, partition: u32, progress: Option<&Progress>) {
+    if let Some(claim) = progress.and_then(|progress| progress.partition_state.claim.as_ref()) {
+        hub.note_claim(partition, claim.offset, &claim.claim.address);
     }
 }
 
