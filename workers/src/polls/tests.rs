@@ -31,6 +31,12 @@ fn offsets(leases: &[Lease]) -> Vec<u64> {
     leases.iter().map(|lease| lease.offset).collect()
 }
 
+/// The owner of a partition is called.
+async fn called(polls: &Polls, partition: u32) {
+    let called = tokio::time::timeout(Duration::from_secs(1), polls.called(partition)).await;
+    called.expect("the owner is called");
+}
+
 /// A poll on its way, and a moment for it to be there.
 async fn asked(
     polls: &Polls,
@@ -77,7 +83,7 @@ async fn no_poll_is_granted_more_than_it_asks_for_and_unused_room_is_given_back(
     let place = polls.reserve(1).unwrap();
     assert!(polls.reserve(1).is_none() && asking(&polls).is_empty());
     drop(place);
-    polls.called(0).await;
+    called(&polls, 0).await;
     assert_eq!(asking(&polls), [(1, 1)], "and the owners are told");
     assert!(polls.reserve(1).unwrap().deliver(lease(5)));
     assert_eq!(offsets(&task.await.unwrap().0), [5]);
@@ -89,7 +95,7 @@ async fn those_who_have_work_are_woken_by_a_poll_and_no_others() {
     polls.set_waiting("q", 1, true);
     polls.set_waiting("p", 2, true);
     let _task = asked(&polls, 1, 60_000).await;
-    polls.called(1).await;
+    called(&polls, 1).await;
     for other in [0, 2] {
         let called = tokio::time::timeout(Duration::from_secs(1), polls.called(other)).await;
         assert!(called.is_err(), "partition {other}");
@@ -108,7 +114,7 @@ async fn what_was_told_to_somebody_who_went_is_given_back_to_its_partition() {
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
     assert!(!two.deliver(lease(6)), "nobody is there to be told");
-    polls.called(0).await;
+    called(&polls, 0).await;
     assert_eq!(offsets(&polls.take_returned(0)), [5]);
     assert_eq!(offsets(&polls.take_returned(0)), [0; 0], "once");
 }
