@@ -9,6 +9,7 @@ mod demo;
 mod events;
 mod exit;
 mod json_file;
+mod leases;
 mod output;
 mod render;
 mod replay;

@@ -19,13 +19,14 @@ pub(crate) use settings::Args;
 use crate::{
     adapters::{self, AnyLog, AnyStore, LogSettings, LogUrl},
     exit::{Exit, Failure},
+    leases::WiredLeases,
     verdicts::Wired,
 };
 use spine_ingest::{App, MetricsText, Parts, Settings, Steering};
 use spine_log::{EventLog, TopicPartition};
 use spine_schemas::codec::SchemaBook;
 use spine_workers::{
-    Clock, Config, Control, Health, Node, SystemClock, VerdictHub, group,
+    Clock, Config, Control, Health, Node, Polls, SystemClock, VerdictHub, group,
     tools::{Allowed, HttpTools},
     webhook::Webhook,
 };
@@ -116,6 +117,7 @@ struct Served<'a> {
 struct Loops {
     surface: JoinHandle<std::io::Result<()>>,
     owners: JoinHandle<spine_workers::Result<()>>,
+    polls: Polls,
     stop_surface: watch::Sender<bool>,
     stop_owners: watch::Sender<bool>,
     webhooks: JoinSet<()>,
@@ -206,6 +208,8 @@ impl Served<'_> {
         let roles = self.args.roles();
         let tools = HttpTools::new(self.allowed.clone());
         let address = config.address.clone();
+        let partitions = hub.partitions();
+        let polls = Polls::new(partitions);
         let node = Node {
             log: self.log.clone(),
             store: self.store.clone(),
@@ -215,17 +219,25 @@ impl Served<'_> {
             book: self.book.clone(),
             schemas: schemas::source(&self.log),
             health: health.clone(),
+            polls: polls.clone(),
             config: Arc::new(config),
         };
         let app = App::new(Parts {
             log: self.log.clone(),
             store: self.store.clone(),
-            verdicts: Wired::new(hub.clone(), tools, self.store.clone(), address),
+            verdicts: Wired::new(hub.clone(), tools, self.store.clone(), address.clone()),
             book: self.book.clone(),
             clock: Arc::new(|| SystemClock.now()),
             random: identity::random(),
             metrics_text: self.metrics_text.clone(),
             steering: steering(health),
+            leases: Arc::new(WiredLeases::new(
+                polls.clone(),
+                hub.clone(),
+                self.store.clone(),
+                partitions,
+                address,
+            )),
             settings,
         });
         let (stop_surface, surface_stops) = watch::channel(false);
@@ -248,6 +260,7 @@ impl Served<'_> {
         Loops {
             surface: tokio::spawn(surface),
             owners: tokio::spawn(owners),
+            polls,
             stop_surface,
             stop_owners,
             webhooks: JoinSet::new(),
@@ -292,6 +305,8 @@ impl Loops {
     async fn stop(mut self, stopping: &mut Stopping) -> Result<(), Failure> {
         tracing::info!("stopping; a second signal ends the process at once");
         self.stop_surface.send_replace(true);
+        // Those who wait for work are told that there is none here any more.
+        self.polls.close();
         let drained = async {
             let early = timeout(REQUESTS_FIRST, &mut self.surface).await;
             self.stop_owners.send_replace(true);

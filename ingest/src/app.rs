@@ -1,6 +1,8 @@
 //! What every handler works with: the log, the store, the owner's verdicts, time and chance.
 
-use crate::{Code, Problem, Steering, Verdicts, ids, in_flight::InFlight, limits, query::AtLeast};
+use crate::{
+    Code, Leases, Problem, Steering, Verdicts, ids, in_flight::InFlight, limits, query::AtLeast,
+};
 use spine_log::{EventLog, TopicPartition};
 use spine_runs::RunState;
 use spine_schemas::{RunKey, codec::SchemaBook, keys, time::Micros};
@@ -73,6 +75,8 @@ pub struct Parts<L, S, V> {
     pub metrics_text: MetricsText,
     /// What holds steps back.
     pub steering: Steering,
+    /// The owners, as workers of queues ask them.
+    pub leases: Arc<dyn Leases>,
     /// The rest.
     pub settings: Settings,
 }

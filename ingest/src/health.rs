@@ -40,6 +40,7 @@ pub(crate) async fn index() -> Json<Value> {
             "dead_letters": "/v1/dead-letters",
             "tasks": "/v1/tasks",
             "tools": "/v1/tools",
+            "queues": "/v1/queues/{name}/lease",
             "partitions": "/v1/partitions",
             "metrics": "/metrics",
             "health": "/healthz",

@@ -10,6 +10,7 @@ pub(crate) struct InFlight {
     requests: Arc<Semaphore>,
     body_bytes: Arc<Semaphore>,
     parsers: Semaphore,
+    polls: Arc<Semaphore>,
 }
 
 impl InFlight {
@@ -18,6 +19,7 @@ impl InFlight {
             requests: Arc::new(Semaphore::new(requests)),
             body_bytes: Arc::new(Semaphore::new(body_bytes)),
             parsers: Semaphore::new(limits::PARSERS),
+            polls: Arc::new(Semaphore::new(requests / limits::POLLS_PART)),
         }
     }
 
@@ -25,6 +27,12 @@ impl InFlight {
     pub(crate) fn take_request(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let place = self.requests.clone().try_acquire_owned();
         place.map_err(|_| Problem::new(Code::Busy, "too many requests are being answered"))
+    }
+
+    /// A place for one poll, until it is dropped. They wait long, and must leave room for other requests.
+    pub(crate) fn take_poll(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = self.polls.clone().try_acquire_owned();
+        place.map_err(|_| Problem::new(Code::Busy, "too many workers wait for work here"))
     }
 
     /// A place for so many bytes of a body, until it is dropped.

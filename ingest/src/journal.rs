@@ -4,7 +4,7 @@
 mod answers;
 mod lease;
 mod ops;
-mod values;
+pub(crate) mod values;
 
 use crate::{
     App, Code, Problem, Verdicts,

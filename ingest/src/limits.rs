@@ -9,6 +9,16 @@ pub const REQUEST_BYTES: usize = 2 * limits::EVENT_BYTES;
 pub const BODY_BYTES_IN_FLIGHT: usize = 4 * limits::BODY_BYTES;
 /// Requests that are answered at one time, unless the settings say otherwise.
 pub const REQUESTS_IN_FLIGHT: usize = 1024;
+/// The part of these that may be polls of workers: one half.
+pub const POLLS_PART: usize = 2;
+/// Longest time that a poll waits, in milliseconds.
+pub const POLL_WAIT_MS: u64 = 60_000;
+/// Time that a poll waits unless it says otherwise, in milliseconds.
+pub const POLL_USUAL_WAIT_MS: u64 = 30_000;
+/// Most steps that one poll takes.
+pub const POLL_STEPS: usize = 100;
+/// Most tenants that one poll names.
+pub const POLL_TENANTS: usize = 1000;
 /// Requests that read single records of the log at one time; further ones wait. A reader of a log on
 /// Kafka is a place at a consumer, of which there are few.
 pub const LOG_READS: usize = 8;
@@ -75,6 +85,8 @@ const _: () = assert!(
     PUT_BACK_PATIENCE.as_secs() < PUT_BACK_AFTER.as_secs() / 2,
     "a slow first server is done before a second one looks"
 );
+const _: () =
+    assert!(POLL_WAIT_MS + 30_000 < REQUEST_TIMEOUT.as_millis() as u64, "polls are answered");
 const _: () = assert!(PUT_BACK_SCAN.as_secs() < REQUEST_TIMEOUT.as_secs(), "it is told in time");
 const _: () = assert!(BODY_BYTES_IN_FLIGHT >= limits::BODY_BYTES, "one full body must fit");
 const _: () = assert!(BODY_BYTES_IN_FLIGHT < u32::MAX as usize, "permits are counted in 32 bits");

@@ -1,7 +1,8 @@
 //! Which route is answered where.
 
 use crate::{
-    App, Verdicts, events, guard, health, journal, letters, partitions, runs, steering, tasks,
+    App, Verdicts, events, guard, health, journal, letters, partitions, queues, runs, steering,
+    tasks,
 };
 use axum::{
     Router, middleware,
@@ -22,6 +23,7 @@ pub fn router<L: EventLog, S: RunStore, V: Verdicts>(app: App<L, S, V>) -> Route
         .merge(of_letters())
         .merge(of_tasks())
         .merge(of_steering())
+        .merge(of_queues())
         .merge(of_partitions())
         .fallback(health::unknown_route)
         .layer(middleware::from_fn_with_state(app.clone(), guard::guard::<L, S, V>))
@@ -35,6 +37,7 @@ pub fn owners_router<L: EventLog, S: RunStore, V: Verdicts>(app: App<L, S, V>) -
         .route("/readyz", get(health::readyz::<L, S, V>))
         .route("/metrics", get(health::metrics::<L, S, V>))
         .merge(of_partitions())
+        .route("/v1/queues/{name}/lease", post(queues::lease::<L, S, V>))
         .fallback(health::no_way_in)
         .layer(middleware::from_fn_with_state(app.clone(), guard::guard::<L, S, V>))
         .with_state(app)
@@ -74,6 +77,12 @@ fn of_steering<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> 
         .route("/v1/tools", get(steering::list::<L, S, V>))
         .route("/v1/tools/{verb}", post(steering::tool::<L, S, V>))
         .route("/v1/tenants/{tenant}/{verb}", post(steering::tenant::<L, S, V>))
+}
+
+fn of_queues<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
+    Router::new()
+        .route("/v1/queues/{name}/lease", post(queues::lease::<L, S, V>))
+        .route("/v1/queues/{name}/{verb}", post(queues::outcome::<L, S, V>))
 }
 
 fn of_tasks<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {

@@ -12,6 +12,7 @@ mod owner;
 mod partitions;
 mod problems;
 mod queries;
+mod queues;
 mod resolve;
 mod server;
 mod surface;

@@ -33,6 +33,8 @@ pub struct Batch {
     pub starved: bool,
     /// Where starts are held back.
     pub held: BTreeSet<HeldAt>,
+    /// Steps that wait for a worker when all this is done, by queue.
+    pub queued: BTreeMap<String, usize>,
 }
 
 /// Rounds of decisions that one batch may take. A chain of steps that end at once takes more; it goes on
@@ -74,6 +76,7 @@ pub fn ahead(
         let decided = decide::decide(state, owner, slots);
         scratch.batch.starved |= decided.starved;
         scratch.batch.held.extend(decided.held);
+        scratch.batch.queued = decided.queued;
         if decided.bodies.is_empty() {
             return scratch.batch;
         }

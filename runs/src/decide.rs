@@ -11,16 +11,17 @@ use crate::{
     fold::is_cleared,
     limits::BATCH_BYTES,
     retry::{self, Next},
-    slots::Taken,
+    slots::{Grant, Open, Taken},
     stall, undo, unresolved, weight,
 };
 use spine_schemas::{
-    Body, Driver, OnExhausted, Output, StepError, StepEvent, StepKey, StepStarted, keys, limits,
+    Body, Driver, ErrorClass, HeldBy, OnExhausted, Output, StepError, StepEvent, StepKey,
+    StepStarted, keys, limits,
     mutants::{Mutant, planted},
     spec::{Act, act_of},
     time::Micros,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the owner knows when it decides.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,8 @@ pub struct Decided {
     pub starved: bool,
     /// Where starts are held back: decide again when that lets some through.
     pub held: BTreeSet<HeldAt>,
+    /// Steps that wait for a worker, by queue: decide again when one asks.
+    pub queued: BTreeMap<String, usize>,
     /// Whether it stopped early, for its bytes or for its work: decide again when this has been read
     /// back. What is here stands without the rest.
     pub more: bool,
@@ -80,18 +83,18 @@ pub fn decide(run: &RunState, owner: &Owner<'_>, slots: &mut Slots) -> Decided {
 /// What the steps of a run ask for, and where they ask for nothing, the run.
 fn decide_steps(run: &RunState, owner: &Owner<'_>, slots: &mut Slots, decided: &mut Decided) {
     let phase = Phase::of(run, owner.now);
-    let mut open = running_steps(run);
+    let mut open = Open::of(run);
     for step in run.steps.unsettled() {
         if decided.bytes >= BATCH_BYTES {
             decided.more = true;
             break;
         }
-        if let Some(event) = decide_step(run, step, owner, &phase) {
-            let is_start = matches!(event, StepEvent::Started(_));
-            if !is_start || decided.take_slot(run, step, slots, open) {
-                open += usize::from(is_start);
-                decided.push_step(run, &step.key, event);
+        match decide_step(run, step, owner, &phase) {
+            Some(StepEvent::Started(_)) => {
+                decided.start(run, step, slots, &mut open, owner.now);
             }
+            Some(event) => decided.push_step(run, &step.key, event),
+            None => {}
         }
     }
     if decided.bodies.is_empty() {
@@ -167,27 +170,47 @@ impl Decided {
         self.push(Body::Step(run.key.run_id.clone(), key.clone(), event));
     }
 
-    /// Takes a slot for a start, if there is one. A step that is held back says so, once.
-    fn take_slot(
+    /// Starts a step, if there is a slot for it. One that is held back says so, once; one that waits in
+    /// a queue waits for a worker.
+    fn start(
         &mut self,
         run: &RunState,
         step: &StepState,
         slots: &mut Slots,
-        open: usize,
-    ) -> bool {
-        match slots.take(run, step, open) {
-            Taken::Granted => return true,
+        open: &mut Open,
+        now: Micros,
+    ) {
+        let attempt = step.attempt + 1;
+        match slots.take(run, step, *open) {
+            Taken::Granted => {
+                open.calls += 1;
+                self.push_step(run, &step.key, start(attempt, None));
+            }
+            Taken::Leased(grant) => {
+                open.leased += 1;
+                self.push_step(run, &step.key, start(attempt, Some(grant)));
+            }
             Taken::Starved => self.starved = true,
-            Taken::Held(at, hold) => {
-                self.held.insert(at);
-                if step.held_back().is_none_or(|held| held.by != hold.by) {
-                    let (attempt, due_at, held_by) = (step.attempt, hold.until, Some(hold.by));
-                    let held = StepEvent::Deferred { attempt, due_at, held_by };
-                    self.push_step(run, &step.key, held);
+            // The end of an attempt of the run itself lets it ask again.
+            Taken::Enough => {}
+            Taken::Unasked(queue) => {
+                *self.queued.entry(queue).or_default() += 1;
+                if step.held_back().is_some() {
+                    self.hold(run, step, HeldBy::Worker, now);
                 }
             }
+            Taken::Held(at, hold) => {
+                self.held.insert(at);
+                self.hold(run, step, hold.by, hold.until);
+            }
         }
-        false
+    }
+
+    fn hold(&mut self, run: &RunState, step: &StepState, by: HeldBy, due_at: Micros) {
+        if step.held_back().is_none_or(|held| held.by != by) {
+            let (attempt, held_by) = (step.attempt, Some(by));
+            self.push_step(run, &step.key, StepEvent::Deferred { attempt, due_at, held_by });
+        }
     }
 }
 
@@ -208,7 +231,7 @@ fn decide_step(
     let paused = step.paused.is_some() && !planted(Mutant::StartWhilePaused);
     let stands_still = paused || !phase.moves(run, &step.key);
     match step.status {
-        StepStatus::Running => step.live.as_ref().and_then(|live| end_of_live(live, owner)),
+        StepStatus::Running => step.live.as_ref().and_then(|live| end_of_live(step, live, owner)),
         _ if stands_still => None,
         StepStatus::Failed => after_failure(run, step, owner.now),
         StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => {
@@ -261,14 +284,15 @@ fn begin(run: &RunState, step: &StepState, now: Micros) -> StepEvent {
         Act::Sleep(ms) => {
             StepEvent::WaitCreated { signal: None, expires_at: now.plus_ms(ms), spec }
         }
-        Act::Call => match step.spec.approval_ms {
+        Act::Call | Act::Queue(_) => match step.spec.approval_ms {
             Some(ms) if !is_cleared(step) => StepEvent::ApprovalRequested {
                 attempt: step.attempt + 1,
                 task_id: keys::task_id(&run.key, &step.key, step.tasks),
                 call: step.call_digest(),
                 expires_at: now.plus_ms(ms),
             },
-            Some(_) | None => start(step.attempt + 1),
+            // Who gets it, and for how long, is seen when it is granted.
+            Some(_) | None => start(step.attempt + 1, None),
         },
     }
 }
@@ -293,8 +317,9 @@ fn replaced(output: Output) -> StepEvent {
     StepEvent::Skipped { reason: format!("{source} stands in for it"), output: Some(output) }
 }
 
-fn start(attempt: u32) -> StepEvent {
-    StepEvent::Started(StepStarted { attempt: Some(attempt), spec: None, lease_ms: None })
+fn start(attempt: u32, grant: Option<Grant>) -> StepEvent {
+    let (worker, lease_ms) = grant.map(|grant| (grant.worker, grant.lease_ms)).unzip();
+    StepEvent::Started(StepStarted { attempt: Some(attempt), spec: None, lease_ms, worker })
 }
 
 /// After a restore the log may lack the newest attempts, so no careful step may simply go on; nor
@@ -325,17 +350,20 @@ fn cut_by_restore(run: &RunState, step: &StepState, owner: &Owner<'_>) -> Option
 }
 
 /// Whether a running attempt is over without an outcome: its worker is gone, or it was never sent.
-fn end_of_live(live: &Live, owner: &Owner<'_>) -> Option<StepEvent> {
+fn end_of_live(step: &StepState, live: &Live, owner: &Owner<'_>) -> Option<StepEvent> {
     let lost = |reason: &str| StepEvent::Lost {
         attempt: live.attempt,
         lease: live.lease,
         heartbeat: live.heartbeat,
         reason: reason.to_owned(),
     };
-    // Leases count again from the claim: nobody could renew them while there was no owner.
-    let until = live.heartbeat_at.max(owner.claim_at).plus_ms(live.lease_ms);
+    let until = live.lease_ends_at(owner.claim_at);
     match &live.holder {
         Holder::Outside => None,
+        Holder::Worker(_) => match step.work_ends_at(live, owner.claim_at) {
+            over if over < until => (owner.now >= over).then(|| out_of_time(step, live)),
+            _ => (owner.now >= until).then(|| lost("its lease ended")),
+        },
         Holder::Session(_) => (owner.now >= until).then(|| lost("its lease ended")),
         Holder::Owner(claim) if *claim == owner.claim || owner.held.contains(&live.lease) => None,
         Holder::Owner(claim) if owner.own_claims.contains(claim) => {
@@ -344,6 +372,15 @@ fn end_of_live(live: &Live, owner: &Owner<'_>) -> Option<StepEvent> {
         Holder::Owner(_) if owner.exclusive => Some(lost("the server that ran it ended")),
         Holder::Owner(_) => (owner.now >= until).then(|| lost("its owner was replaced")),
     }
+}
+
+/// The end of an attempt that its worker keeps alive beyond its time. Like a call that got no answer in
+/// time it is charged, so it does not go on for ever.
+fn out_of_time(step: &StepState, live: &Live) -> StepEvent {
+    let message = format!("the worker had not ended it after {} ms", step.spec.timeout_ms);
+    let error = StepError::new(ErrorClass::Timeout, "worker_timeout", message);
+    let (attempt, lease) = (live.attempt, Some(live.lease));
+    StepEvent::Failed { attempt, lease, error, usage: None }
 }
 
 fn after_failure(run: &RunState, step: &StepState, now: Micros) -> Option<StepEvent> {

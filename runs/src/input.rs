@@ -87,7 +87,6 @@ fn spec_of(step: &PlanStep, input: Payload) -> StepSpec {
         on_exhausted: step.on_exhausted,
         not_applied: step.not_applied.clone(),
         approval_ms: step.approval_ms,
-        memo_ms: step.memo_ms,
         probe: step.probe.clone(),
     }
 }

@@ -38,7 +38,7 @@ pub use diff::{Differs, RunDiff, StepDiff, diff};
 pub use fold::{Place, Verdict, fold, refold};
 pub use fork::{AgainStep, Because, Forked, Happened, ReusedStep, forked};
 pub use probe::{ProbeAnswer, finding, probes_due, quiet_after_ms};
-pub use slots::{HeldAt, Hold, Holds, Rest, Slots};
+pub use slots::{Grant, HeldAt, Hold, Holds, Leased, Rest, Slots};
 pub use state::{
     AttemptEnd, AttemptState, BatchProgress, CancelRequest, ClaimState, FOLD_VERSION, Held, Holder,
     LetterRef, Live, OpAnswer, PartitionState, Pause, Probing, RunState, RunStatus, Session,

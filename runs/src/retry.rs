@@ -6,8 +6,7 @@
 use crate::{AttemptEnd, StepState};
 use spine_schemas::{
     Digest, Effect, ErrorClass, HeldBy, OnExhausted, RetryPolicy, RunKey, StepError, limits,
-    spec::{Act, act_of},
-    time::Micros,
+    spec::act_of, time::Micros,
 };
 
 /// What an error class means for budget and retrying.
@@ -81,7 +80,7 @@ pub fn after_failure(run: &RunKey, step: &StepState, now: Micros) -> Next {
         return Next::Exhausted(lost_too_often(step.lost_in_row));
     }
     // What did not come in time is not awaited again by itself.
-    let waited = act_of(&step.spec.tool) != Act::Call;
+    let waited = !act_of(&step.spec.tool).acts();
     if waited || (!unsent && !row.retried) {
         return Next::Exhausted(error);
     }

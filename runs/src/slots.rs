@@ -1,8 +1,8 @@
 //! How many attempts may still be started: in all, of a run, of a tool, as retries; and what holds steps
 //! back whatever is free. The owner counts; here is only what follows for one start.
 
-use crate::{RunState, StepState};
-use spine_schemas::{HeldBy, time::Micros};
+use crate::{Holder, RunState, StepState, StepStatus};
+use spine_schemas::{HeldBy, RunKey, StepKey, spec::queue_of, time::Micros};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What may still be started. A start takes its share.
@@ -16,6 +16,55 @@ pub struct Slots {
     holds: Holds,
     granted: usize,
     short_of_retries: bool,
+    grants: BTreeMap<(RunKey, String), Vec<Grant>>,
+    leased: Vec<Leased>,
+}
+
+/// What a worker asks for: one step that waits in a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Its name.
+    pub worker: String,
+    /// How long it has the step without a heartbeat.
+    pub lease_ms: u64,
+    /// The number by which the owner knows who is to be told.
+    pub ticket: u64,
+}
+
+/// A step that was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leased {
+    /// Its run.
+    pub run: RunKey,
+    /// Itself.
+    pub step: StepKey,
+    /// The attempt that begins.
+    pub attempt: u32,
+    /// See [`Grant::ticket`].
+    pub ticket: u64,
+}
+
+/// Attempts of one run that run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Open {
+    /// Calls of this owner, or of one before it.
+    pub(crate) calls: usize,
+    /// What workers hold.
+    pub(crate) leased: usize,
+}
+
+impl Open {
+    pub(crate) fn of(run: &RunState) -> Self {
+        let running = run.steps.count(StepStatus::Running) as usize;
+        let is_leased = |step: &&Arc<StepState>| {
+            step.live.as_ref().is_some_and(|live| matches!(live.holder, Holder::Worker(_)))
+        };
+        let leased = match running {
+            0 => 0,
+            _ => run.steps.unsettled().filter(is_leased).count(),
+        };
+        Self { calls: running - leased, leased }
+    }
 }
 
 /// What is left of slots, and what was taken.
@@ -29,6 +78,8 @@ pub struct Rest {
     pub holds: Holds,
     /// Whether a retry found that there were too many of them.
     pub short_of_retries: bool,
+    /// What workers get.
+    pub leased: Vec<Leased>,
 }
 
 /// What holds steps back that call tools, as the owner's process knows it.
@@ -68,6 +119,12 @@ pub(crate) enum Taken {
     Starved,
     /// It is held back.
     Held(HeldAt, Hold),
+    /// A worker gets it.
+    Leased(Grant),
+    /// No worker has asked for it in this queue.
+    Unasked(String),
+    /// Workers hold as many steps of the run as they may.
+    Enough,
 }
 
 impl Slots {
@@ -80,13 +137,32 @@ impl Slots {
         tools: BTreeMap<String, usize>,
     ) -> Self {
         let (retries, holds) = (usize::MAX, Holds::default());
-        Self { free, per_run, per_tool, tools, retries, holds, granted: 0, short_of_retries: false }
+        let (grants, leased) = (BTreeMap::new(), Vec::new());
+        let (granted, short_of_retries) = (0, false);
+        Self {
+            free,
+            per_run,
+            per_tool,
+            tools,
+            retries,
+            holds,
+            granted,
+            short_of_retries,
+            grants,
+            leased,
+        }
     }
 
     /// The same, of which at most `retries` may be retries, and with what holds steps back.
     #[must_use]
     pub fn with(self, retries: usize, holds: Holds) -> Self {
         Self { retries, holds, ..self }
+    }
+
+    /// The same, with what workers ask for of runs and queues. The last of each is granted first.
+    #[must_use]
+    pub fn asked(self, grants: BTreeMap<(RunKey, String), Vec<Grant>>) -> Self {
+        Self { grants, ..self }
     }
 
     /// Slots without a limit, for tests and for asking what would happen next.
@@ -96,11 +172,11 @@ impl Slots {
 
     /// What is left.
     pub fn rest(self) -> Rest {
-        let Self { granted, retries, holds, short_of_retries, .. } = self;
-        Rest { granted, retries, holds, short_of_retries }
+        let Self { granted, retries, holds, short_of_retries, leased, .. } = self;
+        Rest { granted, retries, holds, short_of_retries, leased }
     }
 
-    pub(crate) fn take(&mut self, run: &RunState, step: &StepState, open_in_run: usize) -> Taken {
+    pub(crate) fn take(&mut self, run: &RunState, step: &StepState, open: Open) -> Taken {
         let tool = &step.spec.tool;
         if let Some(hold) = self.holds.tenants.get(&run.key.tenant) {
             return Taken::Held(HeldAt::Tenant(run.key.tenant.clone()), *hold);
@@ -108,8 +184,11 @@ impl Slots {
         if let Some(hold) = self.holds.tools.get(tool).filter(|hold| hold.starts == 0) {
             return Taken::Held(HeldAt::Tool(tool.clone()), *hold);
         }
+        if let Some(queue) = queue_of(tool) {
+            return self.lease(run, step, queue, open.leased);
+        }
         let open_of_tool = self.tools.get(tool).copied().unwrap_or(0);
-        if self.free == 0 || open_in_run >= self.per_run || open_of_tool >= self.per_tool {
+        if self.free == 0 || open.calls >= self.per_run || open_of_tool >= self.per_tool {
             return Taken::Starved;
         }
         let is_retry = step.charged > 0;
@@ -125,5 +204,22 @@ impl Slots {
             hold.starts -= 1;
         }
         Taken::Granted
+    }
+
+    fn lease(&mut self, run: &RunState, step: &StepState, queue: &str, leased: usize) -> Taken {
+        if leased >= self.per_run {
+            return Taken::Enough;
+        }
+        let grants = self.grants.get_mut(&(run.key.clone(), queue.to_owned()));
+        let Some(grant) = grants.and_then(Vec::pop) else {
+            return Taken::Unasked(queue.to_owned());
+        };
+        self.leased.push(Leased {
+            run: run.key.clone(),
+            step: step.key.clone(),
+            attempt: step.attempt + 1,
+            ticket: grant.ticket,
+        });
+        Taken::Leased(grant)
     }
 }

@@ -78,6 +78,7 @@ fn silent_from(
         | WaitKind::Approval
         | WaitKind::Signal
         | WaitKind::Fork
+        | WaitKind::Worker
         | WaitKind::Breaker => Silence::Since(None),
         WaitKind::Attempt => Silence::Since(lease_ends),
         WaitKind::Retry
@@ -96,7 +97,9 @@ fn lease_ends(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {
     let from = match live.holder {
         // Who only reports holds nothing that a claim could renew.
         Holder::Outside => live.heartbeat_at,
-        Holder::Owner(_) | Holder::Session(_) => live.heartbeat_at.max(owner.claim_at),
+        Holder::Owner(_) | Holder::Session(_) | Holder::Worker(_) => {
+            live.heartbeat_at.max(owner.claim_at)
+        }
     };
     Some(from.plus_ms(live.lease_ms))
 }

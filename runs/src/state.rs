@@ -319,6 +319,8 @@ pub enum Holder {
     Session(String),
     /// An outside system, in a record run.
     Outside,
+    /// A worker that asked for it.
+    Worker(String),
 }
 
 /// An attempt in a step's history.

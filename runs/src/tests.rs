@@ -18,6 +18,7 @@ mod life;
 mod operators;
 mod probes;
 mod properties;
+mod queue;
 mod record;
 mod recovery;
 mod retry;

@@ -1,7 +1,10 @@
 //! What an open run waits for, when its next timer is due, and how its state reads from outside.
 
-use crate::{RunState, RunStatus, StepState, StepStatus, Wait, WaitKind, retry, undo, unresolved};
-use spine_schemas::{Driver, HeldBy, time::Micros};
+use crate::{
+    Holder, Live, RunState, RunStatus, StepState, StepStatus, Wait, WaitKind, fold::is_cleared,
+    retry, undo, unresolved,
+};
+use spine_schemas::{Driver, HeldBy, spec::queue_of, time::Micros};
 
 /// Steps of a run by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +53,7 @@ impl RunState {
                 | WaitKind::Fork
                 | WaitKind::Breaker
                 | WaitKind::RateLimit
+                | WaitKind::Worker
                 | WaitKind::Client
                 | WaitKind::Reporter => false,
             })
@@ -92,6 +96,7 @@ impl RunState {
             {
                 (WaitKind::Paused, None)
             }
+            StepStatus::Scheduled if self.waits_for_worker(step) => (WaitKind::Worker, None),
             StepStatus::Scheduled => (self.idle_wait(), None),
             StepStatus::Running => (WaitKind::Attempt, step.lease_until()),
             StepStatus::RetryWaiting => (WaitKind::Retry, step.due_at),
@@ -117,6 +122,12 @@ impl RunState {
             StepStatus::DeadLettered => (WaitKind::DeadLetter, None),
             StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => return None,
         })
+    }
+
+    /// Whether a step that may start is one that a worker must ask for.
+    pub(crate) fn waits_for_worker(&self, step: &StepState) -> bool {
+        let in_queue = self.driver() == Driver::Plan && queue_of(&step.spec.tool).is_some();
+        in_queue && is_cleared(step) && undo::is_free(self, &step.key, Some(step))
     }
 
     fn idle_wait(&self) -> WaitKind {
@@ -173,10 +184,28 @@ impl RunState {
     }
 }
 
+impl Live {
+    /// When its lease ends unless a heartbeat comes. It counts again from a claim: nobody could renew it
+    /// while there was no owner.
+    pub(crate) fn lease_ends_at(&self, claim_at: Micros) -> Micros {
+        self.heartbeat_at.max(claim_at).plus_ms(self.lease_ms)
+    }
+}
+
 impl StepState {
     /// When the running attempt's lease ends unless a heartbeat comes.
     pub fn lease_until(&self) -> Option<Micros> {
-        self.live.as_ref().map(|live| live.heartbeat_at.plus_ms(live.lease_ms))
+        let live = self.live.as_ref()?;
+        let until = live.lease_ends_at(live.heartbeat_at);
+        Some(match &live.holder {
+            Holder::Worker(_) => until.min(self.work_ends_at(live, live.started_at)),
+            Holder::Owner(_) | Holder::Session(_) | Holder::Outside => until,
+        })
+    }
+
+    /// When an attempt that a worker holds is over, heartbeats or not.
+    pub(crate) fn work_ends_at(&self, live: &Live, from: Micros) -> Micros {
+        live.started_at.max(from).plus_ms(self.spec.timeout_ms)
     }
 
     /// What a step in `deferred` waits for, and until when at the earliest.
@@ -187,6 +216,7 @@ impl StepState {
             HeldBy::RateLimit => (WaitKind::RateLimit, Some(held.until)),
             HeldBy::ToolPaused => (WaitKind::ToolPaused, None),
             HeldBy::TenantPaused => (WaitKind::TenantPaused, None),
+            HeldBy::Worker => (WaitKind::Worker, None),
         }
     }
 

@@ -51,10 +51,11 @@ fn step_wakes_at(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {
 
 fn lease_ends(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {
     let live = step.live.as_ref()?;
-    let until = live.heartbeat_at.max(owner.claim_at).plus_ms(live.lease_ms);
+    let until = live.lease_ends_at(owner.claim_at);
     match &live.holder {
         Holder::Outside => None,
         Holder::Session(_) => Some(until),
+        Holder::Worker(_) => Some(until.min(step.work_ends_at(live, owner.claim_at))),
         Holder::Owner(claim) if *claim == owner.claim || owner.held.contains(&live.lease) => None,
         Holder::Owner(_) => Some(until),
     }

@@ -4,7 +4,7 @@
 //! of events one of which comes next; the simulator holds the log against it.
 
 use crate::{Holder, RunState, RunStatus, StepState, StepStatus, retry, undo};
-use spine_schemas::{Driver, HeldBy, OnExhausted};
+use spine_schemas::{Driver, HeldBy, OnExhausted, spec::queue_of};
 
 /// The answer to "why is this run not finished?".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,6 +223,7 @@ fn step_sentence(run: &RunState, step: &StepState) -> String {
         );
     }
     match step.status {
+        StepStatus::Scheduled if run.waits_for_worker(step) => unasked(step),
         StepStatus::Scheduled => match run.driver() {
             Driver::Plan => format!(
                 "Step {key} may start: the owner starts attempt {} as soon as a slot is free",
@@ -308,6 +309,7 @@ fn deferred(run: &RunState, step: &StepState) -> String {
              {tenant} --reason …' lets it go on",
             tenant = run.key.tenant
         ),
+        HeldBy::Worker => unasked(step),
     }
 }
 
@@ -344,6 +346,16 @@ fn ordinal(number: u32) -> String {
         (..) => "th",
     };
     format!("{number}{ending}")
+}
+
+/// A step that waits in a queue.
+fn unasked(step: &StepState) -> String {
+    let queue = queue_of(&step.spec.tool).unwrap_or_default();
+    format!(
+        "Step {} waits in the queue {queue}: no worker has asked for it yet. It begins as soon as one does \
+         ('POST /v1/queues/{queue}/lease'): see that one runs",
+        step.key
+    )
 }
 
 fn awaiting(run: &RunState, step: &StepState) -> String {
@@ -389,6 +401,10 @@ fn running(step: &StepState) -> String {
             "Attempt {attempt} of step {key} is held by session {session} since {since}; without \
              a heartbeat its lease ends at {until}"
         ),
+        Some(Holder::Worker(worker)) => format!(
+            "Attempt {attempt} of step {key} is held by worker {worker} since {since}; without a heartbeat, \
+             or at the end of its time, it is over at {until}"
+        ),
         Some(Holder::Outside) => {
             format!("Attempt {attempt} of step {key} was reported as started at {since}")
         }
@@ -401,6 +417,9 @@ fn running(step: &StepState) -> String {
 fn again(run: &RunState, step: &StepState) -> String {
     let attempt = step.attempt + 1;
     match run.driver() {
+        Driver::Plan if queue_of(&step.spec.tool).is_some() => {
+            format!("a worker gets attempt {attempt} if it asks")
+        }
         Driver::Plan => format!("attempt {attempt} starts"),
         Driver::Journal => format!("the agent may begin attempt {attempt}"),
         Driver::Record => format!("attempt {attempt} is expected"),

@@ -190,9 +190,6 @@ fn check_spec(spec: &StepSpec) -> Result<()> {
     if spec.timeout_ms > limits::TIMEOUT_MS || longest > limits::DEADLINE_MS {
         return Err(Error::invalid("spec", "has a time-out above a day or a limit above a year"));
     }
-    if spec.memo_ms.is_some_and(|ms| ms > limits::DEADLINE_MS) {
-        return Err(Error::invalid("spec.memo_ms", "must not be longer than a year"));
-    }
     spec.probe.as_ref().map_or(Ok(()), |probe| name("spec.probe.tool", &probe.tool))?;
     size("spec.not_applied", spec.not_applied.len(), limits::STATUSES)
 }
@@ -202,6 +199,12 @@ fn check_started(started: &StepStarted) -> Result<()> {
         return Err(Error::invalid("attempt", "counts from 1"));
     }
     optional_number("start.lease_ms", started.lease_ms)?;
+    if let Some(worker) = &started.worker {
+        check_id("start.worker", worker)?;
+        if started.attempt.is_none() {
+            return Err(Error::invalid("start.worker", "goes with a numbered attempt only"));
+        }
+    }
     started.spec.as_deref().map_or(Ok(()), check_spec)
 }
 

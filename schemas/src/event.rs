@@ -460,8 +460,10 @@ pub struct StepStarted {
     pub attempt: Option<u32>,
     /// The spec, where the step was not scheduled by an earlier event.
     pub spec: Option<Arc<StepSpec>>,
-    /// How long a journal attempt is held without a heartbeat.
+    /// How long the attempt of an agent or of a worker is held without a heartbeat.
     pub lease_ms: Option<u64>,
+    /// The worker that asked for it; of steps that wait in a queue only.
+    pub worker: Option<String>,
 }
 
 /// What a person or a probe found out about an unknown outcome.

@@ -129,6 +129,8 @@ pub enum HeldBy {
     ToolPaused,
     /// An operator paused the tenant.
     TenantPaused,
+    /// Nothing but that no worker has asked for it: what held it back before is over.
+    Worker,
 }
 
 impl HeldBy {
@@ -139,6 +141,7 @@ impl HeldBy {
             Self::RateLimit => "rate_limit",
             Self::ToolPaused => "tool_paused",
             Self::TenantPaused => "tenant_paused",
+            Self::Worker => "worker",
         }
     }
 }

@@ -41,8 +41,10 @@ pub const ATTEMPT_HISTORY: usize = 100;
 pub const LOST_IN_ROW: u32 = 10;
 /// Longest wait between two attempts, in milliseconds.
 pub const BACKOFF_MS: u64 = 24 * 3600 * 1000;
-/// Longest time-out of an attempt, in milliseconds.
+/// Longest time-out of an attempt, and longest lease, in milliseconds.
 pub const TIMEOUT_MS: u64 = 24 * 3600 * 1000;
+/// Shortest lease that a worker may ask for, in milliseconds.
+pub const WORKER_LEASE_MS: u64 = 1000;
 /// Longest deadline of a step, in milliseconds.
 pub const DEADLINE_MS: u64 = 366 * 24 * 3600 * 1000;
 /// Operations remembered per session.

@@ -82,8 +82,6 @@ pub struct PlanStep {
     pub not_applied: Vec<u16>,
     /// How long somebody has to approve of each call; `None` where nobody is asked.
     pub approval_ms: Option<u64>,
-    /// For how long the result of an equal call counts as its own; `None` where none does.
-    pub memo_ms: Option<u64>,
     /// How to find out whether an attempt took effect, where the tool can be asked.
     pub probe: Option<Box<Probe>>,
 }

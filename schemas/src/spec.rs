@@ -129,17 +129,19 @@ impl RetryPolicy {
 
 /// Default time-out of one attempt.
 pub const TIMEOUT_MS: u64 = 30_000;
+/// The same of an attempt by a worker: its lease tells sooner whether anybody is still at it.
+pub const QUEUE_TIMEOUT_MS: u64 = 24 * 3600 * 1000;
 /// Default deadline of a whole step, from its scheduling.
 pub const DEADLINE_MS: u64 = 24 * 3600 * 1000;
 /// Default time for which remotes are trusted to remember our key.
 pub const KEY_TTL_MS: u64 = 23 * 3600 * 1000;
-/// Default lease of a journal attempt.
+/// Default lease of an attempt of an agent or of a worker.
 pub const LEASE_MS: u64 = 30_000;
 
 /// A step as it was scheduled: everything that later decisions need, so that none is inferred.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepSpec {
-    /// `http(s)://…`, or the caller's own name for the tool where Spine does not call it.
+    /// `http(s)://…`, `queue:NAME`, `signal:NAME`, `sleep:MS`, or the caller's own name for the tool where Spine does not call it.
     pub tool: String,
     /// What the tool is given.
     pub input: Payload,
@@ -161,8 +163,6 @@ pub struct StepSpec {
     pub not_applied: Vec<u16>,
     /// How long somebody has to approve of each call; `None` where nobody is asked.
     pub approval_ms: Option<u64>,
-    /// For how long the result of an equal call counts as its own; `None` where none does.
-    pub memo_ms: Option<u64>,
     /// How to find out whether an attempt took effect, where the tool can be asked.
     pub probe: Option<Box<Probe>>,
 }
@@ -187,12 +187,32 @@ pub enum Act<'a> {
     Signal(&'a str),
     /// So many milliseconds pass.
     Sleep(u64),
+    /// An outside worker does it that asks for work from the queue of this name.
+    Queue(&'a str),
+}
+
+impl Act<'_> {
+    /// Whether something outside acts, so that there are attempts, which may take effect. The others wait.
+    pub fn acts(self) -> bool {
+        match self {
+            Self::Call | Self::Queue(_) => true,
+            Self::Signal(_) | Self::Sleep(_) => false,
+        }
+    }
+}
+
+/// The queue that a tool's address names, if it is one.
+pub fn queue_of(tool: &str) -> Option<&str> {
+    tool.strip_prefix("queue:")
 }
 
 /// What a tool's address means.
 pub fn act_of(tool: &str) -> Act<'_> {
     if let Some(name) = tool.strip_prefix("signal:") {
         return Act::Signal(name);
+    }
+    if let Some(name) = queue_of(tool) {
+        return Act::Queue(name);
     }
     match tool.strip_prefix("sleep:").map(str::parse) {
         Some(Ok(ms)) => Act::Sleep(ms),
@@ -227,7 +247,6 @@ impl StepSpec {
             on_exhausted: OnExhausted::default(),
             not_applied: Vec::new(),
             approval_ms: None,
-            memo_ms: None,
             probe: None,
         }
     }

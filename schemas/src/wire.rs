@@ -65,7 +65,7 @@ wire_record! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         spec: Option<Box<Spec<'a>>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        start: Option<Start>,
+        start: Option<Start<'a>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         output: Option<Output<'a>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -199,8 +199,6 @@ wire_record! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         approval_ms: Option<i64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        memo_ms: Option<i64>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         probe: Option<Box<Probe<'a>>>,
     }
 }
@@ -226,9 +224,11 @@ wire_record! {
 }
 
 wire_record! {
-    Start as "Start" {
+    Start<'a> as "Start" {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lease_ms: Option<i64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<Text<'a>>,
     }
 }
 

@@ -22,6 +22,7 @@ mod kills;
 mod letters;
 mod no_space;
 mod pushed;
+mod queues;
 mod races;
 mod rebuild;
 mod recovery;

@@ -91,8 +91,12 @@ impl<A: Access> Agent<'_, A> {
 
     async fn begin(&mut self, step: &StepKey) -> Answer {
         let spec = StepSpec::new("agent.act", Effect::AtMostOnce, Payload::null());
-        let start =
-            StepStarted { attempt: None, spec: Some(Arc::new(spec)), lease_ms: Some(LEASE_MS) };
+        let start = StepStarted {
+            attempt: None,
+            spec: Some(Arc::new(spec)),
+            lease_ms: Some(LEASE_MS),
+            worker: None,
+        };
         self.ask(Body::Step(self.key.run_id.clone(), step.clone(), StepEvent::Started(start))).await
     }
 

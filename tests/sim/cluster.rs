@@ -9,6 +9,7 @@ use crate::{
     random::Random,
     store::SimStore,
     tools::SimTools,
+    worker::Doors,
     workload::{Access, Clients, Ledger},
 };
 use spine_runs::Verdict;
@@ -39,6 +40,7 @@ struct World {
     random: Random,
     nodes: Vec<(u64, Process)>,
     started: u64,
+    doors: Doors,
 }
 
 /// Lives one simulated history and checks it; gives its digest and the number of its events.
@@ -53,6 +55,7 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
         clock: clock.clone(),
         nodes: Vec::new(),
         started: 0,
+        doors: Doors::default(),
         random: random.fork(),
     };
     let ledger = Ledger::default();
@@ -64,11 +67,16 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
         random: random.fork(),
         ledger: ledger.clone(),
         partitions: PARTITIONS,
+        doors: world.doors.clone(),
     });
     let submitting = tokio::spawn({
         let clients = clients.clone();
         let runs = 4 + random.below(8);
         async move { clients.submit(runs).await }
+    });
+    let working = tokio::spawn({
+        let clients = clients.clone();
+        async move { clients.work().await }
     });
     let operating = tokio::spawn({
         let clients = clients.clone();
@@ -86,6 +94,7 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
     submitting.await.unwrap();
     world.settle(&ledger).await;
     operating.abort();
+    working.abort();
     // What was appended last is still on its way into the store.
     tokio::time::sleep(Duration::from_secs(3)).await;
     for (_, node) in world.nodes.drain(..) {
@@ -117,6 +126,7 @@ impl World {
                 Some(_) | None => {}
             }
         };
+        self.doors.open(&member.to_string(), node.polls.clone());
         self.nodes.push((member, node));
         self.log.group.rebalance();
     }
@@ -128,6 +138,7 @@ impl World {
             1 | 2 if self.nodes.len() > 1 => {
                 let index = self.random.below(self.nodes.len() as u64) as usize;
                 let (member, node) = self.nodes.remove(index);
+                self.doors.close(&member.to_string());
                 node.kill().await;
                 self.store.forget_held();
                 self.log.group.forget(member);

@@ -9,6 +9,7 @@ use crate::{
     store::SimStore,
     tools::SimTools,
     transitions::LIFECYCLE,
+    worker::Doors,
     workload::{Access, Clients, Ledger, TOPIC},
 };
 use spine_log::{
@@ -43,6 +44,9 @@ impl Access for Current {
     }
 }
 
+/// The door of the only process.
+const DOOR: &str = "alone";
+
 /// How often, at half a second each, a world is asked whether all runs have ended.
 const SETTLE_ROUNDS: u32 = 400;
 
@@ -53,6 +57,7 @@ struct World {
     clock: SimClock,
     random: Random,
     current: Current,
+    doors: Doors,
     lives: u64,
 }
 
@@ -66,6 +71,7 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
         tools: SimTools::new(&random, 10 + random.below(50)),
         clock: clock.clone(),
         current: Current::default(),
+        doors: Doors::default(),
         lives: 0,
         random: random.fork(),
     };
@@ -78,11 +84,16 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
         random: random.fork(),
         ledger: ledger.clone(),
         partitions: 1,
+        doors: world.doors.clone(),
     });
     let submitting = tokio::spawn({
         let clients = clients.clone();
         let runs = 4 + random.below(8);
         async move { clients.submit(runs).await }
+    });
+    let working = tokio::spawn({
+        let clients = clients.clone();
+        async move { clients.work().await }
     });
     let operating = tokio::spawn({
         let clients = clients.clone();
@@ -107,6 +118,7 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
     }
     world.settle(&ledger).await;
     operating.abort();
+    working.abort();
     // What was appended last is still on its way into the store.
     tokio::time::sleep(Duration::from_secs(3)).await;
     process.stop().await;
@@ -131,6 +143,7 @@ impl World {
         }
         tokio::time::sleep(long).await;
         self.current.0.lock().unwrap().take();
+        self.doors.close(DOOR);
         if self.random.chance(10) {
             process.stop().await;
         } else {
@@ -160,6 +173,7 @@ impl World {
             rules: RULES,
         });
         *self.current.0.lock().unwrap() = Some((log, process.hub.clone()));
+        self.doors.open(DOOR, process.polls.clone());
         process
     }
 

@@ -14,7 +14,7 @@ use spine_schemas::{
     codec::{self, SchemaBook},
 };
 use spine_workers::{
-    Clock, Config, Error, Health, NoSchemas, Node, Refresh, ResumeError, SchemaSource,
+    Clock, Config, Error, Health, NoSchemas, Node, Polls, Refresh, ResumeError, SchemaSource,
     VerdictError, VerdictHub, group, replay,
     tools::{CallEnd, ToolCall, Tools},
 };
@@ -129,6 +129,7 @@ impl World {
             book: book.clone(),
             schemas,
             health: Health::new("alone", RULES).0,
+            polls: Polls::new(1),
             config: Arc::new(config),
         };
         let stop = watch::Sender::new(false);

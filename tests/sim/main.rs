@@ -27,6 +27,7 @@ mod recovery;
 mod store;
 mod tools;
 mod transitions;
+mod worker;
 mod workload;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

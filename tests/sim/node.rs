@@ -4,7 +4,9 @@ use crate::{clock::SimClock, store::SimStore, transitions::LIFECYCLE, workload::
 use spine_log::EventLog;
 use spine_runs::breaker::Rules;
 use spine_schemas::codec::SchemaBook;
-use spine_workers::{Config, Control, Health, NoSchemas, Node, VerdictHub, group, tools::Tools};
+use spine_workers::{
+    Config, Control, Health, NoSchemas, Node, Polls, VerdictHub, group, tools::Tools,
+};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -19,6 +21,7 @@ pub(crate) struct Process {
     task: JoinHandle<()>,
     stop: watch::Sender<bool>,
     pub(crate) hub: VerdictHub,
+    pub(crate) polls: Polls,
 }
 
 /// What a process is started with.
@@ -36,6 +39,7 @@ pub(crate) struct Start<'a, L, T> {
 impl Process {
     pub(crate) fn start<L: EventLog, T: Tools>(start: Start<'_, L, T>) -> Self {
         let hub = VerdictHub::new(start.partitions);
+        let polls = Polls::new(start.partitions);
         let stop = watch::Sender::new(false);
         let config = Config {
             topic: TOPIC.into(),
@@ -64,6 +68,7 @@ impl Process {
             book: Arc::new(SchemaBook::default()),
             schemas: Arc::new(NoSchemas),
             health: health.clone(),
+            polls: polls.clone(),
             config: Arc::new(config),
         };
         let receiver = stop.subscribe();
@@ -85,7 +90,7 @@ impl Process {
                 assert!(dead, "{name} ended: {error}");
             }
         });
-        Self { task, stop, hub }
+        Self { task, stop, hub, polls }
     }
 
     /// Ends at once, in the middle of whatever it does.

@@ -1,6 +1,6 @@
 //! Plans by chance: branches, effects, and every way to recover.
 
-use crate::{random::Random, tools::PROBE};
+use crate::{random::Random, tools::PROBE, worker::QUEUE};
 use spine_schemas::{Driver, Payload, Plan, RunCreated, RunEvent};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -72,7 +72,11 @@ fn wait(tool: &str, name: &str, more: &str) -> String {
 
 fn call(random: &Random) -> String {
     let effects = ["pure", "idempotent", "idempotent", "at_most_once", "probe"];
-    let (effect, tool) = (effects[random.below(5) as usize], random.below(3));
+    let effect = effects[random.below(5) as usize];
+    let tool = match random.below(10) {
+        0..3 => format!("queue:{QUEUE}"),
+        _ => format!("http://tool/{}", random.below(3)),
+    };
     let timeout_ms = 150 + random.below(400);
     let probe = match random.below(3) {
         at @ (0 | 1) if effect == "probe" => {
@@ -80,9 +84,7 @@ fn call(random: &Random) -> String {
         }
         _ => String::new(),
     };
-    format!(
-        "\"tool\":\"http://tool/{tool}\",\"effect\":\"{effect}\",\"timeout_ms\":{timeout_ms}{probe}"
-    )
+    format!("\"tool\":\"{tool}\",\"effect\":\"{effect}\",\"timeout_ms\":{timeout_ms}{probe}")
 }
 
 fn undo(random: &Random) -> String {

@@ -7,7 +7,10 @@ use spine_schemas::{
     Effect, ErrorClass, Output, Payload, RunKey, StepError, StepKey,
     mutants::{Mutant, planted},
 };
-use spine_workers::tools::{CallEnd, ToolCall, Tools};
+use spine_workers::{
+    Lease,
+    tools::{CallEnd, ToolCall, Tools},
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -101,6 +104,16 @@ impl SimTools {
         }
     }
 
+    pub(crate) fn is_healed(&self) -> bool {
+        self.remote.lock().unwrap().healed
+    }
+
+    /// What a worker does with a step that it was granted; `false` where the remote refuses its key.
+    pub(crate) fn work(&self, lease: &Lease) -> bool {
+        let key = lease.idempotency_key.to_string();
+        self.commit(&lease.run, &lease.step, (lease.attempt, lease.effect), key)
+    }
+
     /// What an agent does by itself, under the attempt that it was given.
     pub(crate) fn act(&self, run: &RunKey, step: &StepKey, attempt: u32) {
         let mut remote = self.remote.lock().unwrap();
@@ -108,20 +121,25 @@ impl SimTools {
         remote.effects.entry((run.clone(), step.clone())).or_default().push(effect);
     }
 
-    fn commit(&self, call: &ToolCall) {
+    fn commit(
+        &self,
+        run: &RunKey,
+        step: &StepKey,
+        (attempt, effect): (u32, Effect),
+        key: String,
+    ) -> bool {
         let mut remote = self.remote.lock().unwrap();
-        let key = call.idempotency_key.to_string();
-        if remote.void.get(&key).is_some_and(|void| call.attempt <= *void) {
-            return;
+        if remote.void.get(&key).is_some_and(|void| attempt <= *void) {
+            return false;
         }
         let done = remote.keys.entry(key.clone()).or_default();
         *done += 1;
-        if call.effect == Effect::Idempotent && *done > 1 {
-            return;
+        if effect == Effect::Idempotent && *done > 1 {
+            return true;
         }
-        let effect = RemoteEffect { attempt: call.attempt, key, at: self.origin.elapsed() };
-        let place = (call.run.clone(), call.step.clone());
-        remote.effects.entry(place).or_default().push(effect);
+        let effect = RemoteEffect { attempt, key, at: self.origin.elapsed() };
+        remote.effects.entry((run.clone(), step.clone())).or_default().push(effect);
+        true
     }
 }
 
@@ -170,7 +188,8 @@ impl Tools for SimTools {
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(before_ms)).await;
             if commits(fate) {
-                tools.commit(&call);
+                let key = call.idempotency_key.to_string();
+                tools.commit(&call.run, &call.step, (call.attempt, call.effect), key);
             }
             tokio::time::sleep(Duration::from_millis(after_ms)).await;
             let _ = answer.send(());

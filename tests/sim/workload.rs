@@ -8,6 +8,7 @@ use crate::{
     random::Random,
     store::SimStore,
     tools::{RemoteEffect, SimTools},
+    worker::{self, Doors, QUEUE},
 };
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
@@ -69,6 +70,8 @@ pub(crate) struct Clients<A> {
     pub(crate) random: Random,
     pub(crate) ledger: Ledger,
     pub(crate) partitions: u32,
+    /// Where workers ask.
+    pub(crate) doors: Doors,
 }
 
 impl<A: Access> Clients<A> {
@@ -96,6 +99,11 @@ impl<A: Access> Clients<A> {
         let compensate = self.random.chance(50);
         let event = RunEvent::CancelRequested { reason: "changed my mind".into(), compensate };
         self.append(key, vec![Body::Run(key.run_id.clone(), event)], false).await;
+    }
+
+    /// Two workers share the queue.
+    pub(crate) async fn work(&self) {
+        tokio::join!(worker::work(self, "w1"), worker::work(self, "w2"));
     }
 
     /// Two agents race over a run until one of them has ended it; an agent that vanishes is replaced.
@@ -160,7 +168,10 @@ impl<A: Access> Clients<A> {
             Some(Change::ToolPaused { tool }) => (Change::ToolResumed { tool }, None),
             Some(_) => (Change::TenantResumed { tenant: "default".into() }, None),
             None if self.random.chance(4) => {
-                let tool = format!("http://tool/{}", self.random.below(3));
+                let tool = match self.random.below(4) {
+                    3 => format!("queue:{QUEUE}"),
+                    number => format!("http://tool/{number}"),
+                };
                 let tenant = "default".into();
                 let is_tool = self.random.chance(70);
                 let change = if is_tool {
@@ -291,7 +302,8 @@ impl<A: Access> Clients<A> {
         }));
         let step = StepKey::named("work");
         let spec = Arc::new(StepSpec::new("outside", Effect::Pure, Payload::null()));
-        let started = StepStarted { attempt: Some(1), spec: Some(spec), lease_ms: None };
+        let started =
+            StepStarted { attempt: Some(1), spec: Some(spec), lease_ms: None, worker: None };
         let output = Output::of(Payload::null());
         let of_step = |event| Body::Step(key.run_id.clone(), step.clone(), event);
         let mut bodies = vec![

@@ -132,6 +132,16 @@ pub(crate) const OWN_CLAIMS: usize = 1000;
 /// The longest pause before an outcome without an owner is appended again. Short, since the next
 /// owner gives the attempt up when its lease ends.
 pub(crate) const LATE_RETRY_MOST: Duration = Duration::from_millis(500);
+/// How long a poll whose time is over waits for starts that are on their way into the log.
+pub(crate) const GRANT_PATIENCE: Duration = Duration::from_secs(5);
+/// Steps that are granted to one poll in one round of decisions.
+pub(crate) const GRANTS: usize = 100;
+/// Rounds of grants between two other inputs of an owner.
+pub(crate) const GRANT_ROUNDS: usize = 16;
+/// Leases that a partition is told of whose worker went before it was answered; more end by themselves.
+pub(crate) const RETURNED_LEASES: usize = 10_000;
+/// Runs of a partition that are remembered to wait in queues; others are found again in the store.
+pub(crate) const QUEUED_RUNS: usize = 100_000;
 /// First pause before a superseded owner claims again; doubles up to `CLAIM_MOST`.
 pub(crate) const CLAIM_FIRST: Duration = Duration::from_secs(1);
 /// Longest such pause.

@@ -53,6 +53,17 @@ pub(crate) fn observe_partition_stopped(partition: u32, stopped: bool) {
     gauge!("spine_partition_stopped", "partition" => partition).set(f64::from(u8::from(stopped)));
 }
 
+/// Steps of queues that workers were told of, or that were given back since nobody heard of them.
+pub(crate) fn observe_lease(what: &'static str) {
+    counter!("spine_workers_leases_total", "what" => what).increment(1);
+}
+
+/// Runs with steps that wait for workers.
+pub(crate) fn observe_queued(partition: u32, runs: usize) {
+    let partition = partition.to_string();
+    gauge!("spine_workers_queued_runs", "partition" => partition).set(runs as f64);
+}
+
 /// Owners that stopped in good order.
 pub(crate) fn observe_owner_stopped() {
     counter!("spine_workers_owners_stopped_total").increment(1);

@@ -8,6 +8,7 @@ mod append;
 mod attempts;
 mod claim;
 mod decide;
+mod grants;
 mod held;
 mod hold;
 mod late;
@@ -18,6 +19,7 @@ mod mutants;
 mod originals;
 mod outcomes;
 mod probes;
+mod queued;
 mod read;
 mod start;
 mod starved;
@@ -38,6 +40,7 @@ use crate::{
     materialize::Materializer,
     metrics,
     order::{Order, Orders},
+    polls::Polls,
     schema_source::SchemaSource,
     tools::{CallEnd, Tools},
     verdicts::{Phase, Resumed, VerdictHub},
@@ -45,9 +48,11 @@ use crate::{
 use append::Appends;
 use attempts::Attempts;
 use claim::ClaimPhase;
+use grants::Granted;
 use held::HeldRuns;
 use hold::Holding;
 use lifecycle::Telling;
+use queued::Queued;
 use spine_log::{EventLog, PartitionReader, Record, TopicPartition};
 use spine_runs::Stamp;
 use spine_schemas::{RunKey, codec::SchemaBook};
@@ -117,6 +122,8 @@ pub struct Node<L, S, T, C> {
     pub schemas: Arc<dyn SchemaSource>,
     /// What is known of the tools, and held back.
     pub health: Health,
+    /// Workers that ask for steps of queues.
+    pub polls: Polls,
     /// Settings.
     pub config: Arc<Config>,
 }
@@ -148,6 +155,10 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     starved: Starved,
     /// Runs that are held back.
     held: HeldRuns,
+    /// Runs with steps that wait for workers.
+    queued: Queued,
+    /// Steps on their way to workers.
+    granted: Granted,
     /// Attempts that ended since the starved were last looked at.
     freed: usize,
     /// Where the look at every open run goes on; `None` when it is done.
@@ -181,6 +192,7 @@ enum Input {
     Told(Result<()>),
     Refreshed(std::result::Result<(), String>),
     Resumed(Resumed),
+    Asked,
     Tick,
 }
 
@@ -202,7 +214,7 @@ where
         orders: Orders,
         inherited: Inherited,
     ) -> (Result<()>, Option<Late<L, C>>) {
-        let hub = node.hub.clone();
+        let (hub, polls) = (node.hub.clone(), node.polls.clone());
         let mut going = orders.clone();
         let started = tokio::select! {
             biased;
@@ -215,6 +227,8 @@ where
             Err(error) => (Err(error), None),
         };
         metrics::observe_partition_stopped(partition, false);
+        metrics::observe_queued(partition, 0);
+        polls.leave(partition);
         let why = ended.as_ref().err().map_or("stopped".to_owned(), ToString::to_string);
         hub.set_phase(partition, Phase::Waiting(why));
         (ended, late)
@@ -238,6 +252,7 @@ where
                 Input::Told(result) => result?,
                 Input::Refreshed(result) => self.refreshed(result),
                 Input::Resumed(resumed) => self.resumed(resumed).await?,
+                Input::Asked => self.queued.is_fresh = true,
                 Input::Tick => {}
             }
             self.turn().await?;
@@ -254,6 +269,7 @@ where
         self.wake_held();
         self.decide_ready().await?;
         self.tell_some();
+        self.grant().await?;
         self.store_some();
         let (attempts, appends) = (&self.attempts, &self.appends);
         let share = limits::share(self.node.hub.owned());
@@ -286,6 +302,7 @@ where
                 Input::Refreshed(ended.unwrap_or_else(broken))
             }
             resumed = self.node.hub.resumed(partition), if flooded => Input::Resumed(resumed),
+            () = self.node.polls.called(partition) => Input::Asked,
             () = self.node.hub.store_wanted(partition), if gathers => Input::Tick,
             Ok(()) = self.held.healthier.changed(), if waits => Input::Tick,
             () = sleep_until(wake) => Input::Tick,

@@ -155,6 +155,16 @@ impl VerdictHub {
         partition.claim.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How many partitions there are.
+    pub fn partitions(&self) -> u32 {
+        u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a partition has an owner in this process.
+    pub fn owns(&self, partition: u32) -> bool {
+        self.partition(partition).is_ok_and(|one| one.standing.borrow().phase.is_owned())
+    }
+
     /// Whether every partition that is ours has an owner that has caught up.
     ///
     /// # Errors

@@ -216,10 +216,14 @@ fn begin(begin: Begin<'_>) -> Result<JournalOp, Problem> {
         on_exhausted: begin.on_exhausted,
         not_applied: Vec::new(),
         approval_ms: None,
-        memo_ms: None,
         probe: None,
     };
-    let start = StepStarted { attempt: None, spec: Some(Arc::new(spec)), lease_ms: Some(lease_ms) };
+    let start = StepStarted {
+        attempt: None,
+        spec: Some(Arc::new(spec)),
+        lease_ms: Some(lease_ms),
+        worker: None,
+    };
     Ok(of_step(begin.op_id, begin.step.key()?, StepEvent::Started(start)))
 }
 

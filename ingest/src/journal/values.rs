@@ -8,7 +8,7 @@ use spine_schemas::{Decision, ErrorClass, Output, Payload, StepError, StepKey, U
 /// The identity of a step.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct StepJson {
+pub(crate) struct StepJson {
     name: String,
     #[serde(default)]
     scope: String,
@@ -21,7 +21,7 @@ fn one() -> u32 {
 }
 
 impl StepJson {
-    pub(super) fn key(&self) -> Result<StepKey, Problem> {
+    pub(crate) fn key(&self) -> Result<StepKey, Problem> {
         Ok(StepKey::new(&self.scope, &self.name, self.occurrence)?)
     }
 }
@@ -29,7 +29,7 @@ impl StepJson {
 /// Why an attempt, or a run, failed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ErrorJson {
+pub(crate) struct ErrorJson {
     class: ErrorClass,
     code: String,
     #[serde(default)]
@@ -48,7 +48,7 @@ impl From<ErrorJson> for StepError {
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[derive(Default)]
-pub(super) struct UsageJson {
+pub(crate) struct UsageJson {
     provider: Option<String>,
     model: Option<String>,
     input_uncached: u64,
@@ -79,7 +79,7 @@ impl From<UsageJson> for Usage {
 /// What an agent decided.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct DecisionJson<'a> {
+pub(crate) struct DecisionJson<'a> {
     decision: String,
     #[serde(default)]
     request: String,
@@ -98,7 +98,7 @@ pub(super) struct DecisionJson<'a> {
 }
 
 impl DecisionJson<'_> {
-    pub(super) fn typed(self, step: Option<StepKey>) -> Result<Decision, Problem> {
+    pub(crate) fn typed(self, step: Option<StepKey>) -> Result<Decision, Problem> {
         Ok(Decision {
             decision: self.decision,
             request: self.request,
@@ -115,17 +115,17 @@ impl DecisionJson<'_> {
 }
 
 /// A payload as it was received.
-pub(super) fn payload(field: &str, json: &RawValue) -> Result<Payload, Problem> {
+pub(crate) fn payload(field: &str, json: &RawValue) -> Result<Payload, Problem> {
     Ok(Payload::json(field, json.get().to_owned())?)
 }
 
 /// A payload, or `null` where there is none.
-pub(super) fn payload_or_null(field: &str, json: Option<&RawValue>) -> Result<Payload, Problem> {
+pub(crate) fn payload_or_null(field: &str, json: Option<&RawValue>) -> Result<Payload, Problem> {
     json.map_or_else(|| Ok(Payload::null()), |json| payload(field, json))
 }
 
 /// What a step or a run produced.
-pub(super) fn output(json: Option<&RawValue>, degraded: bool) -> Result<Output, Problem> {
+pub(crate) fn output(json: Option<&RawValue>, degraded: bool) -> Result<Output, Problem> {
     let payload = payload_or_null("output", json)?;
     Ok(Output { payload, degraded, source: None })
 }

@@ -101,7 +101,7 @@ codes! {
     1207 StepConflict "step_conflict" 409 "The step exists with another input" "Send the stored input, or name another occurrence."
     1208 StepState "step_state" 409 "The step's state does not allow it" "GET the run's why."
     1209 WrongAttempt "wrong_attempt" 409 "It is not the attempt in question" "GET the step for its newest attempt."
-    1210 WrongLease "wrong_lease" 409 "It is not the lease in question" "Use the lease that begin gave."
+    1210 WrongLease "wrong_lease" 409 "It is not the lease in question" "Use the lease that came with the attempt."
     1211 LetterClosed "letter_closed" 409 "The letter is closed" "GET the letter for what became of it."
     1212 NeedsForce "needs_force" 409 "An effect may happen twice" "Find out what happened, then resolve it, or send force with a reason."
     1213 EditUnresolved "edit_unresolved" 409 "The input cannot change while an earlier attempt may have taken effect" "Resolve that attempt first."

@@ -1,6 +1,6 @@
 //! A surface with everything behind it, and a way to call it.
 
-use super::owner::Owner;
+use super::{owner::Owner, queues::Owners};
 use crate::{App, Parts, Settings, Steering, router};
 use axum::{
     Router,
@@ -34,6 +34,7 @@ pub(super) struct World<L: EventLog = EmbeddedLog> {
     pub(super) router: Router,
     pub(super) log: L,
     pub(super) owner: Owner,
+    pub(super) workers: Owners,
     pub(super) disk: SimDisk,
 }
 
@@ -97,7 +98,7 @@ impl<L: EventLog> World<L> {
         let store = SqliteStore::open(&StoreOptions::inline_memory("store")).unwrap();
         let owner = Owner::new(embedded.clone(), store.clone());
         let log = wrap(embedded);
-        let calls = AtomicU64::new(0);
+        let (workers, calls) = (Owners::default(), AtomicU64::new(0));
         let app = App::new(Parts {
             log: log.clone(),
             store,
@@ -109,9 +110,10 @@ impl<L: EventLog> World<L> {
             }),
             metrics_text: Arc::new(|| "spine_test 1\n".to_owned()),
             steering: Steering::none(),
+            leases: Arc::new(workers.clone()),
             settings,
         });
-        Self { router: router(app), log, owner, disk }
+        Self { router: router(app), log, owner, workers, disk }
     }
 
     pub(super) async fn call(&self, request: Request<Body>) -> Reply {

@@ -12,7 +12,7 @@ use crate::{
 use spine_schemas::{
     Driver, ErrorClass, Fault, HeldBy, StepError, StepKey, StepSpec, StepStarted, limits,
     mutants::{Mutant, planted},
-    spec::{Act, act_of},
+    spec::{self, act_of, queue_of},
     time::Micros,
 };
 use std::sync::Arc;
@@ -99,7 +99,13 @@ pub(super) fn started(
     author: Author,
 ) -> Verdict {
     match state.driver() {
-        Driver::Plan => started_by_owner(state, key, number, claim, place, author),
+        Driver::Plan => {
+            let holder = match &start.worker {
+                Some(worker) => Holder::Worker(worker.clone()),
+                None => Holder::Owner(claim.unwrap_or_default()),
+            };
+            started_by_owner(state, key, number, (holder, start.lease_ms), place, author)
+        }
         Driver::Record => started_outside(state, key, number, start, place, author),
         Driver::Journal => author.reject(Reason::WrongDriver),
     }
@@ -109,7 +115,7 @@ fn started_by_owner(
     state: &mut RunState,
     key: &StepKey,
     number: u32,
-    claim: Option<u64>,
+    (holder, lease_ms): (Holder, Option<u64>),
     place: Place,
     author: Author,
 ) -> Verdict {
@@ -122,21 +128,29 @@ fn started_by_owner(
     if !step.status.may_start() || number != step.attempt + 1 || !is_cleared(&step) {
         return author.reject(Reason::LostRace);
     }
-    let holder = Holder::Owner(claim.unwrap_or_default());
+    let is_leased = matches!(holder, Holder::Worker(_));
+    if is_leased != queue_of(&step.spec.tool).is_some() {
+        return author.reject(Reason::LostRace);
+    }
     let step = &mut *step;
-    let lease_ms = step.spec.timeout_ms;
+    let lease_ms = match lease_ms.filter(|_| is_leased) {
+        // Nobody works longer on an attempt than that may take.
+        Some(lease_ms) => lease_ms.min(step.spec.timeout_ms),
+        None if is_leased => spec::LEASE_MS,
+        None => step.spec.timeout_ms,
+    };
     start_attempt(step, number, holder, lease_ms, place);
     state.totals.attempts += 1;
     Verdict::Applied(Answer::Ok)
 }
 
-/// Whether the step is one that is called, and somebody has approved of exactly this call where that is
+/// Whether the step is one that acts, and somebody has approved of exactly this call where that is
 /// asked for.
 pub(crate) fn is_cleared(step: &StepState) -> bool {
     let approved = step.spec.approval_ms.is_none()
         || step.approved == Some(step.call_digest())
         || planted(Mutant::ApprovalNotCompared) && step.approved.is_some();
-    act_of(&step.spec.tool) == Act::Call && approved
+    act_of(&step.spec.tool).acts() && approved
 }
 
 fn started_outside(
@@ -189,7 +203,7 @@ pub(super) fn start_attempt(
     place: Place,
 ) {
     let driver = match &holder {
-        Holder::Owner(_) => Driver::Plan,
+        Holder::Owner(_) | Holder::Worker(_) => Driver::Plan,
         Holder::Session(_) => Driver::Journal,
         Holder::Outside => Driver::Record,
     };

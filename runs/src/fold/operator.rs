@@ -58,9 +58,9 @@ pub(super) fn happened(step: &mut StepState, found: Output, source: &str, place:
 pub(super) fn did_not_happen(driver: Driver, step: &mut StepState) {
     step.late_success = false;
     step.probe = None;
-    let effect = step.spec.effect;
+    let spec = step.spec.clone();
     for attempt in &mut step.attempts {
-        if unresolved::is_unresolved(driver, effect, attempt) {
+        if unresolved::is_unresolved(driver, &spec, attempt) {
             attempt.end = AttemptEnd::DidNotHappen;
         }
     }
@@ -169,9 +169,9 @@ pub(super) fn redriven(
 
 /// Whoever forces a redrive accepts that the attempts so far may have taken effect.
 pub(super) fn accept_unresolved(driver: Driver, step: &mut StepState) {
-    let effect = step.spec.effect;
+    let spec = step.spec.clone();
     for attempt in &mut step.attempts {
-        attempt.accepted |= unresolved::is_unresolved(driver, effect, attempt);
+        attempt.accepted |= unresolved::is_unresolved(driver, &spec, attempt);
     }
 }
 

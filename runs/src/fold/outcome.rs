@@ -185,7 +185,7 @@ pub(super) fn failed(
         Ok(timing) => timing,
         Err(reason) => return mismatch(author, reason),
     };
-    let acted = unresolved::may_have_acted(driver, step.spec.effect, error.class);
+    let acted = unresolved::may_have_acted(driver, &step.spec, error.class);
     match timing {
         Timing::Live => {}
         Timing::Newest if step.status == StepStatus::Failed => return author.duplicate(),
@@ -204,7 +204,6 @@ pub(super) fn failed(
 
 /// Whether the step waits to learn what became of its newest attempt, and of no other.
 fn is_open_question(step: &StepState, driver: Driver) -> bool {
-    let effect = step.spec.effect;
     let newest = step.attempts.last();
     step.status == StepStatus::Unknown
         && !step.late_success
@@ -214,7 +213,7 @@ fn is_open_question(step: &StepState, driver: Driver) -> bool {
             | AttemptEnd::Completed
             | AttemptEnd::Failed(_)
             | AttemptEnd::Released(_)
-            | AttemptEnd::DidNotHappen => unresolved::is_unresolved(driver, effect, newest),
+            | AttemptEnd::DidNotHappen => unresolved::is_unresolved(driver, &step.spec, newest),
         })
 }
 
@@ -226,7 +225,7 @@ fn fail(step: &mut StepState, error: &StepError, driver: Driver, place: Place) {
     }
     let charged = retry::class_row(error.class).charged && !error.free;
     let careful = step.spec.effect.is_careful();
-    let acted = unresolved::may_have_acted(driver, step.spec.effect, error.class);
+    let acted = unresolved::may_have_acted(driver, &step.spec, error.class);
     let ambiguous = acted || (step.late_success && driver != Driver::Record);
     end_attempt(step, AttemptEnd::Failed(error.clone()), charged, place);
     step.error = Some(error.clone());

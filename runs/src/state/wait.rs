@@ -76,6 +76,8 @@ pub enum WaitKind {
     TenantPaused,
     /// Somebody who ends the pause.
     Paused,
+    /// A worker that asks for work from the step's queue.
+    Worker,
     /// The agent that drives the run.
     Client,
     /// The outside system that reports the run.

@@ -2,8 +2,8 @@
 
 use super::{
     bodies::{
-        begin, claimed, completed, decision, failed, heartbeat, item, key_of, lost, redriven,
-        released, reported, resolved, run, spec, started, step,
+        begin, claimed, completed, decision, failed, heartbeat, item, key_of, leased, lost,
+        redriven, released, reported, resolved, run, spec, started, step,
     },
     given::Given,
     retry::CLASSES,
@@ -55,9 +55,9 @@ pub(super) const PLAN: &str = r#"[
     {"name":"a","tool":"t","effect":"idempotent","after":[],"key_ttl_ms":20000,"retry":{"max_attempts":3},
      "compensate":{"tool":"t","effect":"pure","input":{"$ref":"a#/ok"},"retry":{"max_attempts":2}}},
     {"name":"b","tool":"t","effect":"at_most_once","after":[],"retry":{"max_attempts":2},"on_exhausted":"escalate","approval":{"expires_ms":5000}},
-    {"name":"c","tool":"t","effect":"pure","after":["a"],"input":{"$ref":"a#/ok"},"retry":{"max_attempts":2},"deadline_ms":60000,
+    {"name":"c","tool":"queue:q","effect":"pure","timeout_ms":4000,"after":["a"],"input":{"$ref":"a#/ok"},"retry":{"max_attempts":2},"deadline_ms":60000,
      "on_exhausted":"fallback","fallback":[{"name":"e","tool":"signal:go","deadline_ms":30000}]},
-    {"name":"d","tool":"t","effect":"probe","after":["b","c"],"on_exhausted":"compensate",
+    {"name":"d","tool":"queue:q","effect":"probe","after":["b","c"],"on_exhausted":"compensate",
      "probe":{"tool":"p"}}]"#;
 
 pub(super) fn given(driver: Driver) -> Given {
@@ -200,6 +200,9 @@ fn attempt_body(found: Option<&StepState>, choice: Choice) -> Body {
     let effect = effects[usize::from(choice.step % 4)];
     match choice.what {
         4 => step(name, StepEvent::Scheduled(spec(effect, "1"))),
+        5 | 6 if matches!(name, "c" | "d") != (choice.wrong == 9) => {
+            leased(name, attempt + 1, 500 + u64::from(choice.wait))
+        }
         5 | 6 => started(name, attempt + 1),
         7 | 8 => begin(name, effect),
         9 | 10 => reported(name, attempt + 1),
@@ -228,7 +231,10 @@ fn decided_body(given: &Given, found: Option<&StepState>, choice: Choice) -> Bod
     let even = choice.repeat.is_multiple_of(2);
     let event = match choice.what {
         21 => StepEvent::RetryScheduled { attempt, due_at },
-        22 => StepEvent::Deferred { attempt, due_at, held_by: even.then_some(HeldBy::Breaker) },
+        22 => {
+            let by = if choice.wrong < 12 { HeldBy::Breaker } else { HeldBy::Worker };
+            StepEvent::Deferred { attempt, due_at, held_by: even.then_some(by) }
+        }
         23 => StepEvent::Unknown { attempt, reason: reason() },
         24 => return resolved(name, attempt, even),
         25 => StepEvent::Skipped { reason: reason(), output: None },
@@ -340,6 +346,7 @@ pub(super) fn play(
     let mut given = given(driver);
     for choice in choices {
         given.after(u64::from(choice.wait));
+        given.polled = usize::from(choice.class % 3);
         let decides = !choice.repeat.is_multiple_of(4);
         let decided = if decides { given.ahead(Vec::new()).events } else { Vec::new() };
         for event in decided.into_iter().chain([event(&given, *choice)]) {

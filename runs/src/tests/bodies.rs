@@ -54,21 +54,33 @@ pub(super) fn spec(effect: Effect, input: &'static str) -> Arc<StepSpec> {
     Arc::new(StepSpec::new("t", effect, input))
 }
 
+/// A start that a worker `w` asked for.
+pub(super) fn leased(name: &str, attempt: u32, lease_ms: u64) -> Body {
+    let (attempt, lease_ms, worker) = (Some(attempt), Some(lease_ms), Some("w".into()));
+    step(name, StepEvent::Started(StepStarted { attempt, spec: None, lease_ms, worker }))
+}
+
 pub(super) fn started(name: &str, attempt: u32) -> Body {
     let attempt = Some(attempt);
-    step(name, StepEvent::Started(StepStarted { attempt, spec: None, lease_ms: None }))
+    step(
+        name,
+        StepEvent::Started(StepStarted { attempt, spec: None, lease_ms: None, worker: None }),
+    )
 }
 
 /// A report of a start, as in a record run.
 pub(super) fn reported(name: &str, attempt: u32) -> Body {
     let (attempt, spec) = (Some(attempt), Some(spec(Effect::Pure, "1")));
-    step(name, StepEvent::Started(StepStarted { attempt, spec, lease_ms: None }))
+    step(name, StepEvent::Started(StepStarted { attempt, spec, lease_ms: None, worker: None }))
 }
 
 /// A journal's `begin`.
 pub(super) fn begin(name: &str, effect: Effect) -> Body {
     let spec = Some(spec(effect, "1"));
-    step(name, StepEvent::Started(StepStarted { attempt: None, spec, lease_ms: None }))
+    step(
+        name,
+        StepEvent::Started(StepStarted { attempt: None, spec, lease_ms: None, worker: None }),
+    )
 }
 
 pub(super) fn output(text: &'static str) -> Output {

@@ -4,13 +4,16 @@ use super::bodies::{
     claimed, completed, created, failed, key_of, kind_of, redriven, resolved, step,
 };
 use crate::{
-    Answer, Batch, Holds, Owner, PartitionState, Place, RunState, Slots, Stamp, StepState,
+    Answer, Batch, Grant, Holds, Owner, PartitionState, Place, RunState, Slots, Stamp, StepState,
     StepStatus, Verdict, ahead, decide, fold,
 };
 use spine_schemas::{
     Body, Digest, Driver, Effect, ErrorClass, Event, Op, Plan, StepEvent, Then, keys, time::Micros,
 };
 use std::{collections::BTreeSet, sync::Arc};
+
+/// For how long the worker asks.
+pub(super) const LEASE_MS: u64 = 5_000;
 
 /// A partition, one run of it, and the owner that decides for it.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub(super) struct Given {
     pub(super) stall_after_ms: u64,
     /// What holds steps back.
     pub(super) holds: Holds,
+    /// How many steps a worker asks for in the queue `q`.
+    pub(super) polled: usize,
     pub(super) log: Vec<(Event, Place)>,
 }
 
@@ -41,6 +46,7 @@ impl Given {
             exclusive: false,
             stall_after_ms: 0,
             holds: Holds::default(),
+            polled: 0,
             log: Vec::new(),
         };
         given.claim();
@@ -171,7 +177,10 @@ impl Given {
     }
 
     pub(super) fn slots(&self) -> Slots {
-        Slots::unlimited().with(usize::MAX, self.holds.clone())
+        let slots = Slots::unlimited().with(usize::MAX, self.holds.clone());
+        let grant = Grant { worker: "w".into(), lease_ms: LEASE_MS, ticket: 7 };
+        let place = (self.run().key.clone(), "q".to_owned());
+        slots.asked([(place, vec![grant; self.polled])].into())
     }
 
     /// What the owner would append now, with outcomes first.
@@ -188,8 +197,23 @@ impl Given {
         self.settle_with(Vec::new())
     }
 
+    /// As `settle`, while a worker asks: what it still asks for then is not there.
+    pub(super) fn settle_asked(&mut self) -> Vec<&'static str> {
+        let kinds = self.apply(Vec::new());
+        self.polled = 0;
+        assert_eq!(self.apply(Vec::new()), Vec::<&str>::new(), "decisions settle");
+        kinds
+    }
+
     /// As `settle`, after an outcome.
     pub(super) fn settle_with(&mut self, outcomes: Vec<Body>) -> Vec<&'static str> {
+        let kinds = self.apply(outcomes);
+        let again = decide(self.run(), &self.owner(), &mut self.slots());
+        assert_eq!(again.bodies, Vec::new(), "decisions settle");
+        kinds
+    }
+
+    fn apply(&mut self, outcomes: Vec<Body>) -> Vec<&'static str> {
         let late = outcomes.len();
         let mut kinds = Vec::new();
         for event in self.ahead(outcomes).events {
@@ -203,8 +227,6 @@ impl Given {
                 kinds.push(kind);
             }
         }
-        let again = decide(self.run(), &self.owner(), &mut self.slots());
-        assert_eq!(again.bodies, Vec::new(), "decisions settle");
         kinds
     }
 

@@ -36,7 +36,7 @@ fn answer(given: &Given) -> Answer {
 fn begin_assigns_the_attempt_and_the_lease_at_its_own_place() {
     let mut given = Given::journal();
     let spec = Some(spec(Effect::Pure, "1"));
-    let start = StepStarted { attempt: None, spec, lease_ms: Some(5_000) };
+    let start = StepStarted { attempt: None, spec, lease_ms: Some(5_000), worker: None };
     let verdict = given.op("S", 1, step("a", StepEvent::Started(start)));
     let lease_until = given.now.plus_ms(5_000);
     let lease = given.offset;
@@ -49,7 +49,7 @@ fn begin_assigns_the_attempt_and_the_lease_at_its_own_place() {
 fn a_lease_has_a_limit() {
     let mut given = Given::journal();
     let spec = Some(spec(Effect::Pure, "1"));
-    let start = StepStarted { attempt: None, spec, lease_ms: Some(u64::MAX) };
+    let start = StepStarted { attempt: None, spec, lease_ms: Some(u64::MAX), worker: None };
     given.op("S", 1, step("a", StepEvent::Started(start)));
     assert_eq!(given.step("a").lease_until(), Some(given.now.plus_ms(24 * 3_600_000)));
 }
@@ -104,7 +104,7 @@ fn begin_with_another_input_is_a_conflict_with_both_digests() {
     let mut given = begun(Effect::Pure);
     let other = spec(Effect::Pure, "2");
     let (stored, sent) = (given.step("a").spec.input.digest, other.input.digest);
-    let start = StepStarted { attempt: None, spec: Some(other), lease_ms: None };
+    let start = StepStarted { attempt: None, spec: Some(other), lease_ms: None, worker: None };
     let verdict = given.op("S", 2, step("a", StepEvent::Started(start)));
     assert_eq!(verdict.answer(), Some(&Answer::Conflict { stored, given: sent }));
 }
@@ -222,7 +222,8 @@ fn exhaustion_in_a_journal_is_a_letter_whatever_the_policy() {
     for on_exhausted in [OnExhausted::DeadLetter, OnExhausted::Fail] {
         let mut given = Given::journal();
         let spec = StepSpec { on_exhausted, ..StepSpec::clone(&spec(Effect::Pure, "1")) };
-        let start = StepStarted { attempt: None, spec: Some(Arc::new(spec)), lease_ms: None };
+        let start =
+            StepStarted { attempt: None, spec: Some(Arc::new(spec)), lease_ms: None, worker: None };
         given.op("S", 1, step("a", StepEvent::Started(start)));
         fail(&mut given, ErrorClass::Terminal);
         assert_eq!(

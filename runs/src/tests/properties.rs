@@ -108,6 +108,7 @@ fn check_waits(given: &Given) {
                 | crate::WaitKind::Signal
                 | crate::WaitKind::Approval
                 | crate::WaitKind::Paused
+                | crate::WaitKind::Worker
         )
     });
     assert!(woken || live || named, "{:?}", run.waits());

@@ -118,9 +118,11 @@ pub fn decision() -> impl Strategy<Value = Decision> {
 fn step_event() -> BoxedStrategy<StepEvent> {
     let attempt = || 1..=u32::MAX;
     let lease = || option::of(number());
-    let started = (option::of(attempt()), option::of(spec()), option::of(number())).prop_map(
-        |(attempt, spec, lease_ms)| {
-            StepEvent::Started(StepStarted { attempt, spec: spec.map(Arc::new), lease_ms })
+    let held = (option::of(number()), option::of(id()));
+    let started = (option::of(attempt()), option::of(spec()), held).prop_map(
+        |(attempt, spec, (lease_ms, worker))| {
+            let (spec, worker) = (spec.map(Arc::new), worker.filter(|_| attempt.is_some()));
+            StepEvent::Started(StepStarted { attempt, spec, lease_ms, worker })
         },
     );
     let outcomes = prop_oneof![
@@ -199,8 +201,8 @@ fn step_verdict() -> impl Strategy<Value = StepEvent> {
 }
 
 fn held_by() -> impl Strategy<Value = HeldBy> {
-    use HeldBy::{Breaker, RateLimit, TenantPaused, ToolPaused};
-    select(vec![Breaker, RateLimit, ToolPaused, TenantPaused])
+    use HeldBy::{Breaker, RateLimit, TenantPaused, ToolPaused, Worker};
+    select(vec![Breaker, RateLimit, ToolPaused, TenantPaused, Worker])
 }
 
 fn task_decided() -> impl Strategy<Value = StepEvent> {
@@ -278,10 +280,10 @@ fn spec() -> impl Strategy<Value = StepSpec> {
     ]);
     let probe = (name(), any::<bool>()).prop_map(|(tool, voids)| Box::new(Probe { tool, voids }));
     let ms = || option::of(0..=limits::DEADLINE_MS);
-    let more = (vec(any::<u16>(), 0..4), ms(), ms(), option::of(probe));
+    let more = (vec(any::<u16>(), 0..4), ms(), option::of(probe));
     (name(), payload(), effect, retry(), times, exhausted, more).prop_map(
         |(tool, input, effect, retry, times, on_exhausted, more)| {
-            let (not_applied, approval_ms, memo_ms, probe) = more;
+            let (not_applied, approval_ms, probe) = more;
             let (timeout_ms, schedule_to_start_ms, deadline_ms) = times;
             let key_ttl_ms = deadline_ms / 2;
             StepSpec {
@@ -296,7 +298,6 @@ fn spec() -> impl Strategy<Value = StepSpec> {
                 on_exhausted,
                 not_applied,
                 approval_ms,
-                memo_ms,
                 probe,
             }
         },

@@ -73,7 +73,6 @@ pub(super) struct Written<'a> {
     #[serde(default)]
     not_applied: Vec<u16>,
     approval: Option<ApprovalJson>,
-    memo_ms: Option<u64>,
     probe: Option<Box<Probe>>,
 }
 
@@ -170,7 +169,10 @@ impl Flat<'_> {
             Some(own) => own.check(&field("retry")).map(|()| own)?,
             None => *retry,
         };
-        let timeout_ms = step.timeout_ms.unwrap_or(spec::TIMEOUT_MS);
+        let act = spec::act_of(&step.tool);
+        let in_queue = matches!(act, spec::Act::Queue(_));
+        let usual_ms = if in_queue { spec::QUEUE_TIMEOUT_MS } else { spec::TIMEOUT_MS };
+        let timeout_ms = step.timeout_ms.unwrap_or(usual_ms);
         if timeout_ms == 0 || timeout_ms > limits::TIMEOUT_MS {
             return Err(Error::invalid(field("timeout_ms"), "must be between 1 and 86400000"));
         }
@@ -195,10 +197,7 @@ impl Flat<'_> {
             role: self.role,
             tool: step.tool.clone(),
             // A step that only waits has no effect that could repeat.
-            effect: match spec::act_of(&step.tool) {
-                spec::Act::Call => step.effect,
-                spec::Act::Signal(_) | spec::Act::Sleep(_) => Effect::Pure,
-            },
+            effect: if act.acts() { step.effect } else { Effect::Pure },
             input,
             after,
             retry,
@@ -210,7 +209,6 @@ impl Flat<'_> {
             default: json_of("default", &field, step.default)?,
             not_applied: step.not_applied.clone(),
             approval_ms: step.approval.as_ref().map(|approval| approval.expires_ms),
-            memo_ms: step.memo_ms,
             probe: step.probe.clone(),
         })
     }
@@ -221,6 +219,8 @@ impl Flat<'_> {
         match spec::act_of(&step.tool) {
             spec::Act::Signal(name) => check_id("signal", name)
                 .map_err(|error| Error::invalid(field("tool"), error.to_string()))?,
+            spec::Act::Queue(name) => check_id("queue", name)
+                .map_err(|error| Error::invalid(field("tool"), error.to_string()))?,
             spec::Act::Sleep(ms) if ms > limits::DEADLINE_MS => {
                 return Err(Error::invalid(field("tool"), "must not sleep longer than a year"));
             }
@@ -230,7 +230,7 @@ impl Flat<'_> {
             spec::Act::Sleep(_) | spec::Act::Call => {}
         }
         let Some(approval) = &step.approval else { return Ok(()) };
-        if spec::act_of(&step.tool) != spec::Act::Call {
+        if !spec::act_of(&step.tool).acts() {
             return Err(Error::invalid(field("approval"), "is for calls; this step only waits"));
         }
         if approval.expires_ms == 0 || approval.expires_ms > limits::DEADLINE_MS {
@@ -239,16 +239,9 @@ impl Flat<'_> {
         Ok(())
     }
 
-    /// Results are shared, and effects asked about, only where the effect class allows it.
+    /// Effects are asked about only where the effect class says so.
     fn check_means(&self, field: &dyn Fn(&str) -> String) -> Result<()> {
         let step = self.written;
-        if step.memo_ms.is_some() && (step.effect != Effect::Pure || step.approval.is_some()) {
-            let message = "is for steps whose effect is \"pure\" and that nobody approves of";
-            return Err(Error::invalid(field("memo_ms"), message));
-        }
-        if step.memo_ms.is_some_and(|ms| ms == 0 || ms > limits::DEADLINE_MS) {
-            return Err(Error::invalid(field("memo_ms"), "must be 1 ms to a year"));
-        }
         let Some(probe) = &step.probe else { return Ok(()) };
         if step.effect != Effect::Probe {
             return Err(Error::invalid(field("probe"), "needs \"effect\": \"probe\""));

@@ -243,6 +243,8 @@ fn waits_and_approvals_are_checked_by_path() {
         (r#""tool":"sleep:soon""#, "steps[0].tool"),
         (r#""tool":"sleep:99999999999""#, "steps[0].tool"),
         (r#""tool":"signal:x","approval":{}"#, "steps[0].approval"),
+        (r#""tool":"queue:""#, "steps[0].tool"),
+        (r#""tool":"queue:mail","approval":{"expires_ms":0}"#, "steps[0].approval.expires_ms"),
         (r#""tool":"t","approval":{"expires_ms":0}"#, "steps[0].approval.expires_ms"),
         (r#""tool":"t","approval":{"by":"x"}"#, "steps"),
     ] {
@@ -250,7 +252,12 @@ fn waits_and_approvals_are_checked_by_path() {
     }
     let asked = Plan::parse(step(r#""tool":"t","approval":{}"#)).unwrap();
     assert_eq!(asked.steps[0].approval_ms, Some(spec::DEADLINE_MS));
+    let queued = Plan::parse(step(r#""tool":"queue:mail","approval":{}"#)).unwrap();
+    let queued = &queued.steps[0];
+    let of_queue = (queued.effect, queued.timeout_ms, queued.approval_ms.is_some());
+    assert_eq!(of_queue, (Effect::AtMostOnce, spec::QUEUE_TIMEOUT_MS, true));
     assert_eq!(spec::act_of("signal:paid"), spec::Act::Signal("paid"));
     assert_eq!(spec::act_of("sleep:1500"), spec::Act::Sleep(1500));
     assert_eq!(spec::act_of("http://h/x"), spec::Act::Call);
+    assert_eq!(spec::act_of("queue:mail"), spec::Act::Queue("mail"));
 }

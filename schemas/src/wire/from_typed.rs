@@ -167,7 +167,10 @@ impl<'a> StepEvent<'a> {
     fn put_started(&mut self, started: &'a typed::StepStarted) {
         self.attempt = started.attempt.map(i64::from);
         self.spec = started.spec.as_deref().map(Spec::from).map(Box::new);
-        self.start = started.lease_ms.map(|lease_ms| Start { lease_ms: Some(long(lease_ms)) });
+        let worker = started.worker.as_deref().map(Cow::Borrowed);
+        let lease_ms = started.lease_ms.map(long);
+        let is_held = lease_ms.is_some() || worker.is_some();
+        self.start = is_held.then_some(Start { lease_ms, worker });
     }
 
     fn put_resolution(&mut self, resolution: &'a typed::Resolution) {
@@ -332,7 +335,6 @@ impl<'a> From<&'a typed::StepSpec> for Spec<'a> {
             on_exhausted: Symbol::Known(spec.on_exhausted),
             not_applied: spec.not_applied.iter().copied().map(i32::from).collect(),
             approval_ms: spec.approval_ms.map(long),
-            memo_ms: spec.memo_ms.map(long),
             probe: spec.probe.as_deref().map(|probe| {
                 let typed::Probe { tool, voids } = probe;
                 Box::new(Probe { tool: Cow::Borrowed(tool), voids: *voids })

@@ -52,7 +52,7 @@ symbols!(OnExhausted: DeadLetter Fail Skip Fallback Compensate Escalate);
 symbols!(Then: Fail Skip);
 symbols!(TaskVerdict: Retry Complete Skip Fail Approve Deny);
 symbols!(Fault: Timeout Transient Terminal);
-symbols!(HeldBy: Breaker RateLimit ToolPaused TenantPaused);
+symbols!(HeldBy: Breaker RateLimit ToolPaused TenantPaused Worker);
 symbols!(Found: Happened Absent Unclear);
 symbols!(RecordClass: Decode SchemaUnknown WrongPartition IllegalEvent);
 symbols! {

@@ -79,7 +79,6 @@ impl StepEvent<'_> {
             on_exhausted: known("spec.on_exhausted", spec.on_exhausted)?,
             not_applied: spec.not_applied.into_iter().map(status).collect::<Result<_>>()?,
             approval_ms: optional_whole("spec.approval_ms", spec.approval_ms)?,
-            memo_ms: optional_whole("spec.memo_ms", spec.memo_ms)?,
             probe: spec.probe.map(|probe| {
                 Box::new(typed::Probe { tool: probe.tool.into_owned(), voids: probe.voids })
             }),

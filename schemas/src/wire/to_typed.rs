@@ -206,9 +206,11 @@ impl StepEvent<'_> {
             None => None,
         };
         let spec = if self.spec.is_some() { Some(Arc::new(self.take_spec()?)) } else { None };
-        let lease_ms = self.start.take().and_then(|start| start.lease_ms);
+        let start = self.start.take();
+        let (lease_ms, worker) = start.map_or((None, None), |start| (start.lease_ms, start.worker));
         let lease_ms = optional_whole("start.lease_ms", lease_ms)?;
-        Ok(typed::StepEvent::Started(typed::StepStarted { attempt, spec, lease_ms }))
+        let worker = worker.map(Cow::into_owned);
+        Ok(typed::StepEvent::Started(typed::StepStarted { attempt, spec, lease_ms, worker }))
     }
 
     fn step_heartbeat(&mut self) -> Result<typed::StepEvent> {

@@ -105,8 +105,7 @@ fn spec() -> impl Strategy<Value = StepSpec> {
     let retry = (any::<[u64; 3]>(), any::<u32>(), number(), number());
     let times = any::<[u64; 4]>();
     let probe = (text(), any::<bool>()).prop_map(|(tool, voids)| Box::new(Probe { tool, voids }));
-    let means = (option::of(any::<u64>()), option::of(probe));
-    let not_applied = (collection::vec(any::<u16>(), 0..3), means);
+    let not_applied = (collection::vec(any::<u16>(), 0..3), option::of(probe));
     (text(), payload(), effects, retry, times, exhausted, not_applied).prop_map(
         |(
             tool,
@@ -115,7 +114,7 @@ fn spec() -> impl Strategy<Value = StepSpec> {
             (waits, max_attempts, multiplier, jitter),
             times,
             then,
-            (statuses, (memo_ms, probe)),
+            (statuses, probe),
         )| {
             StepSpec {
                 tool,
@@ -136,7 +135,6 @@ fn spec() -> impl Strategy<Value = StepSpec> {
                 on_exhausted: then,
                 not_applied: statuses,
                 approval_ms: None,
-                memo_ms,
                 probe,
             }
         },
@@ -148,6 +146,7 @@ fn live() -> impl Strategy<Value = Live> {
         any::<u64>().prop_map(Holder::Owner),
         text().prop_map(Holder::Session),
         Just(Holder::Outside),
+        text().prop_map(Holder::Worker),
     ];
     (any::<u32>(), any::<[u64; 3]>(), holder, time(), time()).prop_map(
         |(attempt, [lease, lease_ms, heartbeat], holder, started_at, heartbeat_at)| Live {
@@ -310,7 +309,12 @@ fn still() -> impl Strategy<Value = Still> {
 }
 
 fn held() -> impl Strategy<Value = Held> {
-    let by = sample::select(vec![HeldBy::Breaker, HeldBy::RateLimit, HeldBy::TenantPaused]);
+    let by = sample::select(vec![
+        HeldBy::Breaker,
+        HeldBy::RateLimit,
+        HeldBy::TenantPaused,
+        HeldBy::Worker,
+    ]);
     (by, time(), time()).prop_map(|(by, at, until)| Held { by, at, until })
 }
 
@@ -350,7 +354,12 @@ fn cancel() -> impl Strategy<Value = CancelRequest> {
 }
 
 fn answer() -> impl Strategy<Value = Answer> {
-    let waits = sample::select(vec![WaitKind::Owner, WaitKind::DeadLetter, WaitKind::Client]);
+    let waits = sample::select(vec![
+        WaitKind::Owner,
+        WaitKind::DeadLetter,
+        WaitKind::Client,
+        WaitKind::Worker,
+    ]);
     prop_oneof![
         Just(Answer::Ok),
         (any::<u32>(), any::<u64>(), time(), any::<u32>()).prop_map(

@@ -72,6 +72,7 @@ pub fn wait_name(kind: WaitKind) -> &'static str {
         WaitKind::ToolPaused => "tool_paused",
         WaitKind::TenantPaused => "tenant_paused",
         WaitKind::Paused => "paused",
+        WaitKind::Worker => "worker",
         WaitKind::Client => "client",
         WaitKind::Reporter => "reporter",
     }

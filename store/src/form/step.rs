@@ -121,8 +121,6 @@ struct State<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     still: Option<Still>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    memo_ms: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     probe: Option<Cow<'a, Probe>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     probing: Option<Cow<'a, Probing>>,
@@ -186,7 +184,6 @@ impl<'a> State<'a> {
             given_up: step.given_up,
             late_success: step.late_success,
             still: step.still,
-            memo_ms: spec.memo_ms,
             probe: spec.probe.as_deref().map(Cow::Borrowed),
             probing: step.probe.as_deref().map(Cow::Borrowed),
             reused: step.reused,
@@ -262,7 +259,6 @@ impl<'a> StepForm<'a> {
             on_exhausted: state.on_exhausted,
             not_applied: state.not_applied.into_owned(),
             approval_ms: state.approval_ms,
-            memo_ms: state.memo_ms,
             probe: state.probe.map(|probe| Box::new(probe.into_owned())),
         };
         let (class, code, message) = (self.error_class, self.error_code, self.error_message);

@@ -6,7 +6,7 @@ use crate::{
     tools::{CallEnd, ToolCall, Tools},
 };
 use spine_log::EventLog;
-use spine_runs::{Live, RunState, StepState, Verdict};
+use spine_runs::{Holder, Live, RunState, StepState, Verdict};
 use spine_schemas::{
     Body, ErrorClass, Event, Fault, StepError, StepEvent, StepKey, Trace, fault_points, keys,
 };
@@ -24,6 +24,10 @@ where
     /// Acts on a start that was accepted under the current claim and read after it. An owner that
     /// is about to go hands it back instead, as it does where the tool must not be called any more.
     pub(super) fn act(&mut self, run: &RunState, step: &StepState, live: &Live) {
+        if let Holder::Worker(_) = live.holder {
+            let claim = self.claim.held().map_or(0, |held| held.offset);
+            return self.hand_over(run, step, live, claim);
+        }
         let lease = live.lease;
         self.attempts.insert(lease, Attempt::new(run, step, live));
         let now = self.node.clock.now();
@@ -64,7 +68,7 @@ where
         self.ready.extend(self.attempts.call_ended(lease, end).cloned());
     }
 
-    fn outcome_due(&mut self, lease: u64, outcome: Vec<Body>) {
+    pub(super) fn outcome_due(&mut self, lease: u64, outcome: Vec<Body>) {
         self.ready.extend(self.attempts.outcome_due(lease, outcome).cloned());
     }
 
@@ -86,7 +90,7 @@ where
 }
 
 /// What a planned fault leaves in the log instead of a call.
-fn injected(run: &RunState, step: &StepKey, live: &Live, fault: Fault) -> Vec<Body> {
+pub(super) fn injected(run: &RunState, step: &StepKey, live: &Live, fault: Fault) -> Vec<Body> {
     let class = match fault {
         Fault::Timeout => ErrorClass::Timeout,
         Fault::Transient => ErrorClass::Transient,

@@ -110,6 +110,13 @@ impl Appends {
         self.latched.get(key).map_or_else(Instant::now, |latch| latch.posted_at)
     }
 
+    /// A start was read and is acted on, though the rest of its batch may be still to come.
+    pub(super) fn start_read(&mut self, key: &RunKey, step: &StepKey) {
+        if let Some(latch) = self.latched.get_mut(key) {
+            latch.starts.retain(|start| start.step != *step);
+        }
+    }
+
     /// Frees the run whose batch ends with this event.
     pub(super) fn read_back(&mut self, key: &RunKey, event_id: &str) {
         if self.latched.get(key).is_some_and(|latch| latch.last_event_id == event_id) {
@@ -232,6 +239,7 @@ where
         if !ambiguous || self.drain_until.is_some() {
             for Posted { run, .. } in posted {
                 self.appends.latched.remove(&run);
+                self.granted.forget(&run);
                 self.attempts.append_again_of(&run);
                 self.ready.insert(run);
             }

@@ -218,6 +218,7 @@ where
     /// not found in the log are not there, and outcomes in them are due again.
     fn claim_held(&mut self) {
         self.appends.clear();
+        self.granted.clear();
         self.attempts.append_again();
         self.sweep = Some(None);
         self.ready.extend(self.attempts.runs_with_outcomes());

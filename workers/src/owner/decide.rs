@@ -1,16 +1,16 @@
 //! Deciding: for each run that something happened to, the batch that follows from it.
 
-use super::{Owner, append::Outbox, claim::Held};
+use super::{Owner, append::Outbox, claim::Held, grants::Asked};
 use crate::{Clock, Result, limits, tools::Tools, verdicts::Phase};
 use spine_log::EventLog;
-use spine_runs::{RunState, Slots, ahead, stall_at, wake_at};
+use spine_runs::{Leased, RunState, Slots, ahead, stall_at, wake_at};
 use spine_schemas::{
     RunKey,
     mutants::{Mutant, planted},
     time::Micros,
 };
 use spine_store::RunStore;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::Instant;
 
 impl<L, S, T, C> Owner<L, S, T, C>
@@ -36,7 +36,7 @@ where
             if ready.is_empty() {
                 break;
             }
-            self.decide_for(std::mem::take(&mut ready), held).await?;
+            self.decide_for(std::mem::take(&mut ready), held, Asked::new()).await?;
             // Where nothing runs, no end of an attempt will wake those who still wait.
             if self.open_starts() > 0 || self.drain_until.is_some() {
                 break;
@@ -45,18 +45,24 @@ where
         Ok(())
     }
 
-    async fn decide_for(&mut self, ready: Vec<RunKey>, held: Held) -> Result<()> {
+    /// Decides for runs, of which workers ask for something. Gives what those get.
+    pub(super) async fn decide_for(
+        &mut self,
+        ready: Vec<RunKey>,
+        held: Held,
+        asked: Asked,
+    ) -> Result<Vec<Leased>> {
         self.load(ready.iter()).await?;
         let now = self.node.clock.now();
         let lent = self.node.health.lend(now);
-        let mut slots = self.slots().with(lent.retries, lent.holds.clone());
+        let mut slots = self.slots().with(lent.retries, lent.holds.clone()).asked(asked);
         let decided = self.decide_each(ready, held, &mut slots);
         let rest = slots.rest();
         self.node.health.give_back(&lent, &rest, now);
         if rest.short_of_retries {
             self.held.retries_at = Some(Instant::now() + limits::RETRY_BUDGET_PAUSE);
         }
-        decided
+        decided.map(|()| rest.leased)
     }
 
     fn decide_each(&mut self, ready: Vec<RunKey>, held: Held, slots: &mut Slots) -> Result<()> {
@@ -94,6 +100,9 @@ where
             self.starved.push(key);
         }
         self.held.set(key, std::mem::take(&mut batch.held));
+        // What changes now is looked at again when it has been read back.
+        let queued = std::mem::take(&mut batch.queued);
+        self.set_queued(key, if batch.events.is_empty() { queued } else { BTreeMap::new() });
         if batch.events.is_empty() {
             self.probe(&run, stamp.now);
             self.arm(&run, held, stamp.now);

@@ -46,7 +46,10 @@ where
                 continue;
             }
             let decided = decide(run, &view, &mut Slots::unlimited());
-            let to_do = (!decided.bodies.is_empty()).then_some(view.now);
+            // A worker who asks must find what waits in its queue.
+            let is_listed = |queue| self.queued.contains(key, queue) || self.queued.left;
+            let is_unlisted = decided.queued.keys().any(|queue| !is_listed(queue));
+            let to_do = (is_unlisted || !decided.bodies.is_empty()).then_some(view.now);
             if let Some(at) = to_do.or_else(|| wake_at(run, &view)) {
                 let looks_at = self.timers.looks_at(key);
                 assert!(

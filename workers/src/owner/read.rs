@@ -147,6 +147,8 @@ where
                 metrics::observe_stalled();
             }
             self.act_on_start(event, key, record.offset);
+        } else {
+            self.not_handed_over(event, key, None);
         }
         self.appends.read_back(key, &event.event_id);
         if self.claim.held().is_some() {
@@ -161,8 +163,10 @@ where
         let held = self.claim.held().map(|held| held.offset);
         let is_mine = held.is_some() && event.claim == held;
         if !is_mine && !planted(Mutant::ActOnEarlierClaim) {
+            self.not_handed_over(event, key, Some(offset));
             return;
         }
+        self.appends.start_read(key, step_key);
         let Some(run) = self.cache.get(key).cloned() else { return };
         let Some(step) = run.steps.get(step_key).cloned() else { return };
         if let Some(live) = step.live.as_ref().filter(|live| live.lease == offset) {

@@ -10,6 +10,7 @@ use crate::{
     materialize::Materializer,
     order::{Order, Orders},
     tools::Tools,
+    verdicts::VerdictHub,
 };
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use spine_runs::{PartitionState, Place, Verdict, fold};
@@ -127,10 +128,7 @@ where
         check_log(&node.log, &tp, progress.as_ref()).await?;
         let stored = progress.as_ref().map(|progress| progress.offset);
         node.hub.begin_after(partition, stored);
-        let claim = progress.as_ref().and_then(|progress| progress.partition_state.claim.as_ref());
-        if let Some(claim) = claim {
-            node.hub.note_claim(partition, claim.offset, &claim.claim.address);
-        }
+        note_claim(&node.hub, partition, progress.as_ref());
         let scan = Scan::new(partition, progress.as_ref());
         let telling = Telling::of(&node.config, partition);
         let fold = Materializer::new(partition, tp.topic.clone(), node.log.log_id(), progress);
@@ -158,6 +156,8 @@ where
             ready: BTreeSet::new(),
             starved: super::Starved::default(),
             held: super::HeldRuns::new(node.health.subscribe()),
+            queued: super::Queued::default(),
+            granted: super::Granted::default(),
             freed: 0,
             sweep: None,
             calls: JoinSet::new(),
@@ -202,6 +202,13 @@ where
         }
         self.scan.reach(end);
         Ok(())
+    }
+}
+
+/// Who held the claim, as far as the store knows.
+fn note_claim(hub: &VerdictHub, partition: u32, progress: Option<&Progress>) {
+    if let Some(claim) = progress.and_then(|progress| progress.partition_state.claim.as_ref()) {
+        hub.note_claim(partition, claim.offset, &claim.claim.address);
     }
 }
 

@@ -20,6 +20,7 @@ mod tests;
 pub use allowed::{ALLOW_SETTING, Allowed};
 pub use http::HttpTools;
 pub use post::Posted;
+pub(crate) use request::traceparent;
 
 use bytes::Bytes;
 use spine_schemas::{Digest, Effect, Output, RunKey, StepError, StepKey, Trace, Usage};

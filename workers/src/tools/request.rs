@@ -78,7 +78,7 @@ fn content_type(text: &str) -> HeaderValue {
 
 /// The trace to continue: the call's own, or one that is derived from its identity and therefore the
 /// same wherever and whenever the attempt is made.
-fn traceparent(call: &ToolCall) -> String {
+pub(crate) fn traceparent(call: &ToolCall) -> String {
     let given = call.trace.as_ref().filter(|trace| is_valid(trace));
     let (trace_id, span_id) = match given {
         Some(trace) => (trace.trace_id.clone(), trace.span_id.clone()),
