@@ -2,9 +2,9 @@
 //! decoding. Which fields a kind carries is settled by the types and in `wire`.
 
 use crate::{
-    Body, Claim, Decision, Driver, Error, Event, Op, Output, PartitionEvent, Payload, Result,
-    RunCreated, RunEvent, StepError, StepEvent, StepKey, StepSpec, StepStarted, Trace, Usage,
-    check_id, check_tenant, limits,
+    Body, Claim, Decision, Driver, Error, Event, Finding, Op, Output, PartitionEvent, Payload,
+    Result, RunCreated, RunEvent, StepError, StepEvent, StepKey, StepSpec, StepStarted, Trace,
+    Usage, check_id, check_tenant, limits,
 };
 use std::collections::BTreeMap;
 
@@ -126,20 +126,24 @@ fn check_step_event(event: &StepEvent) -> Result<()> {
             message("reason", reason)?;
             output.as_ref().map_or(Ok(()), check_output)
         }
-        StepEvent::Reused { spec, output } => {
-            check_spec(spec)?;
-            output.as_ref().map_or(Ok(()), check_output)
-        }
-        StepEvent::Probed(finding) => {
-            message("reason", &finding.reason)?;
-            finding.output.as_ref().map_or(Ok(()), check_output)
-        }
+        StepEvent::Reused { spec, output } => check_reused(spec, output.as_ref()),
+        StepEvent::Probed(finding) => check_finding(finding),
         StepEvent::Redriven { letter_id: _, reason, force: _, edit } => {
             message("reason", reason)?;
             let edit = edit.as_ref();
             edit.map_or(Ok(()), |edit| check_payload("redrive.edit.after", &edit.after))
         }
     }
+}
+
+fn check_reused(spec: &StepSpec, output: Option<&Output>) -> Result<()> {
+    check_spec(spec)?;
+    output.map_or(Ok(()), check_output)
+}
+
+fn check_finding(finding: &Finding) -> Result<()> {
+    message("reason", &finding.reason)?;
+    finding.output.as_ref().map_or(Ok(()), check_output)
 }
 
 fn check_partition_event(event: &PartitionEvent) -> Result<()> {

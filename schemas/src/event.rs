@@ -4,8 +4,8 @@
 //! combinations. Which event is legal in which state is decided in `runs`.
 
 use crate::{
-    Digest, Driver, Fault, HeldBy, Output, Payload, Plan, RecordClass, RunKey, StepError, StepKey,
-    StepSpec, time::Micros,
+    Digest, Driver, Fault, Finding, Fork, HeldBy, Output, Payload, Plan, RecordClass, RunKey,
+    StepError, StepKey, StepSpec, time::Micros,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -203,23 +203,6 @@ pub struct RunCreated {
     pub plan: Option<Arc<Plan>>,
     /// The run whose finished steps this one takes over.
     pub fork: Option<Box<Fork>>,
-}
-
-/// Where a fork comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fork {
-    /// The run that it was made of, of the same tenant.
-    pub run_id: String,
-    /// The step from which on it goes its own way; `None` where that is whatever had not ended well.
-    pub step: Option<StepKey>,
-    /// How many steps it takes over. It begins when it has them all.
-    pub reused: u32,
-    /// Whether those are undone with its own, if it is.
-    pub undo_reused: bool,
-    /// Set when effects may repeat and whoever forked it accepts that.
-    pub force: bool,
-    /// Why.
-    pub reason: String,
 }
 
 /// What an agent decided, and on what grounds.
@@ -477,33 +460,6 @@ pub struct Resolution {
     pub output: Option<Output>,
     /// How it was found out.
     pub reason: String,
-}
-
-/// What a tool's probe said about the attempts of a step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Finding {
-    /// The newest attempt.
-    pub attempt: u32,
-    /// What was found out.
-    pub found: Found,
-    /// What the step produced, when it happened and the probe knows.
-    pub output: Option<Output>,
-    /// When the tool is asked again, while it is not clear.
-    pub due_at: Option<Micros>,
-    /// What the tool said, for people.
-    pub reason: String,
-}
-
-/// Whether an effect took place, as far as that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Found {
-    /// It did.
-    Happened,
-    /// It did not, and will not any more.
-    Absent,
-    /// The tool did not say.
-    Unclear,
 }
 
 /// An operator's change of a dead-lettered step's input, recorded before and after.

@@ -13,7 +13,9 @@ mod error;
 mod event;
 mod failure;
 pub mod fault_points;
+mod finding;
 mod fit;
+mod fork;
 mod ids;
 pub mod json;
 pub mod keys;
@@ -30,10 +32,12 @@ mod wire;
 
 pub use error::{Error, Result};
 pub use event::{
-    BatchItem, Body, Claim, Decision, Event, Finding, Fork, Found, InputEdit, Op, PartitionEvent,
-    Resolution, RunCreated, RunEvent, StepEvent, StepStarted, TaskVerdict, Then, Trace, Usage,
+    BatchItem, Body, Claim, Decision, Event, InputEdit, Op, PartitionEvent, Resolution, RunCreated,
+    RunEvent, StepEvent, StepStarted, TaskVerdict, Then, Trace, Usage,
 };
 pub use failure::{ErrorClass, Fault, HeldBy, RecordClass, StepError};
+pub use finding::{Finding, Found};
+pub use fork::Fork;
 pub use ids::{Digest, RunKey, StepKey, check_id, check_tenant};
 pub use kind::Kind;
 pub use letter::{DeadLetter, LetterAttempt, LetterSource};

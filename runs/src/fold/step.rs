@@ -69,13 +69,8 @@ pub(super) fn fold(
         | StepEvent::WaitExpired => fold_waiting(state, key, body, place, author),
         StepEvent::Paused { reason } => pause::pause_step(state, event, key, reason, place),
         StepEvent::Resumed { .. } => pause::resume_step(state, key, place),
-        StepEvent::Skipped { reason, output } => {
-            let how = LeftOut { status: StepStatus::Skipped, reason, output: output.as_ref() };
-            stand_in::left_out(state, key, how, place, author)
-        }
-        StepEvent::Cancelled { reason } => {
-            let how = LeftOut { status: StepStatus::Cancelled, reason, output: None };
-            stand_in::left_out(state, key, how, place, author)
+        StepEvent::Skipped { .. } | StepEvent::Cancelled { .. } => {
+            fold_left_out(state, key, body, place, author)
         }
         StepEvent::DeadLettered { attempt, letter_id, error } => {
             operator::dead_lettered(state, key, *attempt, *letter_id, error, place)
@@ -125,6 +120,24 @@ fn fold_end(
     } else {
         unreachable!("only the ends of attempts come here")
     }
+}
+
+/// A step that does not run, or not any more.
+fn fold_left_out(
+    state: &mut RunState,
+    key: &StepKey,
+    body: &StepEvent,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    let how = if let StepEvent::Skipped { reason, output } = body {
+        LeftOut { status: StepStatus::Skipped, reason, output: output.as_ref() }
+    } else if let StepEvent::Cancelled { reason } = body {
+        LeftOut { status: StepStatus::Cancelled, reason, output: None }
+    } else {
+        unreachable!("only steps that are left out come here")
+    };
+    stand_in::left_out(state, key, how, place, author)
 }
 
 /// What waits for somebody or something, and what came of that.

@@ -106,10 +106,7 @@ impl<'a> StepEvent<'a> {
                 self.put_reason(reason);
             }
             E::Resolved(resolution) => self.put_resolution(resolution),
-            E::Skipped { reason, output } => {
-                self.put_reason(reason);
-                self.put_output(output.as_ref());
-            }
+            E::Skipped { reason, output } => self.put_skipped(reason, output.as_ref()),
             E::Cancelled { reason } | E::Paused { reason } | E::Resumed { reason } => {
                 self.put_reason(reason);
             }
@@ -138,10 +135,7 @@ impl<'a> StepEvent<'a> {
                 self.discard = Some(Discard { then: Symbol::Known(*then) });
             }
             E::FaultInjected { attempt, fault } => self.put_fault(*attempt, *fault),
-            E::Reused { spec, output } => {
-                self.spec = Some(Box::new(Spec::from(&**spec)));
-                self.put_output(output.as_ref());
-            }
+            E::Reused { spec, output } => self.put_reused(spec, output.as_ref()),
             E::Probed(finding) => self.put_finding(finding),
         }
     }
@@ -178,6 +172,16 @@ impl<'a> StepEvent<'a> {
         self.resolution = Some(Resolution { happened: resolution.happened });
         self.output = resolution.output.as_ref().map(Output::from);
         self.put_reason(&resolution.reason);
+    }
+
+    fn put_skipped(&mut self, reason: &'a str, output: Option<&'a typed::Output>) {
+        self.put_reason(reason);
+        self.put_output(output);
+    }
+
+    fn put_reused(&mut self, spec: &'a typed::StepSpec, output: Option<&'a typed::Output>) {
+        self.spec = Some(Box::new(Spec::from(spec)));
+        self.put_output(output);
     }
 
     fn put_finding(&mut self, finding: &'a typed::Finding) {

@@ -109,9 +109,7 @@ impl StepEvent<'_> {
             Kind::StepRedriven => self.step_body(Self::step_redriven),
             Kind::StepDiscarded => self.step_body(Self::step_discarded),
             Kind::FaultInjected => self.step_body(Self::fault_injected),
-            Kind::StepReused => self.step_body(|wire| {
-                Ok(E::Reused { spec: Arc::new(wire.take_spec()?), output: wire.take_output()? })
-            }),
+            Kind::StepReused => self.step_body(Self::step_reused),
             Kind::StepProbed => self.step_body(Self::step_probed),
             Kind::FallbackStarted => self.step_body(|wire| {
                 Ok(E::FallbackStarted { attempt: wire.take_attempt()?, error: wire.take_error()? })
@@ -242,6 +240,11 @@ impl StepEvent<'_> {
             heartbeat: whole("heartbeat", need("heartbeat", self.heartbeat.take())?)?,
             reason: self.take_reason(),
         })
+    }
+
+    fn step_reused(&mut self) -> Result<typed::StepEvent> {
+        let spec = Arc::new(self.take_spec()?);
+        Ok(typed::StepEvent::Reused { spec, output: self.take_output()? })
     }
 
     fn step_probed(&mut self) -> Result<typed::StepEvent> {

@@ -206,19 +206,22 @@ fn step_status() -> impl Strategy<Value = StepStatus> {
     ])
 }
 
-fn step() -> impl Strategy<Value = StepState> {
-    let letter = (digest(), any::<u64>(), time()).prop_map(|(letter_id, offset, at)| LetterRef {
+fn letter() -> impl Strategy<Value = LetterRef> {
+    (digest(), any::<u64>(), time()).prop_map(|(letter_id, offset, at)| LetterRef {
         letter_id,
         offset,
         at,
-    });
+    })
+}
+
+fn step() -> impl Strategy<Value = StepState> {
     let identity = (step_key(), spec(), step_status());
     let times = (time(), time(), option::of(time()), option::of(time()), option::of(time()));
     let numbers = (any::<[u32; 7]>(), offset(), offset());
     let parts = (option::of(live()), option::of(error()), option::of(output()));
     let history = collection::vec(attempt(), 0..4);
     let waits = (
-        option::of(letter),
+        option::of(letter()),
         option::of(task()),
         any::<u32>(),
         option::of(pause()),
