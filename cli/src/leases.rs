@@ -17,10 +17,14 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+/// How long each process is asked first.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long one process is asked while there are others to ask, after all were asked once.
 const TURN: Duration = Duration::from_millis(500);
+/// How much longer than it was asked to wait another process may take.
+const PATIENCE: Duration = Duration::from_secs(6);
 /// How long it is remembered who the other owners are.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -103,12 +107,15 @@ impl<S: RunStore> WiredLeases<S> {
                 return self.here(poll, left).await;
             }
             let all = others.len() + 1;
-            let wait = if asked < all { Duration::ZERO } else { left.min(TURN) };
+            let wait = if asked < all { LOOK } else { left.min(TURN) };
             let leased = match others.get(turn % all) {
                 Some(address) => elsewhere(address, poll, wait).await,
                 None => self.here(poll, wait).await,
             };
             (turn, asked) = (turn + 1, asked + 1);
+            if self.polls.is_closed() {
+                return leased;
+            }
             if !leased.is_empty() || (asked >= all && Instant::now() >= until) {
                 return leased;
             }
@@ -133,7 +140,11 @@ impl<S: RunStore> Leases for WiredLeases<S> {
 async fn elsewhere(address: &str, poll: &Poll, wait: Duration) -> Vec<Leased> {
     let asked = Instant::now();
     let leased = match format!("http://{address}").parse::<ServerUrl>() {
-        Ok(url) => forward(url, poll, wait).await,
+        // One that hangs must not hold up whoever asks all.
+        Ok(url) => match timeout(wait + PATIENCE, forward(url, poll, wait)).await {
+            Ok(leased) => leased,
+            Err(_) => Err("it does not answer".to_owned()),
+        },
         Err(_) => Err(format!("the claim names no address: '{address}'")),
     };
     match leased {

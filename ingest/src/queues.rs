@@ -99,7 +99,7 @@ pub(crate) async fn lease<L: EventLog, S: RunStore, V: Verdicts>(
     State(app): State<App<L, S, V>>,
     Path(queue): Path<String>,
     request: Request,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Answer>, Problem> {
     let query: LeaseQuery = query::read(request.uri())?;
     let taken = body::take_json(&app.in_flight, request, limits::REQUEST_BYTES).await?;
     let asked: LeaseJson = body::read_json(&taken.bytes)?;
@@ -115,12 +115,13 @@ pub(crate) async fn lease<L: EventLog, S: RunStore, V: Verdicts>(
             Leased::Elsewhere(raw) => raw.clone(),
         });
     }
-    answer(&leases)
+    Ok(Json(Answer { leases }))
 }
 
-fn answer(leases: &[Box<RawValue>]) -> Result<Json<Value>, Problem> {
-    let value = serde_json::to_value(json!({"leases": leases}));
-    value.map(Json).map_err(|error| Problem::new(Code::Internal, error.to_string()))
+/// What is answered: inputs stand in it as they were received, number literals included.
+#[derive(Serialize)]
+pub(crate) struct Answer {
+    leases: Vec<Box<RawValue>>,
 }
 
 fn shown(queue: &str, granted: &Granted, installation: &str) -> Result<Box<RawValue>, Problem> {

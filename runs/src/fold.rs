@@ -24,7 +24,7 @@ pub(crate) use attempt::is_cleared;
 
 use crate::{Answer, PartitionState, Reason, RunState};
 use serde::{Deserialize, Serialize};
-use spine_schemas::{BatchItem, Body, Event, RunEvent, time::Micros};
+use spine_schemas::{BatchItem, Body, Event, Found, RunEvent, StepEvent, time::Micros};
 use std::{collections::VecDeque, sync::Arc};
 
 /// Where an event lies, and when the log took it.
@@ -158,11 +158,17 @@ fn fold_onto(state: &mut RunState, event: &Event, place: Place, author: gate::Au
         Body::Partition(_) => unreachable!("control events are folded elsewhere"),
     });
     if let Verdict::Applied(_) = verdict {
-        if !matches!(event.body, Body::Run(_, RunEvent::Stalled { .. })) {
+        let stalls = matches!(event.body, Body::Run(_, RunEvent::Stalled { .. }));
+        // An answer that says nothing moves nothing.
+        let is_idle = matches!(&event.body, Body::Step(_, _, StepEvent::Probed(finding))
+            if finding.found == Found::Unclear);
+        state.last_offset = place.offset;
+        if !is_idle {
+            state.last_at = place.at;
+        }
+        if !stalls && !is_idle {
             state.stalled = None;
         }
-        state.last_offset = place.offset;
-        state.last_at = place.at;
     }
     verdict
 }

@@ -3,7 +3,7 @@
 //! Nothing here changes the original. A step is taken over only if the new run would ask for exactly what the
 //! original asked for; whatever rests on a step that runs again runs again, too.
 
-use crate::{RunState, StepState, StepStatus, fallback, input, undo, unresolved};
+use crate::{RunState, RunStatus, StepState, StepStatus, fallback, input, undo, unresolved};
 use spine_schemas::{
     Driver, Effect, Output, Payload, Plan, PlanStep, Role, RunCreated, StepKey, StepSpec,
 };
@@ -25,8 +25,10 @@ pub struct ReusedStep {
     pub key: StepKey,
     /// What it was asked to do.
     pub spec: Arc<StepSpec>,
-    /// What it produced; `None` where it was left out.
+    /// What it produced, or what stands in for that.
     pub output: Option<Output>,
+    /// Whether it was left out.
+    pub is_skipped: bool,
     /// Whether the plan knows how it is undone.
     pub can_be_undone: bool,
 }
@@ -172,6 +174,7 @@ fn of_plan(
         };
         forked.again.push(again(original, step, because));
     }
+    forked.again.extend(not_begun(original, before, plan));
     forked
 }
 
@@ -242,7 +245,13 @@ fn reused(step: &StepState, can_be_undone: bool) -> ReusedStep {
     let empty = || Output::of(Payload::null());
     let completed = step.status == StepStatus::Completed;
     let output = step.output.clone().or_else(|| completed.then(empty));
-    ReusedStep { key: step.key.clone(), spec: step.spec.clone(), output, can_be_undone }
+    ReusedStep {
+        key: step.key.clone(),
+        spec: step.spec.clone(),
+        output,
+        is_skipped: !completed,
+        can_be_undone: can_be_undone && completed,
+    }
 }
 
 fn again(original: &RunState, step: &StepState, because: Because) -> AgainStep {
@@ -253,6 +262,28 @@ fn again(original: &RunState, step: &StepState, because: Because) -> AgainStep {
         happened: happened(original, step),
         because,
     }
+}
+
+/// Whether the original may do more by itself while its fork does the same.
+fn goes_on(original: &RunState) -> bool {
+    original.is_open() && original.public_status() == RunStatus::Running.as_str()
+}
+
+/// What the original has not begun and may at any moment.
+fn not_begun(original: &RunState, before: &Plan, plan: &Plan) -> Vec<AgainStep> {
+    let ahead = before.in_list().iter().filter(|step| {
+        goes_on(original)
+            && !original.steps.contains_key(&step.key)
+            && plan.find(&step.key).is_some()
+    });
+    let again = ahead.map(|step| AgainStep {
+        key: step.key.clone(),
+        tool: step.tool.clone(),
+        effect: step.effect,
+        happened: Happened::Maybe,
+        because: Because::Unfinished,
+    });
+    again.collect()
 }
 
 fn happened(original: &RunState, step: &StepState) -> Happened {
@@ -266,6 +297,15 @@ fn happened(original: &RunState, step: &StepState) -> Happened {
         _ if undone() == Some(true) => Happened::No,
         StepStatus::Completed => Happened::Yes,
         StepStatus::Running | StepStatus::Unknown => Happened::Maybe,
+        StepStatus::Scheduled
+        | StepStatus::RetryWaiting
+        | StepStatus::Deferred
+        | StepStatus::Awaiting
+        | StepStatus::Failed
+            if goes_on(original) =>
+        {
+            Happened::Maybe
+        }
         StepStatus::Scheduled
         | StepStatus::RetryWaiting
         | StepStatus::Deferred

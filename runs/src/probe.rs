@@ -38,7 +38,10 @@ pub fn probes_due(run: &RunState, now: Micros) -> impl Iterator<Item = &StepStat
 /// `over_in_ms` when that will be so.
 pub fn finding(step: &StepState, answer: ProbeAnswer, over_in_ms: u64, now: Micros) -> Finding {
     let attempt = step.attempt;
-    let voids = step.spec.probe.as_ref().is_some_and(|probe| probe.voids);
+    // A tool makes the key void for attempts up to the one that it is asked about. Where the log may lack
+    // some, there may be later ones.
+    let is_cut = step.error.as_ref().is_some_and(|error| error.code == "unknown");
+    let voids = step.spec.probe.as_ref().is_some_and(|probe| probe.voids) && !is_cut;
     let unclear = |due_at, reason: String| Finding {
         attempt,
         found: Found::Unclear,
@@ -72,20 +75,29 @@ pub fn finding(step: &StepState, answer: ProbeAnswer, over_in_ms: u64, now: Micr
                 },
             }
         }
+        ProbeAnswer::Absent if !may_believe_absent(step, now.plus_ms(over_in_ms)) => {
+            let reason = "the tool says that it has not happened, and may have forgotten the key by the time at \
+                          which no call can be on its way";
+            unclear(None, reason.into())
+        }
         ProbeAnswer::Absent => {
             let reason =
                 "the tool says that it has not happened, but the call may still be on its way";
             unclear(Some(now.plus_ms(over_in_ms)), reason.into())
         }
-        ProbeAnswer::Nothing(why) => unclear(Some(now.plus_ms(pause_ms(step))), why),
+        ProbeAnswer::Nothing(why) => {
+            let again = may_believe_absent(step, now).then(|| now.plus_ms(pause_ms(step)));
+            unclear(again, why)
+        }
     }
 }
 
 /// Whether "it did not happen" can be true for good: the tool still knows the key, and nobody said otherwise.
 pub(crate) fn may_believe_absent(step: &StepState, at: Micros) -> bool {
     let first = unresolved::first(Driver::Plan, step).map(|at| step.attempts[at].started_at);
-    let forgotten = first.is_some_and(|since| at >= since.plus_ms(step.spec.key_ttl_ms));
-    !forgotten && !step.late_success
+    // The log may lack the attempt that is in question.
+    let since = first.unwrap_or(step.scheduled_at);
+    at < since.plus_ms(step.spec.key_ttl_ms) && !step.late_success
 }
 
 /// How long after the start of waiting no call of the step can be on its way any more: the time of an

@@ -78,14 +78,13 @@ fn silent_from(
         | WaitKind::Approval
         | WaitKind::Signal
         | WaitKind::Fork
+        | WaitKind::Probe
         | WaitKind::Worker
         | WaitKind::Breaker => Silence::Since(None),
         WaitKind::Attempt => Silence::Since(lease_ends),
-        WaitKind::Retry
-        | WaitKind::Deferral
-        | WaitKind::Sleep
-        | WaitKind::Probe
-        | WaitKind::RateLimit => Silence::Since(until),
+        WaitKind::Retry | WaitKind::Deferral | WaitKind::Sleep | WaitKind::RateLimit => {
+            Silence::Since(until)
+        }
         // Its turn may come when what runs has ended.
         WaitKind::Owner | WaitKind::Client | WaitKind::Reporter => Silence::Since(busy_until),
     }

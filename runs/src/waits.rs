@@ -158,7 +158,9 @@ impl RunState {
 
     /// Whether time alone may move a step: its attempt's, or its own where nothing holds it back.
     pub(crate) fn may_move(&self, step: &StepState) -> bool {
-        step.status == StepStatus::Running || undo::is_free(self, &step.key, Some(step))
+        // What happened is found out whatever becomes of the run.
+        let asks = step.status == StepStatus::Unknown && self.paused.is_none();
+        step.status == StepStatus::Running || asks || undo::is_free(self, &step.key, Some(step))
     }
 
     /// All steps that are known: those of a plan's list, and what came beside them.

@@ -26,8 +26,9 @@ fn next_decision(run: &RunState, owner: &Owner<'_>) -> Option<Micros> {
     let deadline = run.deadline();
     let is_overdue = deadline.is_some_and(|at| at <= owner.now);
     let deadline = deadline.filter(|_| !is_overdue);
-    // A run whose time is over waits for what runs, and for nothing else.
-    let moves = |step: &StepState| !is_overdue || step.status == StepStatus::Running;
+    // A run whose time is over waits for what runs or is not known, and for nothing else.
+    let open = [StepStatus::Running, StepStatus::Unknown];
+    let moves = |step: &StepState| !is_overdue || open.contains(&step.status);
     let steps = run.steps.unsettled().filter(|step| run.may_move(step) && moves(step));
     steps.filter_map(|step| step_wakes_at(step, owner)).chain(deadline).min()
 }

@@ -126,7 +126,10 @@ fn check_step_event(event: &StepEvent) -> Result<()> {
             message("reason", reason)?;
             output.as_ref().map_or(Ok(()), check_output)
         }
-        StepEvent::Reused { spec, output } => check_reused(spec, output.as_ref()),
+        StepEvent::Reused { spec, output, skipped } => {
+            message("reason", skipped.as_deref().unwrap_or_default())?;
+            check_reused(spec, output.as_ref())
+        }
         StepEvent::Probed(finding) => check_finding(finding),
         StepEvent::Redriven { letter_id: _, reason, force: _, edit } => {
             message("reason", reason)?;

@@ -422,8 +422,10 @@ pub enum StepEvent {
     Reused {
         /// What it was asked to do in the run that it comes from.
         spec: Arc<StepSpec>,
-        /// What it produced there; `None` where it was left out.
+        /// What it produced there, or what stands in for that.
         output: Option<Output>,
+        /// Set where it was left out there.
+        skipped: Option<String>,
     },
     /// `step_probed`
     Probed(Finding),

@@ -51,7 +51,8 @@ impl<A: Access> Clients<A> {
         }));
         let created = Body::Run(key.run_id.clone(), RunEvent::Created(Box::new(created)));
         let reused = taken.reused.into_iter().map(|step| {
-            let event = StepEvent::Reused { spec: step.spec, output: step.output };
+            let skipped = step.is_skipped.then(|| "left out".to_owned());
+            let event = StepEvent::Reused { spec: step.spec, output: step.output, skipped };
             Body::Step(key.run_id.clone(), step.key, event)
         });
         let bodies = std::iter::once(created).chain(reused);

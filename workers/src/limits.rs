@@ -67,6 +67,8 @@ pub(crate) const PROBES: usize = 32;
 pub(crate) const PROBES_KNOWN: usize = 10_000;
 /// Longest wait for an answer to such a question.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Shortest time in which owners look what they can grant to a poll.
+pub(crate) const POLL_LEAST: Duration = Duration::from_millis(50);
 /// Timers kept in memory; later ones are read from the store when their time comes near.
 pub(crate) const TIMERS: usize = 100_000;
 /// Records in one append of the owner.

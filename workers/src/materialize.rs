@@ -129,7 +129,8 @@ impl Materializer {
             closings = letters::closings(run.as_deref(), event, &before, place);
         }
         let told = match (&verdict, run.as_deref().filter(|_| self.tells)) {
-            (Verdict::Applied(_), Some(run)) => {
+            // A refused operation may change who holds what, and does not do what it says.
+            (Verdict::Applied(answer), Some(run)) if answer.grants() => {
                 let (topic, of) = (&self.topic, (run, was));
                 lifecycle::of_run(topic, self.partition, record, event, of, &closings)
             }

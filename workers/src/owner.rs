@@ -246,7 +246,9 @@ where
                     self.fold_unread().await?;
                 }
                 Input::Call(lease, end) => self.call_ended(lease, end),
-                Input::Probed(answered) => self.ready.extend(self.probes.answered(answered)),
+                Input::Probed(answered) => {
+                    self.ready.insert(self.probes.answered(answered));
+                }
                 Input::Written(written) => self.written(written)?,
                 Input::Stored(result) => self.stored(result)?,
                 Input::Told(result) => result?,
@@ -267,6 +269,7 @@ where
         self.fire_timers().await?;
         self.watch_some().await?;
         self.wake_held();
+        self.ready.extend(self.probes.wake_waiting());
         self.decide_ready().await?;
         self.tell_some();
         self.grant().await?;

@@ -137,7 +137,8 @@ impl Polls {
     /// Steps that the owners of this process grant, as soon as there are any; none after `wait`. When the
     /// caller goes before the answer, what was granted is given back.
     pub async fn lease(&self, ask: Ask, wait: Duration) -> Vec<Lease> {
-        let until = Instant::now() + wait;
+        // Owners need a moment to look, however little time whoever asks has.
+        let until = Instant::now() + wait.max(limits::POLL_LEAST);
         let Some(open) = self.open(ask) else { return Vec::new() };
         let _ = timeout_at(until, open.done.notified()).await;
         if self.stop_granting(open.id) {
@@ -146,6 +147,11 @@ impl Polls {
         }
         let taken = self.remove(open.id);
         taken.map(|poll| poll.leases).unwrap_or_default()
+    }
+
+    /// Whether no poll is answered with anything any more.
+    pub fn is_closed(&self) -> bool {
+        self.state().closed
     }
 
     /// Answers every poll with what it has, and further ones with nothing: the process goes.

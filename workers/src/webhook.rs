@@ -134,7 +134,7 @@ impl<L: EventLog> Webhook<L> {
                 end
             }
         };
-        let next = next.max(bounds.first);
+        let next = next.clamp(bounds.first, bounds.end);
         let reader = self.log.reader(&at, next).await?;
         let delivery = Delivery {
             log: self.log.clone(),
@@ -178,12 +178,17 @@ impl Work {
 
     async fn keep<M: GroupMember>(&mut self, member: &M) -> spine_log::Result<()> {
         for (partition, place) in &mut self.places {
-            if place.next > place.kept {
-                member.keep(*partition, place.next).await?;
-                place.kept = place.next;
+            let kept = if place.next > place.kept {
+                member.keep(*partition, place.next).await
             } else {
                 // How far it lags behind changes also while nothing is taken.
-                member.commit(*partition, place.next).await?;
+                member.commit(*partition, place.next).await
+            };
+            match kept {
+                Ok(()) => place.kept = place.next,
+                // The partition has gone to another member, which will be told in a moment.
+                Err(spine_log::Error::Missing(_)) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -101,10 +101,11 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let client = Client::new(&args.of.server);
     let path = args.of.path("/fork");
     if args.of.server.json {
-        let answer = client.post(&path, Content::json(body(args, args.dry_run)?)).await?;
+        let answer = client.post(&path, Content::json(body(args, None, args.dry_run)?)).await?;
         return output::line(&answer.text);
     }
-    let planned: Forked = client.post(&path, Content::json(body(args, true)?)).await?.read()?;
+    let planned: Forked =
+        client.post(&path, Content::json(body(args, None, true)?)).await?.read()?;
     output::print(&text(args, &planned))?;
     if args.dry_run {
         return output::line("nothing was done: this was a dry run");
@@ -114,16 +115,18 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Failed, message)
             .remedy("look at the steps above; --force accepts it, --dry-run only looks"));
     }
-    let made: Forked = client.post(&path, Content::json(body(args, false)?)).await?.read()?;
+    // Under the id that was shown, so that a request that is sent again makes no second fork.
+    let real = body(args, Some(&planned.run_id), false)?;
+    let made: Forked = client.post(&path, Content::json(real)).await?.read()?;
     output::line(&format!("run {} forked\n  spine runs show {}", made.run_id, made.run_id))
 }
 
 /// The request. Values stand in it as they were given, so that numbers keep their literals.
-fn body(args: &Args, dry_run: bool) -> Result<String, Failure> {
+fn body(args: &Args, id: Option<&String>, dry_run: bool) -> Result<String, Failure> {
     let mut fields = Map::new();
     let texts = [
         ("from", &args.from),
-        ("run_id", &args.new_id),
+        ("run_id", &args.new_id.as_ref().or(id).cloned()),
         ("version", &args.workflow_version),
         ("actor", &args.actor),
     ];

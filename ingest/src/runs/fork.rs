@@ -138,7 +138,7 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     let (_, state) = app.load_run(&original, query.at_least).await?;
     let mut created = begun(&app, &run, &state, &new)?;
     check_from(&state, &created, new.from.as_ref())?;
-    let plan = forked(&state, &created, new.from.as_ref());
+    let mut plan = forked(&state, &created, new.from.as_ref());
     created.fork = Some(Box::new(Fork {
         run_id: original.run_id.to_string(),
         step: new.from.clone(),
@@ -147,6 +147,7 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
         force: new.force,
         reason,
     }));
+    go_on_with(&app, &run, &mut created, &mut plan).await?;
     if new.dry_run {
         return Ok(Json(view(&run, &created, &plan)).into_response());
     }
@@ -157,6 +158,23 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     let mut view = view(&run, &created, &plan);
     (view.dry_run, view.created, view.position) = (false, Some(fresh), Some(position));
     Ok((status, Json(view)).into_response())
+}
+
+/// A fork that was cut off takes over what it said, although more of its original has ended since.
+async fn go_on_with<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    created: &mut RunCreated,
+    plan: &mut Forked,
+) -> Result<(), Problem> {
+    let there = app.find_run(app.partition_of(run).await?, run).await?;
+    let Some(there) = there.filter(RunState::takes_over) else { return Ok(()) };
+    let Some(before) = there.created.fork.as_deref() else { return Ok(()) };
+    if let Some(fork) = created.fork.as_mut().filter(|fork| fork.reused > before.reused) {
+        fork.reused = before.reused;
+        plan.reused.truncate(before.reused as usize);
+    }
+    Ok(())
 }
 
 /// How the fork begins, but for where it comes from.
@@ -170,6 +188,11 @@ fn begun<L: EventLog, S: RunStore, V: Verdicts>(
     if before.driver == Driver::Record {
         let detail = "another system executes this run: only that can fork it";
         return Err(Problem::new(Code::WrongDriver, detail));
+    }
+    let is_ending = original.cancel.as_ref().is_some_and(|cancel| cancel.compensate);
+    if original.is_open() && (original.undo.is_some() || is_ending) {
+        let detail = "what the run has done is being undone: fork it when it has ended";
+        return Err(Problem::new(Code::RunEnding, detail));
     }
     if original.takes_over() {
         let detail = "the run is a fork itself and has not taken over all finished steps yet";
@@ -293,7 +316,8 @@ fn events_of<L: EventLog, S: RunStore, V: Verdicts>(
     let created = RunEvent::Created(Box::new(created.clone()));
     let reused = plan.reused.iter().map(|step| {
         let output = step.output.clone().map(|output| Output { source: source.clone(), ..output });
-        let event = StepEvent::Reused { spec: step.spec.clone(), output };
+        let skipped = step.is_skipped.then(|| "left out there".to_owned());
+        let event = StepEvent::Reused { spec: step.spec.clone(), output, skipped };
         Body::Step(run.run_id.clone(), step.key.clone(), event)
     });
     let bodies = std::iter::once(Body::Run(run.run_id.clone(), created)).chain(reused);

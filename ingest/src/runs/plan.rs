@@ -37,10 +37,12 @@ pub(super) fn checked<L: EventLog, S: RunStore, V: Verdicts>(
         let detail = format!("tenant {} is not a test tenant", run.tenant);
         return Err(Problem::new(Code::FaultsRefused, detail).with("field", "faults"));
     }
-    let called = |(_, step): &(usize, &PlanStep)| act_of(&step.tool) == Act::Call;
-    for (at, step) in plan.steps.iter().enumerate().filter(called) {
+    let acts =
+        |(_, step): &(usize, &PlanStep)| act_of(&step.tool) == Act::Call || step.probe.is_some();
+    for (at, step) in plan.steps.iter().enumerate().filter(acts) {
         let probe = step.probe.as_deref().map(|probe| ("probe.tool", &probe.tool));
-        for (name, tool) in [("tool", &step.tool)].into_iter().chain(probe) {
+        let called = (act_of(&step.tool) == Act::Call).then_some(("tool", &step.tool));
+        for (name, tool) in called.into_iter().chain(probe) {
             app.verdicts().check_tool(tool).map_err(|refusal| {
                 let field = format!("{}.{name}", plan.path(at));
                 Problem::new(Code::ToolRefused, format!("{field}: {refusal}")).with("field", field)

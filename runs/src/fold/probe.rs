@@ -18,12 +18,14 @@ pub(super) fn probed(
         return Author::Owner.reject(Reason::StepAbsent);
     };
     let is_open = step.status == StepStatus::Unknown && step.attempt == finding.attempt;
-    let is_believed = finding.found != Found::Absent || probe::may_believe_absent(&step, place.at);
-    if !is_open || step.spec.probe.is_none() || !is_believed {
+    if !is_open || step.spec.probe.is_none() {
         return Author::Owner.reject(Reason::LostRace);
     }
     let step = &mut *step;
-    match finding.found {
+    // Clocks differ: what an owner still believed may be too late by the log's.
+    let is_believed = finding.found != Found::Absent || probe::may_believe_absent(step, place.at);
+    let found = if is_believed { finding.found } else { Found::Unclear };
+    match found {
         Found::Happened => {
             operator::happened(step, kept::output(&output, has_room), "probe", place);
         }

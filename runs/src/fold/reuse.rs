@@ -11,7 +11,7 @@ pub(super) fn reused(
     state: &mut RunState,
     key: &StepKey,
     spec: &Arc<StepSpec>,
-    output: Option<&Output>,
+    (output, is_skipped): (Option<&Output>, bool),
     place: Place,
     author: Author,
 ) -> Verdict {
@@ -36,7 +36,7 @@ pub(super) fn reused(
     let has_room = kept::has_room(state, bytes);
     let mut step = attempt::fresh(key, &kept::spec(spec, has_room), place);
     step.reused = true;
-    step.status = if output.is_some() { StepStatus::Completed } else { StepStatus::Skipped };
+    step.status = if is_skipped { StepStatus::Skipped } else { StepStatus::Completed };
     step.output = output.map(|output| kept::output(output, has_room));
     step.ended_at = Some(place.at);
     state.steps.insert(Arc::new(step));

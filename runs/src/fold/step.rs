@@ -54,13 +54,11 @@ pub(super) fn fold(
         StepEvent::FaultInjected { attempt, fault } => {
             attempt::fault_injected(state, key, *attempt, *fault, place)
         }
-        StepEvent::Reused { spec, output } => {
-            reuse::reused(state, key, spec, output.as_ref(), place, author)
+        StepEvent::Reused { spec, output, skipped } => {
+            let ended = (output.as_ref(), skipped.is_some());
+            reuse::reused(state, key, spec, ended, place, author)
         }
         StepEvent::Probed(finding) => probe::probed(state, key, finding, place),
-        StepEvent::FallbackStarted { attempt, error } => {
-            stand_in::fallback_started(state, key, *attempt, error, place)
-        }
         StepEvent::TaskOpened { .. }
         | StepEvent::TaskDecided { .. }
         | StepEvent::TaskExpired { .. }
@@ -69,9 +67,9 @@ pub(super) fn fold(
         | StepEvent::WaitExpired => fold_waiting(state, key, body, place, author),
         StepEvent::Paused { reason } => pause::pause_step(state, event, key, reason, place),
         StepEvent::Resumed { .. } => pause::resume_step(state, key, place),
-        StepEvent::Skipped { .. } | StepEvent::Cancelled { .. } => {
-            fold_left_out(state, key, body, place, author)
-        }
+        StepEvent::Skipped { .. }
+        | StepEvent::Cancelled { .. }
+        | StepEvent::FallbackStarted { .. } => fold_stand_in(state, key, body, place, author),
         StepEvent::DeadLettered { attempt, letter_id, error } => {
             operator::dead_lettered(state, key, *attempt, *letter_id, error, place)
         }
@@ -122,20 +120,23 @@ fn fold_end(
     }
 }
 
-/// A step that does not run, or not any more.
-fn fold_left_out(
+/// A step that does not run, or not any more, or for which others stand in.
+fn fold_stand_in(
     state: &mut RunState,
     key: &StepKey,
     body: &StepEvent,
     place: Place,
     author: Author,
 ) -> Verdict {
+    if let StepEvent::FallbackStarted { attempt, error } = body {
+        return stand_in::fallback_started(state, key, *attempt, error, place);
+    }
     let how = if let StepEvent::Skipped { reason, output } = body {
         LeftOut { status: StepStatus::Skipped, reason, output: output.as_ref() }
     } else if let StepEvent::Cancelled { reason } = body {
         LeftOut { status: StepStatus::Cancelled, reason, output: None }
     } else {
-        unreachable!("only steps that are left out come here")
+        unreachable!("only steps that do not run come here")
     };
     stand_in::left_out(state, key, how, place, author)
 }

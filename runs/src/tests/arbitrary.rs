@@ -255,7 +255,7 @@ fn decided_body(given: &Given, found: Option<&StepState>, choice: Choice) -> Bod
         43..=47 => return awaited(given, found, name, attempt, choice),
         48 => {
             let spec = StepSpec::new("t", Effect::Pure, Payload::null()).into();
-            StepEvent::Reused { spec, output: None }
+            StepEvent::Reused { spec, output: None, skipped: None }
         }
         49 => StepEvent::Probed(Finding {
             attempt,

@@ -68,7 +68,8 @@ fn begin(new: RunCreated, taken: &Forked, most: usize) -> Given {
     given.append(Body::Run("r1".into(), RunEvent::Created(Box::new(new))));
     for reused in taken.reused.iter().take(most) {
         let (spec, output) = (reused.spec.clone(), reused.output.clone());
-        let body = StepEvent::Reused { spec, output };
+        let skipped = reused.is_skipped.then(|| "left out".to_owned());
+        let body = StepEvent::Reused { spec, output, skipped };
         let verdict = given.append(Body::Step("r1".into(), reused.key.clone(), body));
         assert_eq!(verdict, Verdict::Applied(Answer::Ok), "{}", reused.key);
     }
@@ -106,7 +107,7 @@ fn l40_a_fork_at_each_of_ten_steps_keeps_what_was_finished_before_it() {
         // Whoever forks once more is told that it is done, also after the end.
         for reused in &taken.reused {
             let (spec, output) = (reused.spec.clone(), reused.output.clone());
-            let body = StepEvent::Reused { spec, output };
+            let body = StepEvent::Reused { spec, output, skipped: None };
             let again = fork.append(Body::Step("r1".into(), reused.key.clone(), body));
             assert!(matches!(again, Verdict::Stale(Reason::Duplicate, _)), "{again:?}");
         }
@@ -165,10 +166,17 @@ fn nothing_of_a_fork_begins_before_it_has_what_it_takes_over() {
     assert!(why.sentence.contains("2 of the 3 finished steps"), "{}", why.sentence);
     let early = fork.decide(started("s4", 1));
     assert_eq!(early, Verdict::Stale(Reason::LostRace, None));
-    let other = step("s9", StepEvent::Reused { spec: taken.reused[2].spec.clone(), output: None });
+    let other = step(
+        "s9",
+        StepEvent::Reused { spec: taken.reused[2].spec.clone(), output: None, skipped: None },
+    );
     let last = &taken.reused[2];
     let (spec, output) = (last.spec.clone(), last.output.clone());
-    let body = Body::Step("r1".into(), last.key.clone(), StepEvent::Reused { spec, output });
+    let body = Body::Step(
+        "r1".into(),
+        last.key.clone(),
+        StepEvent::Reused { spec, output, skipped: None },
+    );
     assert_eq!(fork.append(body.clone()), Verdict::Applied(Answer::Ok));
     assert!(matches!(fork.append(body), Verdict::Stale(Reason::Duplicate, _)));
     // Later nobody can slip in a step that nothing ran.
@@ -294,7 +302,8 @@ fn l40_a_loop_that_failed_in_round_7_goes_on_in_round_7() {
 fn only_forks_take_steps_over() {
     let mut given = Given::plan(&ten());
     let spec = super::bodies::spec(Effect::Pure, "1");
-    let reuse = |spec| step("s1", StepEvent::Reused { spec, output: Some(output("1")) });
+    let reuse =
+        |spec| step("s1", StepEvent::Reused { spec, output: Some(output("1")), skipped: None });
     assert!(matches!(given.append(reuse(spec.clone())), Verdict::Refused(Reason::StepState, _)));
     let mut record = Given::nothing();
     record.append(created(Driver::Record, None));
@@ -313,4 +322,41 @@ fn a_fork_with_another_origin_is_another_run() {
     other.fork.as_mut().unwrap().step = None::<StepKey>;
     let other = Body::Run("r1".into(), RunEvent::Created(Box::new(other)));
     assert!(matches!(fork.append(other), Verdict::Refused(Reason::RunExists, _)));
+}
+
+#[test]
+fn what_was_left_out_is_left_out_in_the_fork_and_nothing_of_it_is_undone() {
+    let mut original = Given::plan(
+        r#"[{"name":"a","tool":"t","effect":"idempotent","on_exhausted":"skip","default":{"risk":0},
+             "compensate":{"tool":"u","effect":"pure"},"retry":{"max_attempts":1}},
+            {"name":"c","tool":"t","effect":"pure","retry":{"max_attempts":1},"on_exhausted":"compensate"}]"#,
+    );
+    original.settle();
+    original.fail(ErrorClass::Terminal);
+    let (mut new, taken) = fork_of(&original, |_| {}, Some("c"));
+    assert_eq!(names(&taken), ["a"]);
+    assert!(taken.reused[0].is_skipped && !taken.reused[0].can_be_undone);
+    new.fork.as_mut().unwrap().undo_reused = true;
+    let mut fork = begin(new, &taken, 1);
+    assert_eq!(fork.status(), StepStatus::Skipped);
+    assert_eq!(fork.step("a").output.as_ref().unwrap().payload.data, r#"{"risk":0}"#);
+    fork.settle();
+    fail_c(&mut fork);
+    finish(&mut fork, 3);
+    assert_eq!(fork.run().status, RunStatus::Failed);
+    assert!(!fork.run().steps.contains_key(&key_of("compensate/a")));
+}
+
+#[test]
+fn what_an_open_run_may_do_at_any_moment_may_happen_twice() {
+    let mut original = Given::plan(&ten());
+    finish(&mut original, 3);
+    let (_, taken) = fork_of(&original, |_| {}, None);
+    assert_eq!(names(&taken), ["s1", "s2", "s3"]);
+    let open: Vec<_> = taken.again.iter().filter(|step| step.may_repeat()).collect();
+    assert_eq!(open.len(), 7, "what runs, and what has not begun");
+    original.append(Body::Run("r1".into(), RunEvent::Cancelled { reason: "end".into() }));
+    let (_, taken) = fork_of(&original, |_| {}, None);
+    let open: Vec<_> = taken.again.iter().filter(|step| step.may_repeat()).collect();
+    assert_eq!(open.len(), 1, "what ran when it was ended");
 }

@@ -102,15 +102,38 @@ fn a_tool_that_may_have_forgotten_the_key_is_not_believed_when_it_says_no() {
     assert!(!is_due(&given), "it is not asked again: a person must find out");
     assert_eq!(given.run().waits()[0].wait_for, WaitKind::Resolution);
     assert_eq!(given.run().public_status(), "waiting");
-    // Nor may an owner decide so.
-    let no = Finding {
-        attempt: 1,
-        found: Found::Absent,
-        output: None,
-        due_at: None,
-        reason: "no".into(),
-    };
-    assert_eq!(given.decide(step("a", StepEvent::Probed(no))), LOST_RACE);
+    // Nor is an owner whose clock is behind.
+    let (output, due_at, reason) = (None, None, "no".into());
+    let no = Finding { attempt: 1, found: Found::Absent, output, due_at, reason };
+    given.decide(step("a", StepEvent::Probed(no)));
+    assert_eq!(given.status(), StepStatus::Unknown);
+}
+
+#[test]
+fn a_tool_that_never_says_is_asked_until_it_may_have_forgotten_and_then_somebody_is() {
+    let mut given = silent(ASKS);
+    let (mut asked, began) = (0, given.now);
+    while let Some(due) = given.step("a").next_probe() {
+        given.now = given.now.max(due);
+        assert_eq!(answered(&mut given, nothing(), 0), ["step_probed"]);
+        asked += 1;
+        assert!(asked < 30);
+    }
+    assert!(given.now.ms_since(began) >= 3_600_000);
+    assert_eq!(given.run().public_status(), "waiting");
+    assert!(given.run().last_at < given.now, "an answer that says nothing moves nothing");
+}
+
+#[test]
+fn a_run_that_waits_to_be_undone_still_asks_what_happened() {
+    let mut given = silent(ASKS);
+    answered(&mut given, nothing(), 0);
+    let asks = RunEvent::CancelRequested { reason: "no".into(), compensate: true };
+    given.append(Body::Run("r1".into(), asks));
+    given.settle();
+    let due = given.step("a").next_probe();
+    assert_eq!(wake_at(given.run(), &given.owner()), due);
+    assert_eq!(given.run().next_due(), due);
 }
 
 #[test]

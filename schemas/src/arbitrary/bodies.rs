@@ -177,8 +177,9 @@ fn step_verdict() -> impl Strategy<Value = StepEvent> {
         (any::<u32>(), digest(), step_error()).prop_map(|(attempt, task_id, error)| {
             StepEvent::TaskOpened { attempt, task_id, error }
         }),
-        (spec(), option::of(output()))
-            .prop_map(|(spec, output)| StepEvent::Reused { spec: Arc::new(spec), output }),
+        (spec(), option::of(output()), option::of(text())).prop_map(|(spec, output, skipped)| {
+            StepEvent::Reused { spec: Arc::new(spec), output, skipped }
+        }),
         finding().prop_map(StepEvent::Probed),
         task_decided(),
         waiting(),

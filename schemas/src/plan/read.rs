@@ -249,6 +249,9 @@ impl Flat<'_> {
         if probe.tool.is_empty() || probe.tool.len() > limits::NAME_BYTES {
             return Err(Error::invalid(field("probe.tool"), "must have 1 to 512 bytes"));
         }
+        if spec::act_of(&probe.tool) != spec::Act::Call {
+            return Err(Error::invalid(field("probe.tool"), "must be called, as http(s)://…"));
+        }
         Ok(())
     }
 

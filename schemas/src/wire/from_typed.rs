@@ -135,7 +135,10 @@ impl<'a> StepEvent<'a> {
                 self.discard = Some(Discard { then: Symbol::Known(*then) });
             }
             E::FaultInjected { attempt, fault } => self.put_fault(*attempt, *fault),
-            E::Reused { spec, output } => self.put_reused(spec, output.as_ref()),
+            E::Reused { spec, output, skipped } => {
+                self.put_reused(spec, output.as_ref());
+                self.reason = skipped.as_deref().map(Cow::Borrowed);
+            }
             E::Probed(finding) => self.put_finding(finding),
         }
     }

@@ -244,7 +244,8 @@ impl StepEvent<'_> {
 
     fn step_reused(&mut self) -> Result<typed::StepEvent> {
         let spec = Arc::new(self.take_spec()?);
-        Ok(typed::StepEvent::Reused { spec, output: self.take_output()? })
+        let skipped = self.reason.take().map(Cow::into_owned);
+        Ok(typed::StepEvent::Reused { spec, output: self.take_output()?, skipped })
     }
 
     fn step_probed(&mut self) -> Result<typed::StepEvent> {

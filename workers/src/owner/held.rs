@@ -2,16 +2,24 @@
 //! came first.
 
 use super::{Owner, starved::Starved, timers::from_to};
-use crate::{Clock, tools::Tools};
+use crate::{Clock, limits, tools::Tools};
 use spine_log::EventLog;
 use spine_runs::HeldAt;
-use spine_schemas::RunKey;
+use spine_schemas::{RunKey, spec::queue_of};
 use spine_store::RunStore;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 use tokio::{sync::watch, time::Instant};
+
+/// Whether runs are held back at a queue.
+fn is_queue(at: &HeldAt) -> bool {
+    match at {
+        HeldAt::Tool(tool) => queue_of(tool).is_some(),
+        HeldAt::Tenant(_) => false,
+    }
+}
 
 /// Runs by what holds them back.
 #[derive(Debug)]
@@ -68,6 +76,8 @@ where
         for (at, runs) in &mut self.held.at {
             match self.node.health.lets_through(at, now) {
                 Some(count) => self.ready.extend(runs.take(count)),
+                // What workers ask for takes no slot.
+                None if is_queue(at) => self.ready.extend(runs.take(limits::SWEEP_RUNS)),
                 // The slots are the only limit: as many go on as are free, and then one for each that
                 // becomes free.
                 None => {

@@ -68,12 +68,19 @@ struct Said<'a> {
 }
 
 impl Probes {
-    /// An answer came. Gives the runs that have something to decide.
-    pub(super) fn answered(&mut self, answered: Answered) -> impl Iterator<Item = RunKey> + use<> {
+    /// An answer came. Gives the run that has something to decide.
+    pub(super) fn answered(&mut self, answered: Answered) -> RunKey {
         self.asked.remove(&(answered.run.clone(), answered.step.clone()));
         let run = answered.run.clone();
         self.answers.entry(run.clone()).or_default().push(answered);
-        std::iter::once(run).chain(std::mem::take(&mut self.waiting))
+        run
+    }
+
+    /// As many of the runs whose questions wait as may ask now.
+    pub(super) fn wake_waiting(&mut self) -> Vec<RunKey> {
+        let free = limits::PROBES.saturating_sub(self.calls.len());
+        let count = free.min(self.waiting.len());
+        (0..count).filter_map(|_| self.waiting.pop_first()).collect()
     }
 
     /// What the answers about a run come to, as its state is now.
@@ -119,12 +126,15 @@ impl Probes {
 
     /// Forgets what is settled in a run.
     fn forget_settled(&mut self, run: &RunState) {
-        if self.open_since.is_empty() {
-            return;
+        let first = StepKey { scope: "".into(), name: "".into(), occurrence: 0 };
+        let of_run = self.open_since.range((run.key.clone(), first)..);
+        let of_run = of_run.map(|(of, _)| of).take_while(|(key, _)| *key == run.key);
+        let is_open =
+            |step: &StepKey| run.steps.get(step).is_some_and(|step| step.next_probe().is_some());
+        let settled: Vec<Of> = of_run.filter(|(_, step)| !is_open(step)).cloned().collect();
+        for of in settled {
+            self.open_since.remove(&of);
         }
-        self.open_since.retain(|(key, step), _| {
-            *key != run.key || run.steps.get(step).is_some_and(|step| step.next_probe().is_some())
-        });
     }
 }
 
@@ -211,7 +221,10 @@ fn read(end: CallEnd) -> ProbeAnswer {
     match said.map(|said| (said.happened, said.output)) {
         Ok((Some(true), output)) => {
             let payload = output.map(|output| Payload::json("output", output.get().to_owned()));
-            ProbeAnswer::Happened(payload.and_then(Result::ok).map(Output::of))
+            match payload.transpose() {
+                Ok(payload) => ProbeAnswer::Happened(payload.map(Output::of)),
+                Err(error) => ProbeAnswer::Nothing(format!("its output cannot be kept: {error}")),
+            }
         }
         Ok((Some(false), _)) => ProbeAnswer::Absent,
         Ok((None, _)) => ProbeAnswer::Nothing("the tool cannot say".into()),

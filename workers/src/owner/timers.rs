@@ -119,7 +119,8 @@ where
     /// Looks at some of the open runs, because there are more than there are timers. Costs what the sweep
     /// after a claim costs, and is done only where more runs are open at one time than timers are kept.
     pub(super) async fn watch_some(&mut self) -> Result<()> {
-        let may_decide = self.claim.held().is_some() && !self.holding.is_held();
+        let is_paused = self.holding.is_held() || self.appends.is_paused();
+        let may_decide = self.claim.held().is_some() && !is_paused;
         let Some(after) = self.timers.watch.clone().filter(|_| may_decide && self.sweep.is_none())
         else {
             return Ok(());
@@ -168,7 +169,10 @@ where
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(Instant::now()));
         // Ready runs that wait for a slot are woken by the end of a call, not by time.
         let paused = self.appends.is_paused().then(|| until(self.appends.resumes_at())).flatten();
-        let watches = self.timers.watch.is_some() && self.sweep.is_none() && may_decide;
+        let watches = self.timers.watch.is_some()
+            && self.sweep.is_none()
+            && may_decide
+            && !self.appends.is_paused();
         let unwatched = self.timers.unwatched.filter(|_| may_decide);
         let watch = if watches {
             Some(Duration::ZERO)

@@ -168,11 +168,25 @@ impl<L: EventLog> Delivery<L> {
                     tracing::warn!(webhook, at = %self.at, %error, "transitions cannot be read now");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(limits::RETRY_MOST);
-                    if let Ok(reader) = self.log.reader(&self.at, self.reader.position()).await {
-                        self.reader = reader;
-                    }
+                    self.read_again().await;
                 }
             }
+        }
+    }
+}
+
+impl<L: EventLog> Delivery<L> {
+    /// Reads on from where it was, or from what is left where the topic has lost that.
+    async fn read_again(&mut self) {
+        let Ok(bounds) = self.log.bounds(&self.at).await else { return };
+        let position = self.reader.position();
+        let next = position.clamp(bounds.first, bounds.end);
+        if next != position {
+            let webhook = self.receiver.name();
+            tracing::error!(webhook, at = %self.at, position, next, "transitions are gone from the topic");
+        }
+        if let Ok(reader) = self.log.reader(&self.at, next).await {
+            self.reader = reader;
         }
     }
 }
