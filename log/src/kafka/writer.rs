@@ -405,7 +405,8 @@ mod tests {
         writer.patience = Duration::from_millis(300);
         let record = NewRecord::plain(None, "x");
         let to = TopicPartition::new("t", 0);
-        let first = Arc::as_ptr(&writer.session().unwrap());
+        // A weak reference keeps the address, which the next session could otherwise be given.
+        let first = Arc::downgrade(&writer.session().unwrap());
         let unanswered = Err(Error::Unavailable("time is over".into()));
         writer.note_answer(Instant::now(), &unanswered);
         assert!(writer.session().is_ok(), "one may come late");
@@ -420,13 +421,13 @@ mod tests {
             }
         };
         assert!(appended.is_ok(), "{appended:?}");
-        assert_ne!(Arc::as_ptr(&writer.session().unwrap()), first);
+        let second = Arc::downgrade(&writer.session().unwrap());
+        assert!(!second.ptr_eq(&first), "it was not replaced");
         // An answer ends the counting.
-        let second = Arc::as_ptr(&writer.session().unwrap());
         writer.note_answer(Instant::now(), &unanswered);
         writer.append(&to, vec![record], Urgency::Normal).await.unwrap();
         tokio::time::sleep(Duration::from_millis(400)).await;
-        assert_eq!(Arc::as_ptr(&writer.session().unwrap()), second);
+        assert!(second.ptr_eq(&Arc::downgrade(&writer.session().unwrap())), "it was replaced");
     }
 
     /// The broker says no to a second try as well, of which the first was appended and not heard of.
