@@ -93,6 +93,7 @@ fn created(seed: u64) -> RunCreated {
         parent: None,
         plan: None,
         fork: None,
+        caller: None,
     }
 }
 

@@ -6,9 +6,9 @@ use futures::future::{BoxFuture, FutureExt};
 use hyper::Method;
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
-use spine_ingest::{ClaimHolder, Granted, Leased, Leases, Poll};
+use spine_ingest::{ClaimHolder, Leased, Leases, Poll};
 use spine_store::RunStore;
-use spine_workers::{Ask, Lease, Polls, VerdictHub};
+use spine_workers::{Ask, Polls, VerdictHub};
 use std::{
     collections::BTreeSet,
     sync::{
@@ -67,7 +67,7 @@ impl<S: RunStore> WiredLeases<S> {
             tenants: poll.tenants.clone(),
         };
         let leases = self.polls.lease(ask, wait).await;
-        leases.into_iter().map(|lease| Leased::Here(Box::new(granted(lease)))).collect()
+        leases.into_iter().map(|lease| Leased::Here(Box::new(lease))).collect()
     }
 
     /// The owners of the partitions that are not owned here, as far as is known.
@@ -178,33 +178,4 @@ async fn forward(
     }
     let answer: Answer = serde_json::from_str(&answer.text).map_err(|error| error.to_string())?;
     Ok(answer.leases)
-}
-
-fn granted(lease: Lease) -> Granted {
-    let Lease {
-        partition,
-        run,
-        step,
-        attempt,
-        offset,
-        until,
-        idempotency_key,
-        input,
-        effect,
-        timeout_ms,
-        traceparent,
-    } = lease;
-    Granted {
-        partition,
-        run,
-        step,
-        attempt,
-        offset,
-        until,
-        idempotency_key,
-        input,
-        effect,
-        timeout_ms,
-        traceparent,
-    }
 }

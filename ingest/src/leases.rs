@@ -5,7 +5,7 @@
 
 use futures::future::BoxFuture;
 use serde_json::value::RawValue;
-use spine_schemas::{Digest, Effect, Payload, RunKey, StepKey, time::Micros};
+use spine_runs::GrantedStep;
 use std::{collections::BTreeSet, time::Duration};
 
 /// What a worker asks for.
@@ -28,38 +28,11 @@ pub struct Poll {
     pub here: bool,
 }
 
-/// A step that a worker was granted by an owner of this process.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Granted {
-    /// The partition of its run.
-    pub partition: u32,
-    /// Its run.
-    pub run: RunKey,
-    /// Itself.
-    pub step: StepKey,
-    /// The attempt.
-    pub attempt: u32,
-    /// The offset of its start.
-    pub offset: u64,
-    /// When the lease ends unless a heartbeat comes.
-    pub until: Micros,
-    /// The key under which the worker's remotes do it at most once.
-    pub idempotency_key: Digest,
-    /// The step's input.
-    pub input: Payload,
-    /// What repeating may do.
-    pub effect: Effect,
-    /// How long the attempt may take in all.
-    pub timeout_ms: u64,
-    /// W3C trace context to pass on.
-    pub traceparent: String,
-}
-
 /// A granted step.
 #[derive(Clone, Debug)]
 pub enum Leased {
     /// By an owner of this process.
-    Here(Box<Granted>),
+    Here(Box<GrantedStep>),
     /// By one of another process, in the JSON that it answered with.
     Elsewhere(Box<RawValue>),
 }

@@ -32,7 +32,7 @@ mod verdicts;
 mod views;
 
 pub use app::{App, Clock, MetricsText, Parts, Random, Settings};
-pub use leases::{Granted, Leased, Leases, Poll};
+pub use leases::{Leased, Leases, Poll};
 pub use problem::{Code, Problem};
 pub use routes::{owners_router, router};
 pub use server::serve;

@@ -4,7 +4,7 @@
 mod lease_text;
 
 use crate::{
-    App, Code, Granted, Leased, Poll, Problem, Verdicts, ask, body,
+    App, Code, Leased, Poll, Problem, Verdicts, ask, body,
     journal::values::{self, ErrorJson, StepJson, UsageJson},
     limits,
     query::{self, DEFAULT_TENANT},
@@ -18,6 +18,7 @@ use lease_text::Held;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 use spine_log::{EventLog, Urgency};
+use spine_runs::GrantedStep;
 use spine_schemas::{
     Body, Digest, Effect, RunKey, StepEvent, StepKey, check_id, check_tenant,
     limits::{TIMEOUT_MS, WORKER_LEASE_MS},
@@ -124,7 +125,7 @@ pub(crate) struct Answer {
     leases: Vec<Box<RawValue>>,
 }
 
-fn shown(queue: &str, granted: &Granted, installation: &str) -> Result<Box<RawValue>, Problem> {
+fn shown(queue: &str, granted: &GrantedStep, installation: &str) -> Result<Box<RawValue>, Problem> {
     let (run, step, attempt) = (&granted.run, &granted.step, granted.attempt);
     let held = Held { installation, queue, run, step, attempt };
     let view = LeaseView {

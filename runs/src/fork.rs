@@ -140,24 +140,13 @@ fn of_plan(
 ) -> Forked {
     let mut new = begun(original, created);
     let (mut forked, mut kept) = (Forked::default(), BTreeSet::new());
-    let mut undecided: Vec<usize> = (0..plan.listed).collect();
-    // Predecessors may stand behind in the list, so it is gone through until nothing more is taken over.
-    loop {
-        let left = undecided.len();
-        undecided.retain(|at| {
-            let step = &plan.steps[*at];
-            let ready = step.after.iter().all(|before| kept.contains(before));
-            let takes = ready && why_not(original, before, &new, step, from).is_none();
-            if takes {
-                let done = &original.steps[&step.key];
-                forked.reused.push(reused(done, plan.undo(*at).is_some()));
-                new.steps.insert(done.clone());
-                kept.insert(*at);
-            }
-            !takes
-        });
-        if undecided.len() == left {
-            break;
+    // Steps name earlier ones alone, so whatever one rests on was decided before it.
+    for (at, step) in plan.in_list().iter().enumerate() {
+        if why_not(original, before, &new, step, from).is_none() {
+            let done = &original.steps[&step.key];
+            forked.reused.push(reused(done, plan.undo(at).is_some()));
+            new.steps.insert(done.clone());
+            kept.insert(at);
         }
     }
     take_fallbacks(original, plan, &kept, &mut forked);
@@ -293,6 +282,10 @@ fn happened(original: &RunState, step: &StepState) -> Happened {
         let undo = original.steps.get(&undo.key)?;
         Some(undo.status == StepStatus::Completed)
     };
+    let left = || {
+        let open = unresolved::any(Driver::Plan, step) || step.late_success;
+        if open { Happened::Maybe } else { Happened::No }
+    };
     match step.status {
         _ if undone() == Some(true) => Happened::No,
         StepStatus::Completed => Happened::Yes,
@@ -301,21 +294,7 @@ fn happened(original: &RunState, step: &StepState) -> Happened {
         | StepStatus::RetryWaiting
         | StepStatus::Deferred
         | StepStatus::Awaiting
-        | StepStatus::Failed
-            if goes_on(original) =>
-        {
-            Happened::Maybe
-        }
-        StepStatus::Scheduled
-        | StepStatus::RetryWaiting
-        | StepStatus::Deferred
-        | StepStatus::Awaiting
-        | StepStatus::Failed
-        | StepStatus::DeadLettered
-        | StepStatus::Skipped
-        | StepStatus::Cancelled => {
-            let open = unresolved::any(Driver::Plan, step) || step.late_success;
-            if open { Happened::Maybe } else { Happened::No }
-        }
+        | StepStatus::Failed => goes_on(original).then_some(Happened::Maybe).unwrap_or_else(left),
+        StepStatus::DeadLettered | StepStatus::Skipped | StepStatus::Cancelled => left(),
     }
 }

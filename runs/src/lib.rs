@@ -14,6 +14,7 @@ mod diff;
 mod fallback;
 pub mod fold;
 mod fork;
+mod granted;
 mod input;
 mod kept;
 pub mod limits;
@@ -37,6 +38,7 @@ pub use decide::{Decided, Owner, decide};
 pub use diff::{Differs, RunDiff, StepDiff, diff};
 pub use fold::{Place, Verdict, fold, refold};
 pub use fork::{AgainStep, Because, Forked, Happened, ReusedStep, forked};
+pub use granted::GrantedStep;
 pub use probe::{ProbeAnswer, finding, probes_due, quiet_after_ms};
 pub use slots::{Grant, HeldAt, Hold, Holds, Leased, Rest, Slots};
 pub use state::{

@@ -6,7 +6,7 @@
 //! what runs. So the answer needs no look at the clock, and one timer finds it.
 
 use crate::{
-    Holder, Owner, RunState, StepState, WaitKind,
+    Owner, RunState, StepState, WaitKind,
     limits::STALL_GRACE_MS,
     why::{stuck, why},
 };
@@ -30,12 +30,13 @@ pub(crate) fn next<'a>(
     if after_ms == 0 || !run.is_open() || run.paused.is_some() || run.stalled.is_some() {
         return None;
     }
-    let busy_until = run.steps.unsettled().filter_map(|step| lease_ends(step, owner)).max();
+    let lease_ends = |step: &StepState| Some(step.live.as_ref()?.lease_ends_at(owner.claim_at));
+    let busy_until = run.steps.unsettled().filter_map(|step| lease_ends(step)).max();
     let mut first: Option<(Micros, Option<&StepState>)> = None;
     let mut is_held = false;
     for step in run.steps.unsettled() {
         let Some((wait_for, until)) = run.wait_of(step) else { continue };
-        match silent_from(wait_for, until, lease_ends(step, owner), busy_until) {
+        match silent_from(wait_for, until, lease_ends(step), busy_until) {
             Silence::Since(from) => {
                 let from = from.map_or(run.last_at, |from| from.max(run.last_at));
                 if first.is_none_or(|(at, _)| from < at) {
@@ -88,17 +89,4 @@ fn silent_from(
         // Its turn may come when what runs has ended.
         WaitKind::Owner | WaitKind::Client | WaitKind::Reporter => Silence::Since(busy_until),
     }
-}
-
-/// When the lease of a running attempt ends; leases count again from the claim.
-fn lease_ends(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {
-    let live = step.live.as_ref()?;
-    let from = match live.holder {
-        // Who only reports holds nothing that a claim could renew.
-        Holder::Outside => live.heartbeat_at,
-        Holder::Owner(_) | Holder::Session(_) | Holder::Worker(_) => {
-            live.heartbeat_at.max(owner.claim_at)
-        }
-    };
-    Some(from.plus_ms(live.lease_ms))
 }

@@ -190,7 +190,14 @@ impl Live {
     /// When its lease ends unless a heartbeat comes. It counts again from a claim: nobody could renew it
     /// while there was no owner.
     pub(crate) fn lease_ends_at(&self, claim_at: Micros) -> Micros {
-        self.heartbeat_at.max(claim_at).plus_ms(self.lease_ms)
+        let from = match self.holder {
+            // Who only reports holds nothing that a claim could renew.
+            Holder::Outside => self.heartbeat_at,
+            Holder::Owner(_) | Holder::Session(_) | Holder::Worker(_) => {
+                self.heartbeat_at.max(claim_at)
+            }
+        };
+        from.plus_ms(self.lease_ms)
     }
 }
 

@@ -178,6 +178,13 @@ fn check_run(run: &RunCreated) -> Result<()> {
             return Err(Error::invalid("run.fork", "is not for runs that others execute"));
         }
     }
+    if let Some(caller) = &run.caller {
+        caller.step.check()?;
+        if run.parent.is_none() || caller.attempt == 0 {
+            return Err(Error::invalid("run.caller", "needs a parent and an attempt of its step"));
+        }
+        optional_number("run.caller.lease", Some(caller.lease))?;
+    }
     match (run.driver, &run.plan) {
         (Driver::Plan, Some(_)) | (Driver::Journal | Driver::Record, None) => Ok(()),
         (Driver::Plan, None) => Err(Error::invalid("run.plan", "is missing")),
@@ -191,9 +198,9 @@ fn check_spec(spec: &StepSpec) -> Result<()> {
     name("spec.tool", &spec.tool)?;
     check_payload("spec.input", &spec.input)?;
     spec.retry.check("spec.retry")?;
-    let approval_ms = spec.approval_ms.unwrap_or(0);
+    let asked_ms = spec.approval_ms.unwrap_or(0).max(spec.memo_ms.unwrap_or(0));
     let longest =
-        spec.deadline_ms.max(spec.schedule_to_start_ms).max(spec.key_ttl_ms).max(approval_ms);
+        spec.deadline_ms.max(spec.schedule_to_start_ms).max(spec.key_ttl_ms).max(asked_ms);
     if spec.timeout_ms > limits::TIMEOUT_MS || longest > limits::DEADLINE_MS {
         return Err(Error::invalid("spec", "has a time-out above a day or a limit above a year"));
     }

@@ -203,6 +203,21 @@ pub struct RunCreated {
     pub plan: Option<Arc<Plan>>,
     /// The run whose finished steps this one takes over.
     pub fork: Option<Box<Fork>>,
+    /// The attempt of a step of the parent that this run is.
+    pub caller: Option<Box<Caller>>,
+}
+
+/// The attempt of a step that is a run of its own. Whoever owns that run tells it how the run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The step.
+    pub step: StepKey,
+    /// Its attempt.
+    pub attempt: u32,
+    /// Offset of the start, in the partition of the parent.
+    pub lease: u64,
+    /// When the time of the parent is over, if it is limited.
+    pub deadline: Option<Micros>,
 }
 
 /// What an agent decided, and on what grounds.

@@ -32,8 +32,8 @@ mod wire;
 
 pub use error::{Error, Result};
 pub use event::{
-    BatchItem, Body, Claim, Decision, Event, InputEdit, Op, PartitionEvent, Resolution, RunCreated,
-    RunEvent, StepEvent, StepStarted, TaskVerdict, Then, Trace, Usage,
+    BatchItem, Body, Caller, Claim, Decision, Event, InputEdit, Op, PartitionEvent, Resolution,
+    RunCreated, RunEvent, StepEvent, StepStarted, TaskVerdict, Then, Trace, Usage,
 };
 pub use failure::{ErrorClass, Fault, HeldBy, RecordClass, StepError};
 pub use finding::{Finding, Found};

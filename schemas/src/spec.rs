@@ -165,6 +165,10 @@ pub struct StepSpec {
     pub approval_ms: Option<u64>,
     /// How to find out whether an attempt took effect, where the tool can be asked.
     pub probe: Option<Box<Probe>>,
+    /// How many people have to approve of each call, where that is more than one.
+    pub quorum: Option<u32>,
+    /// How old the result of an equal call may be that is taken instead of calling; `None` for never.
+    pub memo_ms: Option<u64>,
 }
 
 /// Where a tool is asked whether an attempt took effect.
@@ -248,6 +252,8 @@ impl StepSpec {
             not_applied: Vec::new(),
             approval_ms: None,
             probe: None,
+            quorum: None,
+            memo_ms: None,
         }
     }
 }

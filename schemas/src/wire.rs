@@ -158,6 +158,18 @@ wire_record! {
         plan: Option<JsonText<'a>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fork: Option<Box<Fork<'a>>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        caller: Option<Box<Caller<'a>>>,
+    }
+}
+
+wire_record! {
+    Caller<'a> as "Caller" {
+        step: Step<'a>,
+        attempt: i64,
+        lease: i64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Time>,
     }
 }
 
@@ -200,6 +212,10 @@ wire_record! {
         approval_ms: Option<i64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         probe: Option<Box<Probe<'a>>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quorum: Option<i64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memo_ms: Option<i64>,
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) fn created() -> RunEvent {
         parent: None,
         plan: None,
         fork: None,
+        caller: None,
     }))
 }
 

@@ -215,6 +215,7 @@ pub(crate) fn created(clock: &SimClock, key: &RunKey, plan: Option<&str>) -> Eve
         parent: None,
         plan,
         fork: None,
+        caller: None,
     }));
     Event::new(
         format!("created-{}", key.run_id),

@@ -130,6 +130,7 @@ fn created(key: &RunKey, clock: &SimClock) -> Event {
         parent: None,
         plan,
         fork: None,
+        caller: None,
     };
     Event::new(
         format!("create {key}"),

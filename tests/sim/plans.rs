@@ -16,6 +16,7 @@ pub(crate) fn created(random: &Random) -> RunEvent {
         parent: None,
         plan: Some(Arc::new(plan)),
         fork: None,
+        caller: None,
     }))
 }
 

@@ -2,15 +2,12 @@
 //! they record each effect with the attempt that caused it.
 
 use crate::random::{Random, hash};
-use spine_runs::retry;
+use spine_runs::{GrantedStep, retry};
 use spine_schemas::{
     Effect, ErrorClass, Output, Payload, RunKey, StepError, StepKey,
     mutants::{Mutant, planted},
 };
-use spine_workers::{
-    Lease,
-    tools::{CallEnd, ToolCall, Tools},
-};
+use spine_workers::tools::{CallEnd, ToolCall, Tools};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -109,7 +106,7 @@ impl SimTools {
     }
 
     /// What a worker does with a step that it was granted; `false` where the remote refuses its key.
-    pub(crate) fn work(&self, lease: &Lease) -> bool {
+    pub(crate) fn work(&self, lease: &GrantedStep) -> bool {
         let key = lease.idempotency_key.to_string();
         self.commit(&lease.run, &lease.step, (lease.attempt, lease.effect), key)
     }

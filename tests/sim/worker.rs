@@ -5,8 +5,9 @@ use crate::{
     random::Random,
     workload::{Access, Clients},
 };
+use spine_runs::GrantedStep;
 use spine_schemas::{Body, ErrorClass, Output, Payload, StepError, StepEvent};
-use spine_workers::{Ask, Clock, Lease, Polls};
+use spine_workers::{Ask, Clock, Polls};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -97,7 +98,7 @@ impl<A: Access> Worker<'_, A> {
         }
     }
 
-    async fn job(&self, lease: Lease, lease_ms: u64, since: Instant) {
+    async fn job(&self, lease: GrantedStep, lease_ms: u64, since: Instant) {
         let luck = self.luck();
         if luck == Luck::DiesBefore {
             return;
@@ -147,7 +148,7 @@ impl<A: Access> Worker<'_, A> {
     }
 
     /// Says it until some log has taken it, for a while.
-    async fn say(&self, lease: &Lease, event: StepEvent) {
+    async fn say(&self, lease: &GrantedStep, event: StepEvent) {
         let body = Body::Step(lease.run.run_id.clone(), lease.step.clone(), event);
         let event = self.clients.event(&lease.run, body);
         for _ in 0..5 {

@@ -299,6 +299,7 @@ impl<A: Access> Clients<A> {
             parent: None,
             plan: None,
             fork: None,
+            caller: None,
         }));
         let step = StepKey::named("work");
         let spec = Arc::new(StepSpec::new("outside", Effect::Pure, Payload::null()));

@@ -28,6 +28,6 @@ pub use error::{Error, Result};
 pub use health::Health;
 use owner::Owner;
 pub use owner::{Config, Node};
-pub use polls::{Ask, Lease, Polls};
+pub use polls::{Ask, Polls};
 pub use schema_source::{NoSchemas, Refresh, SchemaSource};
 pub use verdicts::{ResumeError, VerdictError, VerdictHub};

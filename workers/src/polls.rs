@@ -8,7 +8,7 @@
 mod tests;
 
 use crate::limits;
-use spine_schemas::{Digest, Effect, Payload, RunKey, StepKey, time::Micros};
+use spine_runs::GrantedStep;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -37,33 +37,6 @@ pub struct Ask {
     pub tenants: Option<BTreeSet<String>>,
 }
 
-/// A step that a worker was granted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Lease {
-    /// The partition of its run.
-    pub partition: u32,
-    /// Its run.
-    pub run: RunKey,
-    /// Itself.
-    pub step: StepKey,
-    /// The attempt.
-    pub attempt: u32,
-    /// The lease: the offset of the start.
-    pub offset: u64,
-    /// When it ends unless a heartbeat comes.
-    pub until: Micros,
-    /// The key under which the worker's remotes do it at most once.
-    pub idempotency_key: Digest,
-    /// The step's input.
-    pub input: Payload,
-    /// What repeating may do.
-    pub effect: Effect,
-    /// How long the attempt may take in all.
-    pub timeout_ms: u64,
-    /// W3C trace context to pass on.
-    pub traceparent: String,
-}
-
 /// The polls of one process. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Polls(Arc<Inner>);
@@ -84,7 +57,7 @@ struct State {
     /// Partitions with steps that wait, by queue.
     waiting: BTreeMap<String, BTreeSet<u32>>,
     /// Told to somebody who went before it was answered, by partition.
-    returned: BTreeMap<u32, Vec<Lease>>,
+    returned: BTreeMap<u32, Vec<GrantedStep>>,
     closed: bool,
 }
 
@@ -96,7 +69,7 @@ struct Poll {
     room: usize,
     /// Steps whose starts are on their way.
     reserved: usize,
-    leases: Vec<Lease>,
+    leases: Vec<GrantedStep>,
     /// Set when its time is over: it takes no more.
     is_over: bool,
     done: Arc<Notify>,
@@ -136,7 +109,7 @@ impl Polls {
 
     /// Steps that the owners of this process grant, as soon as there are any; none after `wait`. When the
     /// caller goes before the answer, what was granted is given back.
-    pub async fn lease(&self, ask: Ask, wait: Duration) -> Vec<Lease> {
+    pub async fn lease(&self, ask: Ask, wait: Duration) -> Vec<GrantedStep> {
         // Owners need a moment to look, however little time whoever asks has.
         let until = Instant::now() + wait.max(limits::POLL_LEAST);
         let Some(open) = self.open(ask) else { return Vec::new() };
@@ -279,14 +252,14 @@ impl Polls {
     }
 
     /// What was granted to somebody who went before it was answered.
-    pub(crate) fn take_returned(&self, partition: u32) -> Vec<Lease> {
+    pub(crate) fn take_returned(&self, partition: u32) -> Vec<GrantedStep> {
         self.state().returned.remove(&partition).unwrap_or_default()
     }
 }
 
 impl Place {
     /// Tells the worker; `false` if it is gone.
-    pub(crate) fn deliver(mut self, lease: Lease) -> bool {
+    pub(crate) fn deliver(mut self, lease: GrantedStep) -> bool {
         let mut state = self.polls.state();
         let Some(poll) = state.polls.get_mut(&self.poll) else { return false };
         poll.leases.push(lease);

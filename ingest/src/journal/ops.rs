@@ -216,6 +216,8 @@ fn begin(begin: Begin<'_>) -> Result<JournalOp, Problem> {
         on_exhausted: begin.on_exhausted,
         not_applied: Vec::new(),
         approval_ms: None,
+        quorum: None,
+        memo_ms: None,
         probe: None,
     };
     let start = StepStarted {

@@ -124,6 +124,7 @@ fn created<L: EventLog, S: RunStore, V: Verdicts>(
         parent: new.parent,
         plan,
         fork: None,
+        caller: None,
     })
 }
 

@@ -229,6 +229,7 @@ fn begun<L: EventLog, S: RunStore, V: Verdicts>(
         parent: before.parent.clone(),
         plan,
         fork: None,
+        caller: None,
     })
 }
 

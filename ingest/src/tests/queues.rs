@@ -1,10 +1,10 @@
 //! Workers of queues: what they ask for, what they are shown, and what they say of what they hold.
 
 use super::world::{Reply, World};
-use crate::{Granted, Leased, Leases, Poll};
+use crate::{Leased, Leases, Poll};
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
-use spine_runs::{Live, RunStatus, StepStatus};
+use spine_runs::{GrantedStep, Live, RunStatus, StepStatus};
 use spine_schemas::{Digest, Effect, Payload, RunKey, StepEvent, StepKey, StepSpec, StepStarted};
 use std::{
     sync::{Arc, Mutex},
@@ -59,7 +59,7 @@ impl Held {
         };
         world.decide(&run, "mail", StepEvent::Started(start)).await;
         let live = live(&world, &run).await;
-        world.workers.will_grant(vec![Leased::Here(Box::new(Granted {
+        world.workers.will_grant(vec![Leased::Here(Box::new(GrantedStep {
             partition: 0,
             run: run.clone(),
             step: StepKey::named("mail"),

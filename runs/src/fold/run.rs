@@ -5,8 +5,8 @@ use crate::{
     Answer, AttemptEnd, Reason, RunState, RunStatus, Stall, StepState, StepStatus, Steps, Totals,
 };
 use spine_schemas::{
-    Body, Digest, Driver, Event, Fork, Output, RunCreated, RunEvent, RunKey, StepError, StepKey,
-    limits,
+    Body, Caller, Digest, Driver, Event, Fork, Output, RunCreated, RunEvent, RunKey, StepError,
+    StepKey, limits,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -69,7 +69,15 @@ pub(super) fn created_digest(created: &RunCreated) -> Digest {
         created.parent.as_deref().unwrap_or("").as_bytes(),
         &plan.0,
         &created.fork.as_deref().map(fork_digest).unwrap_or_default(),
+        &created.caller.as_deref().map(caller_digest).unwrap_or_default(),
     ])
+}
+
+fn caller_digest(caller: &Caller) -> Vec<u8> {
+    let Caller { step, attempt, lease, deadline } = caller;
+    let at = deadline.map_or(0, |deadline| deadline.0);
+    let numbers = [i64::from(*attempt).to_be_bytes(), lease.to_be_bytes(), at.to_be_bytes()];
+    [&numbers.concat()[..], step.to_string().as_bytes()].concat()
 }
 
 fn fork_digest(fork: &Fork) -> Vec<u8> {

@@ -33,6 +33,7 @@ pub(super) fn created(driver: Driver, plan: Option<Plan>) -> Body {
         parent: None,
         plan: plan.map(Arc::new),
         fork: None,
+        caller: None,
     })))
 }
 

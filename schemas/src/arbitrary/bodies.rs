@@ -6,8 +6,8 @@ use super::{
     step_key, tenant, text, time,
 };
 use crate::{
-    Body, Claim, DeadLetter, Decision, Digest, Driver, Effect, ErrorClass, Fault, Finding, Fork,
-    Found, HeldBy, LetterAttempt, LetterSource, OnExhausted, PartitionEvent, Plan, Probe,
+    Body, Caller, Claim, DeadLetter, Decision, Digest, Driver, Effect, ErrorClass, Fault, Finding,
+    Fork, Found, HeldBy, LetterAttempt, LetterSource, OnExhausted, PartitionEvent, Plan, Probe,
     RecordClass, Resolution, RetryPolicy, RunCreated, RunEvent, RunKey, StepError, StepEvent,
     StepSpec, StepStarted, TaskVerdict, Then, Usage, limits,
 };
@@ -51,8 +51,10 @@ fn run_created() -> impl Strategy<Value = RunCreated> {
         Just((Driver::Journal, None)),
         Just((Driver::Plan, Some(plan()))),
     ];
-    (name(), text(), driver, payload(), map(), option::of(id()), option::of(fork())).prop_map(
-        |(workflow, version, (driver, plan), input, tags, parent, fork)| RunCreated {
+    let parent = (option::of(id()), option::of(caller()));
+    (name(), text(), driver, payload(), map(), parent, option::of(fork())).prop_map(
+        |(workflow, version, (driver, plan), input, tags, (parent, caller), fork)| RunCreated {
+            caller: caller.filter(|_| parent.is_some()),
             workflow,
             version,
             driver,
@@ -62,6 +64,12 @@ fn run_created() -> impl Strategy<Value = RunCreated> {
             plan,
             fork: fork.filter(|_| driver != Driver::Record),
         },
+    )
+}
+
+fn caller() -> impl Strategy<Value = Box<Caller>> {
+    (step_key(), 1..=u32::MAX, 0..=u64::MAX / 2, option::of(time())).prop_map(
+        |(step, attempt, lease, deadline)| Box::new(Caller { step, attempt, lease, deadline }),
     )
 }
 
@@ -281,10 +289,11 @@ fn spec() -> impl Strategy<Value = StepSpec> {
     ]);
     let probe = (name(), any::<bool>()).prop_map(|(tool, voids)| Box::new(Probe { tool, voids }));
     let ms = || option::of(0..=limits::DEADLINE_MS);
-    let more = (vec(any::<u16>(), 0..4), ms(), option::of(probe));
+    let asked = (ms(), option::of(any::<u32>()), ms());
+    let more = (vec(any::<u16>(), 0..4), asked, option::of(probe));
     (name(), payload(), effect, retry(), times, exhausted, more).prop_map(
         |(tool, input, effect, retry, times, on_exhausted, more)| {
-            let (not_applied, approval_ms, probe) = more;
+            let (not_applied, (approval_ms, quorum, memo_ms), probe) = more;
             let (timeout_ms, schedule_to_start_ms, deadline_ms) = times;
             let key_ttl_ms = deadline_ms / 2;
             StepSpec {
@@ -300,6 +309,8 @@ fn spec() -> impl Strategy<Value = StepSpec> {
                 not_applied,
                 approval_ms,
                 probe,
+                quorum,
+                memo_ms,
             }
         },
     )

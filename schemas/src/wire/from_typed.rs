@@ -1,9 +1,9 @@
 //! From the typed event to the wide record. Total: every event has a wire form.
 
 use super::{
-    Batch, Cancel, Decision, Discard, Disposal, Edit, Error, Fork, JsonText, LetterRef, Op, Output,
-    Owner, Probe, Probed, Record, Redrive, Resolution, Retry, Run, Signal, Slot, Spec, Start, Step,
-    StepEvent, Sum, Symbol, Task, Time, Timer, Trace, Usage, Wait, long,
+    Batch, Caller, Cancel, Decision, Discard, Disposal, Edit, Error, Fork, JsonText, LetterRef, Op,
+    Output, Owner, Probe, Probed, Record, Redrive, Resolution, Retry, Run, Signal, Slot, Spec,
+    Start, Step, StepEvent, Sum, Symbol, Task, Time, Timer, Trace, Usage, Wait, long,
 };
 use crate::{self as typed, Body, PartitionEvent, RetryPolicy, RunEvent, StepKey};
 use std::borrow::Cow;
@@ -311,6 +311,18 @@ impl<'a> From<&'a typed::RunCreated> for Run<'a> {
             parent: run.parent.as_deref().map(Cow::Borrowed),
             plan,
             fork: run.fork.as_deref().map(Fork::from).map(Box::new),
+            caller: run.caller.as_deref().map(Caller::from).map(Box::new),
+        }
+    }
+}
+
+impl<'a> From<&'a typed::Caller> for Caller<'a> {
+    fn from(caller: &'a typed::Caller) -> Self {
+        Self {
+            step: Step::from(&caller.step),
+            attempt: i64::from(caller.attempt),
+            lease: long(caller.lease),
+            deadline: caller.deadline.map(Time),
         }
     }
 }
@@ -346,6 +358,8 @@ impl<'a> From<&'a typed::StepSpec> for Spec<'a> {
                 let typed::Probe { tool, voids } = probe;
                 Box::new(Probe { tool: Cow::Borrowed(tool), voids: *voids })
             }),
+            quorum: spec.quorum.map(i64::from),
+            memo_ms: spec.memo_ms.map(long),
         }
     }
 }

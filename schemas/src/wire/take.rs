@@ -82,6 +82,8 @@ impl StepEvent<'_> {
             probe: spec.probe.map(|probe| {
                 Box::new(typed::Probe { tool: probe.tool.into_owned(), voids: probe.voids })
             }),
+            quorum: spec.quorum.map(|quorum| count("spec.quorum", quorum)).transpose()?,
+            memo_ms: optional_whole("spec.memo_ms", spec.memo_ms)?,
         })
     }
 

@@ -2,7 +2,7 @@
 //! over is not allowed with it, and the refusal names the field.
 
 use super::{
-    Decision, Edit, Fork, Owner, Redrive, Run, StepEvent,
+    Caller, Decision, Edit, Fork, Owner, Redrive, Run, StepEvent,
     take::{count, known, need, optional_whole, step_key, unknown, whole},
 };
 use crate::{
@@ -145,7 +145,7 @@ impl StepEvent<'_> {
     }
 
     fn run_created(&mut self) -> Result<RunEvent> {
-        let Run { workflow, version, driver, input, tags, parent, plan, fork } =
+        let Run { workflow, version, driver, input, tags, parent, plan, fork, caller } =
             *need("run", self.run.take())?;
         let plan = match plan {
             Some(json) => Some(Arc::new(Plan::parse(json.0.into_owned()).map_err(in_plan)?)),
@@ -160,6 +160,7 @@ impl StepEvent<'_> {
             parent: parent.map(Cow::into_owned),
             plan,
             fork: fork.map(|fork| fork.into_typed().map(Box::new)).transpose()?,
+            caller: caller.map(|caller| caller.into_typed().map(Box::new)).transpose()?,
         })))
     }
 
@@ -426,6 +427,17 @@ impl StepEvent<'_> {
             letter_id: self.take_letter()?,
             redriven: need("disposal", self.disposal.take())?.redriven,
             reason: self.take_reason(),
+        })
+    }
+}
+
+impl Caller<'_> {
+    fn into_typed(self) -> Result<typed::Caller> {
+        Ok(typed::Caller {
+            step: step_key(self.step)?,
+            attempt: count("run.caller.attempt", self.attempt)?,
+            lease: whole("run.caller.lease", self.lease)?,
+            deadline: self.deadline.map(|deadline| deadline.0),
         })
     }
 }

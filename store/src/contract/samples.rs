@@ -7,8 +7,8 @@ use spine_runs::{
     WaitKind,
 };
 use spine_schemas::{
-    Claim, Digest, Driver, Effect, ErrorClass, Fault, Fork, OnExhausted, Output, Payload, Plan,
-    RetryPolicy, RunCreated, RunKey, StepError, StepKey, StepSpec, time::Micros,
+    Caller, Claim, Digest, Driver, Effect, ErrorClass, Fault, Fork, OnExhausted, Output, Payload,
+    Plan, RetryPolicy, RunCreated, RunKey, StepError, StepKey, StepSpec, time::Micros,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -122,6 +122,7 @@ pub fn run(tenant: &str, run_id: &str, offset: u64) -> RunState {
         parent: None,
         plan: None,
         fork: None,
+        caller: None,
     };
     RunState {
         key: RunKey::new(tenant, run_id),
@@ -326,6 +327,12 @@ pub fn full_run(tenant: &str, run_id: &str, offset: u64) -> RunState {
         tags: BTreeMap::from([("team".into(), "billing".into()), ("".into(), "".into())]),
         parent: Some(String::new()),
         plan: Some(Arc::new(Plan::parse(plan).expect("a plan"))),
+        caller: Some(Box::new(Caller {
+            step: StepKey::named("pay"),
+            attempt: 2,
+            lease: 9,
+            deadline: Some(Micros(7)),
+        })),
         fork: Some(Box::new(Fork {
             run_id: "r0".into(),
             step: Some(StepKey::named("a")),

@@ -8,7 +8,7 @@ use spine_runs::{
     StepStatus, Still, TaskRef, Totals, Undo, WaitKind, WaitRef,
 };
 use spine_schemas::{
-    Decision, Digest, Driver, Effect, ErrorClass, Fault, Fork, HeldBy, OnExhausted, Output,
+    Caller, Decision, Digest, Driver, Effect, ErrorClass, Fault, Fork, HeldBy, OnExhausted, Output,
     Payload, Plan, Probe, RetryPolicy, RunCreated, RunKey, StepError, StepKey, StepSpec,
     time::Micros,
 };
@@ -105,7 +105,8 @@ fn spec() -> impl Strategy<Value = StepSpec> {
     let retry = (any::<[u64; 3]>(), any::<u32>(), number(), number());
     let times = any::<[u64; 4]>();
     let probe = (text(), any::<bool>()).prop_map(|(tool, voids)| Box::new(Probe { tool, voids }));
-    let not_applied = (collection::vec(any::<u16>(), 0..3), option::of(probe));
+    let asked = (option::of(any::<u64>()), option::of(any::<u32>()), option::of(any::<u64>()));
+    let not_applied = (collection::vec(any::<u16>(), 0..3), option::of(probe), asked);
     (text(), payload(), effects, retry, times, exhausted, not_applied).prop_map(
         |(
             tool,
@@ -114,7 +115,7 @@ fn spec() -> impl Strategy<Value = StepSpec> {
             (waits, max_attempts, multiplier, jitter),
             times,
             then,
-            (statuses, probe),
+            (statuses, probe, (approval_ms, quorum, memo_ms)),
         )| {
             StepSpec {
                 tool,
@@ -134,8 +135,10 @@ fn spec() -> impl Strategy<Value = StepSpec> {
                 key_ttl_ms: times[3],
                 on_exhausted: then,
                 not_applied: statuses,
-                approval_ms: None,
+                approval_ms,
                 probe,
+                quorum,
+                memo_ms,
             }
         },
     )
@@ -403,9 +406,12 @@ fn created() -> impl Strategy<Value = RunCreated> {
         .prop_map(|source| source.map(|source| Arc::new(Plan::parse(source).unwrap())));
     let drivers = sample::select(vec![Driver::Plan, Driver::Journal, Driver::Record]);
     let tags = collection::btree_map(text(), text(), 0..3);
-    let origin = (option::of(text()), option::of(fork()));
+    let caller = (step_key(), any::<u32>(), any::<u64>(), option::of(time())).prop_map(
+        |(step, attempt, lease, deadline)| Box::new(Caller { step, attempt, lease, deadline }),
+    );
+    let origin = (option::of(text()), option::of(fork()), option::of(caller));
     (text(), text(), drivers, payload(), tags, origin, plan).prop_map(
-        |(workflow, version, driver, input, tags, (parent, fork), plan)| RunCreated {
+        |(workflow, version, driver, input, tags, (parent, fork, caller), plan)| RunCreated {
             workflow,
             version,
             driver,
@@ -414,6 +420,7 @@ fn created() -> impl Strategy<Value = RunCreated> {
             parent,
             plan,
             fork,
+            caller,
         },
     )
 }

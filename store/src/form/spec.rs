@@ -8,7 +8,7 @@ use crate::Result;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spine_runs::RunState;
-use spine_schemas::{Fork, Plan, RunCreated, time::Micros};
+use spine_schemas::{Caller, Fork, Plan, RunCreated, time::Micros};
 use std::{borrow::Cow, sync::Arc};
 
 /// A row of `run_specs`, beside its key and partition.
@@ -48,6 +48,8 @@ struct State<'a> {
     input: PayloadForm<'a>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fork: Option<Cow<'a, Fork>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    caller: Option<Cow<'a, Caller>>,
 }
 
 impl<'a> SpecForm<'a> {
@@ -56,13 +58,14 @@ impl<'a> SpecForm<'a> {
     /// # Errors
     /// See [`write_json`].
     pub fn of(run: &'a RunState) -> Result<Self> {
-        let RunCreated { workflow, version, driver, input, tags, parent, plan, fork } =
+        let RunCreated { workflow, version, driver, input, tags, parent, plan, fork, caller } =
             &*run.created;
         let mut given = Given::default();
         let parent = given.put_text("parent", parent.as_deref());
         let (input_digest, input_bytes) = payload::columns(Some(input));
         let fork = fork.as_deref().map(Cow::Borrowed);
-        let state = State { given, input: PayloadForm::of(input), fork };
+        let caller = caller.as_deref().map(Cow::Borrowed);
+        let state = State { given, input: PayloadForm::of(input), fork, caller };
         Ok(Self {
             workflow: Cow::Borrowed(workflow),
             version: Cow::Borrowed(version),
@@ -94,6 +97,7 @@ impl<'a> SpecForm<'a> {
             parent: state.given.text("parent", &self.parent),
             plan: plan.transpose().map_err(|error| damaged("plan", error))?,
             fork: state.fork.map(|fork| Box::new(fork.into_owned())),
+            caller: state.caller.map(|caller| Box::new(caller.into_owned())),
         };
         Ok(Creation {
             created: Arc::new(created),

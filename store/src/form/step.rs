@@ -124,6 +124,10 @@ struct State<'a> {
     probe: Option<Cow<'a, Probe>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     probing: Option<Cow<'a, Probing>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quorum: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memo_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     reused: bool,
 }
@@ -186,6 +190,8 @@ impl<'a> State<'a> {
             still: step.still,
             probe: spec.probe.as_deref().map(Cow::Borrowed),
             probing: step.probe.as_deref().map(Cow::Borrowed),
+            quorum: spec.quorum,
+            memo_ms: spec.memo_ms,
             reused: step.reused,
         }
     }
@@ -260,6 +266,8 @@ impl<'a> StepForm<'a> {
             not_applied: state.not_applied.into_owned(),
             approval_ms: state.approval_ms,
             probe: state.probe.map(|probe| Box::new(probe.into_owned())),
+            quorum: state.quorum,
+            memo_ms: state.memo_ms,
         };
         let (class, code, message) = (self.error_class, self.error_code, self.error_message);
         Ok(StepState {

@@ -288,6 +288,7 @@ impl History {
             parent: None,
             plan,
             fork: None,
+            caller: None,
         };
         let body = Body::Run(key.run_id.clone(), RunEvent::Created(Box::new(created)));
         self.append(key, body);

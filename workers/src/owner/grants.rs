@@ -4,11 +4,11 @@
 use super::{Owner, act, attempts::Attempt};
 use crate::{
     Clock, Result, limits, metrics,
-    polls::{Lease, Place},
+    polls::Place,
     tools::{Tools, traceparent},
 };
 use spine_log::EventLog;
-use spine_runs::{Grant, Leased, Live, RunState, StepState};
+use spine_runs::{Grant, GrantedStep, Leased, Live, RunState, StepState};
 use spine_schemas::{Body, Event, Payload, RunKey, StepEvent, StepKey};
 use spine_store::RunStore;
 use std::{collections::BTreeMap, time::Duration};
@@ -161,11 +161,11 @@ where
         self.ready.insert(run.clone());
     }
 
-    fn lease(&self, run: &RunState, step: &StepState, live: &Live) -> Lease {
+    fn lease(&self, run: &RunState, step: &StepState, live: &Live) -> GrantedStep {
         let installation = &self.node.config.installation_id;
         let call = act::tool_call(installation, run, step, live, Instant::now());
         let input: Payload = step.spec.input.clone();
-        Lease {
+        GrantedStep {
             partition: self.tp.partition,
             attempt: live.attempt,
             offset: live.lease,

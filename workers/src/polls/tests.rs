@@ -1,14 +1,15 @@
 //! Who is told what, and what is given back.
 
 use super::*;
+use spine_schemas::{Digest, Effect, Payload, RunKey, StepKey, time::Micros};
 use tokio::time::{Duration, sleep};
 
 fn ask(max: usize) -> Ask {
     Ask { queue: "q".into(), worker: "w".into(), max, lease_ms: 1000, tenants: None }
 }
 
-fn lease(number: u64) -> Lease {
-    Lease {
+fn lease(number: u64) -> GrantedStep {
+    GrantedStep {
         partition: 0,
         run: RunKey::new("default", "r"),
         step: StepKey::named("a"),
@@ -27,7 +28,7 @@ fn asking(polls: &Polls) -> Vec<(u64, usize)> {
     polls.asking(|queue| queue == "q").iter().map(|asking| (asking.id, asking.room)).collect()
 }
 
-fn offsets(leases: &[Lease]) -> Vec<u64> {
+fn offsets(leases: &[GrantedStep]) -> Vec<u64> {
     leases.iter().map(|lease| lease.offset).collect()
 }
 
@@ -42,7 +43,7 @@ async fn asked(
     polls: &Polls,
     max: usize,
     wait_ms: u64,
-) -> tokio::task::JoinHandle<(Vec<Lease>, Duration)> {
+) -> tokio::task::JoinHandle<(Vec<GrantedStep>, Duration)> {
     let polls = polls.clone();
     let task = tokio::spawn(async move {
         let since = Instant::now();

@@ -55,6 +55,7 @@ fn every_wire_record_lists_the_fields_of_its_schema_in_order() {
         listed::<Wait<'_>>(),
         listed::<Signal<'_>>(),
         listed::<Fork<'_>>(),
+        listed::<Caller<'_>>(),
         listed::<Probe<'_>>(),
         listed::<Probed>(),
     ]);
