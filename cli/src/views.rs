@@ -86,6 +86,15 @@ pub(crate) struct Run {
     #[serde(default)]
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) fork: Option<Fork>,
+    pub(crate) parent: Option<String>,
+    pub(crate) caller: Option<Caller>,
+}
+
+/// The step of the parent that a run is.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Caller {
+    pub(crate) step: String,
+    pub(crate) attempt: u32,
 }
 
 /// Where a fork comes from.
@@ -193,6 +202,7 @@ pub(crate) struct Attempt {
     pub(crate) reason: Option<String>,
     pub(crate) injected: Option<String>,
     pub(crate) cost_micros: Option<u64>,
+    pub(crate) run_id: Option<String>,
 }
 
 /// Why a run is not finished.

@@ -190,6 +190,7 @@ impl Decided {
                 open.leased += 1;
                 self.push_step(run, &step.key, start(attempt, Some(grant)));
             }
+            Taken::Child => self.push_step(run, &step.key, start(attempt, None)),
             Taken::Starved => self.starved = true,
             // The end of an attempt of the run itself lets it ask again.
             Taken::Enough => {}
@@ -284,7 +285,7 @@ fn begin(run: &RunState, step: &StepState, now: Micros) -> StepEvent {
         Act::Sleep(ms) => {
             StepEvent::WaitCreated { signal: None, expires_at: now.plus_ms(ms), spec }
         }
-        Act::Call | Act::Queue(_) => match step.spec.approval_ms {
+        Act::Call | Act::Queue(_) | Act::Run => match step.spec.approval_ms {
             Some(ms) if !is_cleared(step) => StepEvent::ApprovalRequested {
                 attempt: step.attempt + 1,
                 task_id: keys::task_id(&run.key, &step.key, step.tasks),
@@ -359,7 +360,8 @@ fn end_of_live(step: &StepState, live: &Live, owner: &Owner<'_>) -> Option<StepE
     };
     let until = live.lease_ends_at(owner.claim_at);
     match &live.holder {
-        Holder::Outside => None,
+        // Whoever runs the child tells how it ended, however long that takes.
+        Holder::Outside | Holder::Child => None,
         Holder::Worker(_) => match step.work_ends_at(live, owner.claim_at) {
             over if over < until => (owner.now >= over).then(|| out_of_time(step, live)),
             _ => (owner.now >= until).then(|| lost("its lease ended")),

@@ -222,7 +222,9 @@ fn why_not(
     let is_same = match (asked, asks) {
         (Some(asked), Some(asks)) => {
             let same_input = asked.input.digest == asks.input.digest;
-            same_input && done.spec.tool == asks.tool && done.spec.effect == asks.effect
+            let same_call = done.spec.tool == asks.tool && done.spec.effect == asks.effect;
+            let source = |of: &PlanStep| of.child.as_ref().map(|child| child.plan.source.clone());
+            same_input && same_call && source(planned) == source(step)
         }
         (None | Some(_), _) => false,
     };

@@ -8,6 +8,7 @@
 mod ahead;
 mod answer;
 pub mod breaker;
+mod child;
 mod controls;
 mod decide;
 mod diff;
@@ -33,6 +34,7 @@ mod why;
 
 pub use ahead::{Batch, Stamp, ahead, is_outcome};
 pub use answer::{Answer, Reason};
+pub use child::messages;
 pub use controls::{Controls, ToolControl};
 pub use decide::{Decided, Owner, decide};
 pub use diff::{Differs, RunDiff, StepDiff, diff};

@@ -2,7 +2,11 @@
 //! back whatever is free. The owner counts; here is only what follows for one start.
 
 use crate::{Holder, RunState, StepState, StepStatus};
-use spine_schemas::{HeldBy, RunKey, StepKey, spec::queue_of, time::Micros};
+use spine_schemas::{
+    HeldBy, RunKey, StepKey,
+    spec::{RUN_TOOL, queue_of},
+    time::Micros,
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What may still be started. A start takes its share.
@@ -55,15 +59,19 @@ pub(crate) struct Open {
 
 impl Open {
     pub(crate) fn of(run: &RunState) -> Self {
-        let running = run.steps.count(StepStatus::Running) as usize;
-        let is_leased = |step: &&Arc<StepState>| {
-            step.live.as_ref().is_some_and(|live| matches!(live.holder, Holder::Worker(_)))
-        };
-        let leased = match running {
-            0 => 0,
-            _ => run.steps.unsettled().filter(is_leased).count(),
-        };
-        Self { calls: running - leased, leased }
+        let mut open = Self { calls: 0, leased: 0 };
+        if run.steps.count(StepStatus::Running) == 0 {
+            return open;
+        }
+        for live in run.steps.unsettled().filter_map(|step| step.live.as_ref()) {
+            match live.holder {
+                Holder::Owner(_) | Holder::Session(_) | Holder::Outside => open.calls += 1,
+                Holder::Worker(_) => open.leased += 1,
+                // Its own steps are counted where they run.
+                Holder::Child => {}
+            }
+        }
+        open
     }
 }
 
@@ -119,6 +127,8 @@ pub(crate) enum Taken {
     Starved,
     /// It is held back.
     Held(HeldAt, Hold),
+    /// It is a run of its own, and takes nothing away.
+    Child,
     /// A worker gets it.
     Leased(Grant),
     /// No worker has asked for it in this queue.
@@ -186,6 +196,9 @@ impl Slots {
         }
         if let Some(queue) = queue_of(tool) {
             return self.lease(run, step, queue, open.leased);
+        }
+        if tool == RUN_TOOL {
+            return Taken::Child;
         }
         let open_of_tool = self.tools.get(tool).copied().unwrap_or(0);
         if self.free == 0 || open.calls >= self.per_run || open_of_tool >= self.per_tool {

@@ -30,7 +30,10 @@ pub(crate) fn next<'a>(
     if after_ms == 0 || !run.is_open() || run.paused.is_some() || run.stalled.is_some() {
         return None;
     }
-    let lease_ends = |step: &StepState| Some(step.live.as_ref()?.lease_ends_at(owner.claim_at));
+    let lease_ends = |step: &StepState| {
+        let live = step.live.as_ref().filter(|_| !step.is_child())?;
+        Some(live.lease_ends_at(owner.claim_at))
+    };
     let busy_until = run.steps.unsettled().filter_map(|step| lease_ends(step)).max();
     let mut first: Option<(Micros, Option<&StepState>)> = None;
     let mut is_held = false;
@@ -72,7 +75,7 @@ fn silent_from(
 ) -> Silence {
     match wait_for {
         WaitKind::Paused | WaitKind::ToolPaused | WaitKind::TenantPaused => Silence::OnPurpose,
-        WaitKind::Fallback => Silence::OfAnother,
+        WaitKind::Fallback | WaitKind::Child => Silence::OfAnother,
         WaitKind::Resolution
         | WaitKind::DeadLetter
         | WaitKind::Task

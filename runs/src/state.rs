@@ -4,10 +4,12 @@
 //! log are equal byte for byte.
 
 mod claim_form;
+mod holder;
 mod probing;
 mod stall;
 mod wait;
 
+pub use holder::Holder;
 pub use probing::Probing;
 pub use stall::Stall;
 pub use wait::{Held, Wait, WaitKind, WaitRef};
@@ -307,20 +309,6 @@ pub struct Live {
     pub heartbeat: u64,
     /// Log time of its last heartbeat, or of its start.
     pub heartbeat_at: Micros,
-}
-
-/// Who runs an attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Holder {
-    /// The owner under the claim at this offset.
-    Owner(u64),
-    /// An agent's session.
-    Session(String),
-    /// An outside system, in a record run.
-    Outside,
-    /// A worker that asked for it.
-    Worker(String),
 }
 
 /// An attempt in a step's history.

@@ -54,6 +54,7 @@ impl RunState {
                 | WaitKind::Breaker
                 | WaitKind::RateLimit
                 | WaitKind::Worker
+                | WaitKind::Child
                 | WaitKind::Client
                 | WaitKind::Reporter => false,
             })
@@ -98,6 +99,7 @@ impl RunState {
             }
             StepStatus::Scheduled if self.waits_for_worker(step) => (WaitKind::Worker, None),
             StepStatus::Scheduled => (self.idle_wait(), None),
+            StepStatus::Running if step.is_child() => (WaitKind::Child, None),
             StepStatus::Running => (WaitKind::Attempt, step.lease_until()),
             StepStatus::RetryWaiting => (WaitKind::Retry, step.due_at),
             StepStatus::Deferred => step.deferred(),
@@ -151,9 +153,12 @@ impl RunState {
 
     /// When the run must have ended, as long as nothing else ends it or holds it back.
     pub fn deadline(&self) -> Option<Micros> {
-        let plan = self.created.plan.as_deref().filter(|plan| plan.deadline_ms > 0)?;
         let is_free = self.is_open() && !self.is_ending() && self.paused.is_none();
-        is_free.then(|| self.created_at.plus_ms(plan.deadline_ms.saturating_add(self.paused_ms)))
+        let plan = self.created.plan.as_deref().filter(|plan| is_free && plan.deadline_ms > 0);
+        let own = plan
+            .map(|plan| self.created_at.plus_ms(plan.deadline_ms.saturating_add(self.paused_ms)));
+        let caller = self.created.caller.as_ref().filter(|_| is_free);
+        own.into_iter().chain(caller.and_then(|caller| caller.deadline)).min()
     }
 
     /// Whether time alone may move a step: its attempt's, or its own where nothing holds it back.
@@ -193,7 +198,7 @@ impl Live {
         let from = match self.holder {
             // Who only reports holds nothing that a claim could renew.
             Holder::Outside => self.heartbeat_at,
-            Holder::Owner(_) | Holder::Session(_) | Holder::Worker(_) => {
+            Holder::Owner(_) | Holder::Session(_) | Holder::Worker(_) | Holder::Child => {
                 self.heartbeat_at.max(claim_at)
             }
         };
@@ -206,10 +211,16 @@ impl StepState {
     pub fn lease_until(&self) -> Option<Micros> {
         let live = self.live.as_ref()?;
         let until = live.lease_ends_at(live.heartbeat_at);
-        Some(match &live.holder {
-            Holder::Worker(_) => until.min(self.work_ends_at(live, live.started_at)),
-            Holder::Owner(_) | Holder::Session(_) | Holder::Outside => until,
-        })
+        match &live.holder {
+            Holder::Worker(_) => Some(until.min(self.work_ends_at(live, live.started_at))),
+            Holder::Owner(_) | Holder::Session(_) | Holder::Outside => Some(until),
+            Holder::Child => None,
+        }
+    }
+
+    /// Whether its running attempt is a run of its own.
+    pub fn is_child(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.holder == Holder::Child)
     }
 
     /// When an attempt that a worker holds is over, heartbeats or not.

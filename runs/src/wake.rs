@@ -54,7 +54,7 @@ fn lease_ends(step: &StepState, owner: &Owner<'_>) -> Option<Micros> {
     let live = step.live.as_ref()?;
     let until = live.lease_ends_at(owner.claim_at);
     match &live.holder {
-        Holder::Outside => None,
+        Holder::Outside | Holder::Child => None,
         Holder::Session(_) => Some(until),
         Holder::Worker(_) => Some(until.min(step.work_ends_at(live, owner.claim_at))),
         Holder::Owner(claim) if *claim == owner.claim || owner.held.contains(&live.lease) => None,

@@ -4,7 +4,7 @@
 //! of events one of which comes next; the simulator holds the log against it.
 
 use crate::{Holder, RunState, RunStatus, StepState, StepStatus, retry, undo};
-use spine_schemas::{Driver, HeldBy, OnExhausted, spec::queue_of};
+use spine_schemas::{Driver, HeldBy, OnExhausted, keys, spec::queue_of};
 
 /// The answer to "why is this run not finished?".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,7 +232,7 @@ fn step_sentence(run: &RunState, step: &StepState) -> String {
             Driver::Journal => format!("Step {key} may start: the agent must begin it"),
             Driver::Record => format!("Step {key} is scheduled: its start has not been reported"),
         },
-        StepStatus::Running => running(step),
+        StepStatus::Running => running(run, step),
         StepStatus::RetryWaiting => format!(
             "Step {key} failed with {}; {} at {}",
             last_error(step),
@@ -392,7 +392,7 @@ fn awaiting(run: &RunState, step: &StepState) -> String {
     }
 }
 
-fn running(step: &StepState) -> String {
+fn running(run: &RunState, step: &StepState) -> String {
     let until = step.lease_until().map(|until| until.to_string()).unwrap_or_default();
     let since = step.live.as_ref().map(|live| live.started_at.to_string()).unwrap_or_default();
     let (key, attempt) = (&step.key, step.attempt);
@@ -405,6 +405,13 @@ fn running(step: &StepState) -> String {
             "Attempt {attempt} of step {key} is held by worker {worker} since {since}; without a heartbeat, \
              or at the end of its time, it is over at {until}"
         ),
+        Some(Holder::Child) => {
+            let child = keys::child_run_id(&run.key, key, attempt);
+            format!(
+                "Step {key} is a run of its own since {since}, and ends with it: 'spine runs why {child}' says what \
+                 that waits for"
+            )
+        }
         Some(Holder::Outside) => {
             format!("Attempt {attempt} of step {key} was reported as started at {since}")
         }

@@ -180,8 +180,11 @@ fn check_run(run: &RunCreated) -> Result<()> {
     }
     if let Some(caller) = &run.caller {
         caller.step.check()?;
-        if run.parent.is_none() || caller.attempt == 0 {
-            return Err(Error::invalid("run.caller", "needs a parent and an attempt of its step"));
+        let is_plan = run.driver == Driver::Plan && run.fork.is_none();
+        if run.parent.is_none() || caller.attempt == 0 || !is_plan {
+            let message =
+                "is for a plan that is no fork, and needs a parent and an attempt of its step";
+            return Err(Error::invalid("run.caller", message));
         }
         optional_number("run.caller.lease", Some(caller.lease))?;
     }

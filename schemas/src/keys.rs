@@ -1,6 +1,6 @@
 //! Derived identities: idempotency keys, letter ids, partitions. None is ever derived from time.
 
-use crate::{Digest, RunKey, StepKey};
+use crate::{Digest, RunKey, StepKey, limits};
 
 /// The key that a tool sees: the same across attempts, owners and redrives, new after an edit.
 pub fn idempotency_key(installation: &str, run: &RunKey, step: &StepKey, edit: u32) -> Digest {
@@ -35,6 +35,29 @@ pub fn task_id(run: &RunKey, step: &StepKey, number: u32) -> Digest {
         step.to_string().as_bytes(),
         &number.to_be_bytes(),
     ])
+}
+
+/// The id of the run that an attempt of a step is: that of its parent, as far as there is room, and a hash of
+/// the attempt.
+pub fn child_run_id(parent: &RunKey, step: &StepKey, attempt: u32) -> String {
+    let digest = Digest::of_parts(&[
+        b"child",
+        parent.tenant.as_bytes(),
+        parent.run_id.as_bytes(),
+        step.to_string().as_bytes(),
+        &attempt.to_be_bytes(),
+    ]);
+    let hash = &digest.to_string()[..24];
+    let most = limits::ID_BYTES - hash.len() - 1;
+    let room = parent.run_id.floor_char_boundary(most);
+    format!("{}.{hash}", &parent.run_id[..room])
+}
+
+/// The identity of what a run tells another because of one of its events, the `index`-th of it.
+pub fn message_id(run: &RunKey, offset: u64, index: usize) -> String {
+    let (offset, index) = (offset.to_be_bytes(), (index as u64).to_be_bytes());
+    Digest::of_parts(&[b"message", run.tenant.as_bytes(), run.run_id.as_bytes(), &offset, &index])
+        .to_string()
 }
 
 /// The identity of a record's letter.

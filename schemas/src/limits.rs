@@ -28,6 +28,10 @@ pub const JSON_DEPTH: usize = 64;
 pub const PLAN_STEPS: usize = 1000;
 /// Steps in one run.
 pub const RUN_STEPS: usize = 10_000;
+/// Levels of plans in plans, the outermost counted.
+pub const PLAN_LEVELS: usize = 5;
+/// Bytes of the plan of a run that is a step of another. An event has room for it, and for its input.
+pub const CHILD_PLAN_BYTES: usize = 512 * 1024;
 /// Predecessors of one plan step.
 pub const PLAN_AFTER: usize = 100;
 /// References in the input of one plan step. Asked of new plans only: one that is in the log is read

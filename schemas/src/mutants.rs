@@ -33,6 +33,10 @@ pub enum Mutant {
     LostWakeUp,
     /// What was done first is undone first.
     UndoOutOfOrder,
+    /// The runs that are steps of a cancelled one are not asked to end.
+    CancelSkipsChildren,
+    /// What one run tells another is given up where the log does not take it at once.
+    MessagesTriedOnce,
     /// A cancelled run ends although an attempt of it runs.
     CancelSkipsRunning,
     /// An approval is taken for any call of its step.

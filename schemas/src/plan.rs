@@ -1,5 +1,6 @@
 //! Plans: the steps that a run carries, checked as a whole before anything is appended.
 
+mod child;
 mod order;
 mod read;
 
@@ -7,9 +8,10 @@ use crate::{
     Effect, Error, Fault, OnExhausted, Probe, Result, RetryPolicy, StepKey, canonical, limits,
 };
 use bytes::Bytes;
+pub use child::Child;
 use read::{Flat, PlanJson};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The scope of the steps that undo others. Their names are those of what they undo.
 pub const UNDO_SCOPE: &str = "compensate";
@@ -84,6 +86,8 @@ pub struct PlanStep {
     pub approval_ms: Option<u64>,
     /// How to find out whether an attempt took effect, where the tool can be asked.
     pub probe: Option<Box<Probe>>,
+    /// The run that each attempt is, where the tool is `run`.
+    pub child: Option<Arc<Child>>,
 }
 
 /// When a step of a plan runs. Indexes are into [`Plan::steps`].
@@ -123,7 +127,11 @@ impl Plan {
     /// # Errors
     /// [`Error::Invalid`] or [`Error::TooLarge`], naming the field by its path in the plan.
     pub fn parse(source: impl Into<Bytes>) -> Result<Self> {
-        let source: Bytes = source.into();
+        Self::parse_at(source.into(), 0)
+    }
+
+    /// The same for the plan of a run that is a step of another, so many levels below the outermost.
+    fn parse_at(source: Bytes, level: usize) -> Result<Self> {
         // Space around the plan is not part of it: it would not survive the JSON form of the event.
         let source = source.slice_ref(source.trim_ascii());
         canonical::check_depth("steps", &source)?;
@@ -140,7 +148,7 @@ impl Plan {
             let path = || path(at, |at| flat[at].role);
             let after = order::predecessors(at, &flat, &names)
                 .map_err(|message| Error::invalid(format!("{}.after", path()), message))?;
-            steps.push(step.read(&path, after, &json.retry)?);
+            steps.push(step.read(&path, after, &json.retry, level)?);
         }
         order::check_references(&steps, &names)?;
         check_faults(&json.faults, &names)?;
@@ -166,6 +174,10 @@ impl Plan {
             if !undoes && step.key.scope.split('/').next() == Some(UNDO_SCOPE) {
                 let message = "\"compensate\" is the scope of the steps that undo others";
                 return Err(Error::invalid(format!("{}.scope", self.path(at)), message));
+            }
+            if let Some(child) = &step.child {
+                let path = || format!("{}.run.plan", self.path(at));
+                child.plan.check_new().map_err(|error| child::inside(&path(), error))?;
             }
         }
         Ok(())

@@ -141,7 +141,7 @@ pub const LEASE_MS: u64 = 30_000;
 /// A step as it was scheduled: everything that later decisions need, so that none is inferred.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepSpec {
-    /// `http(s)://…`, `queue:NAME`, `signal:NAME`, `sleep:MS`, or the caller's own name for the tool where Spine does not call it.
+    /// `http(s)://…`, `queue:NAME`, `signal:NAME`, `sleep:MS`, `run`, or the caller's own name for the tool where Spine does not call it.
     pub tool: String,
     /// What the tool is given.
     pub input: Payload,
@@ -193,13 +193,15 @@ pub enum Act<'a> {
     Sleep(u64),
     /// An outside worker does it that asks for work from the queue of this name.
     Queue(&'a str),
+    /// Another run does it, which the plan knows.
+    Run,
 }
 
 impl Act<'_> {
     /// Whether something outside acts, so that there are attempts, which may take effect. The others wait.
     pub fn acts(self) -> bool {
         match self {
-            Self::Call | Self::Queue(_) => true,
+            Self::Call | Self::Queue(_) | Self::Run => true,
             Self::Signal(_) | Self::Sleep(_) => false,
         }
     }
@@ -210,6 +212,9 @@ pub fn queue_of(tool: &str) -> Option<&str> {
     tool.strip_prefix("queue:")
 }
 
+/// The tool of a step that is a run of its own.
+pub const RUN_TOOL: &str = "run";
+
 /// What a tool's address means.
 pub fn act_of(tool: &str) -> Act<'_> {
     if let Some(name) = tool.strip_prefix("signal:") {
@@ -217,6 +222,9 @@ pub fn act_of(tool: &str) -> Act<'_> {
     }
     if let Some(name) = queue_of(tool) {
         return Act::Queue(name);
+    }
+    if tool == RUN_TOOL {
+        return Act::Run;
     }
     match tool.strip_prefix("sleep:").map(str::parse) {
         Some(Ok(ms)) => Act::Sleep(ms),

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 21] = [
+const ALL: [Mutant; 23] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
@@ -22,6 +22,8 @@ const ALL: [Mutant; 21] = [
     Mutant::CutLastBlock,
     Mutant::LostWakeUp,
     Mutant::UndoOutOfOrder,
+    Mutant::CancelSkipsChildren,
+    Mutant::MessagesTriedOnce,
     Mutant::CancelSkipsRunning,
     Mutant::StartWhilePaused,
     Mutant::ApprovalNotCompared,
@@ -49,6 +51,8 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         | Mutant::IgnoreLateSuccess
         | Mutant::LostWakeUp
         | Mutant::UndoOutOfOrder
+        | Mutant::CancelSkipsChildren
+        | Mutant::MessagesTriedOnce
         | Mutant::CancelSkipsRunning
         | Mutant::ApprovalNotCompared
         | Mutant::BelieveEarlyNo

@@ -29,6 +29,11 @@ pub(crate) fn observe_lifecycle(records: usize) {
     counter!("spine_workers_lifecycle_records_total").increment(records as u64);
 }
 
+/// What runs told others because one is a step of the other.
+pub(crate) fn observe_messages(messages: usize) {
+    counter!("spine_workers_run_messages_total").increment(messages as u64);
+}
+
 /// POSTs of transitions to webhooks, by what became of them.
 pub(crate) fn observe_webhook(webhook: &str, outcome: &'static str) {
     let webhook = webhook.to_owned();

@@ -14,6 +14,7 @@ mod hold;
 mod late;
 mod letters;
 mod lifecycle;
+mod messages;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod originals;

@@ -90,6 +90,11 @@ fn head(shown: &Shown<'_>) -> String {
         let reason = short(&fork.reason, EXCERPT);
         let _ = writeln!(text, "  fork     of {}, {steps} taken over: {reason}", fork.run_id);
     }
+    if let Some(parent) = &run.parent {
+        let of = run.caller.as_ref();
+        let of = of.map(|of| format!(", attempt {} of its step {}", of.attempt, step(&of.step)));
+        let _ = writeln!(text, "  parent   {parent}{}", of.unwrap_or_default());
+    }
     if let Some(input) = payloads.input.as_ref().filter(|input| input.get() != "null") {
         let _ = writeln!(text, "  input    {}", short(input.get(), EXCERPT));
     }
@@ -171,6 +176,9 @@ fn attempt_line(of: &Attempt, waited: Option<u64>, start: Micros, now: Micros) -
         after(of.started_at.0, start),
         color::status(&of.end)
     );
+    if let Some(run_id) = &of.run_id {
+        let _ = write!(text, "  run {run_id}");
+    }
     if let Some(error) = &of.error {
         let message = short(&error.message, EXCERPT);
         let _ = write!(text, "  {} {}: {message}", error.class, error.code);

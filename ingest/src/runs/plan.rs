@@ -37,6 +37,16 @@ pub(super) fn checked<L: EventLog, S: RunStore, V: Verdicts>(
         let detail = format!("tenant {} is not a test tenant", run.tenant);
         return Err(Problem::new(Code::FaultsRefused, detail).with("field", "faults"));
     }
+    check_tools(app, &plan, "")?;
+    Ok(Arc::new(plan))
+}
+
+/// Tools are called only where this installation allows it; also those of the runs that are steps.
+fn check_tools<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    plan: &Plan,
+    within: &str,
+) -> Result<(), Problem> {
     let acts =
         |(_, step): &(usize, &PlanStep)| act_of(&step.tool) == Act::Call || step.probe.is_some();
     for (at, step) in plan.steps.iter().enumerate().filter(acts) {
@@ -44,12 +54,16 @@ pub(super) fn checked<L: EventLog, S: RunStore, V: Verdicts>(
         let called = (act_of(&step.tool) == Act::Call).then_some(("tool", &step.tool));
         for (name, tool) in called.into_iter().chain(probe) {
             app.verdicts().check_tool(tool).map_err(|refusal| {
-                let field = format!("{}.{name}", plan.path(at));
+                let field = format!("{within}{}.{name}", plan.path(at));
                 Problem::new(Code::ToolRefused, format!("{field}: {refusal}")).with("field", field)
             })?;
         }
     }
-    Ok(Arc::new(plan))
+    for (at, step) in plan.steps.iter().enumerate() {
+        let Some(child) = &step.child else { continue };
+        check_tools(app, &child.plan, &format!("{within}{}.run.plan.", plan.path(at)))?;
+    }
+    Ok(())
 }
 
 fn without_steps(field: &'static str) -> Problem {

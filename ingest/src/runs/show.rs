@@ -57,9 +57,19 @@ struct RunView<'a> {
     tags: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<&'a str>,
+    /// The step of the parent that it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<CallerView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fork: Option<&'a Fork>,
     digest: Digest,
+}
+
+/// The attempt of a step that a run is.
+#[derive(Serialize)]
+struct CallerView<'a> {
+    step: &'a StepKey,
+    attempt: u32,
 }
 
 /// A request that the run end.
@@ -140,6 +150,10 @@ fn view(run: &RunState, applied: PositionView) -> RunView<'_> {
         paused: run.paused.as_deref().map(PauseView::of),
         tags: &run.created.tags,
         parent: run.created.parent.as_deref(),
+        caller: run.created.caller.as_deref().map(|caller| {
+            let (step, attempt) = (&caller.step, caller.attempt);
+            CallerView { step, attempt }
+        }),
         fork: run.created.fork.as_deref(),
         digest: run.created_digest,
     }

@@ -2,8 +2,10 @@
 
 use crate::views::{OutputView, PauseView, PayloadView, Time};
 use serde::Serialize;
-use spine_runs::{AttemptEnd, AttemptState, StepState};
-use spine_schemas::{Digest, Effect, Fault, HeldBy, RetryPolicy, RunKey, StepError, StepKey, keys};
+use spine_runs::{AttemptEnd, AttemptState, RunState, StepState};
+use spine_schemas::{
+    Digest, Driver, Effect, Fault, HeldBy, RetryPolicy, StepError, StepKey, keys, spec::RUN_TOOL,
+};
 
 /// A step with its history.
 #[derive(Serialize)]
@@ -110,10 +112,13 @@ struct AttemptView<'a> {
     injected: Option<Fault>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cost_micros: Option<u64>,
+    /// The run that it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<String>,
 }
 
 impl<'a> StepView<'a> {
-    pub(super) fn of(installation: &str, run: &RunKey, step: &'a StepState) -> Self {
+    pub(super) fn of(installation: &str, run: &RunState, step: &'a StepState) -> Self {
         Self {
             step: &step.key,
             scope: &step.key.scope,
@@ -122,7 +127,7 @@ impl<'a> StepView<'a> {
             status: step.status.as_str(),
             attempt: step.attempt,
             charged: step.charged,
-            attempts: step.attempts.iter().map(AttemptView::of).collect(),
+            attempts: attempts(run, step),
             attempts_omitted: step.attempts_omitted,
             due_at: Time::of(step.due_at),
             lease_until: Time::of(step.lease_until()),
@@ -134,7 +139,7 @@ impl<'a> StepView<'a> {
             input_digest: step.spec.input.digest,
             output: step.output.as_ref().map(OutputView::of),
             error: step.error.as_ref(),
-            idempotency_key: keys::idempotency_key(installation, run, &step.key, step.edit),
+            idempotency_key: keys::idempotency_key(installation, &run.key, &step.key, step.edit),
             letter: step.letter.as_ref().map(|letter| letter.letter_id),
             task: step.task.as_ref().map(|task| task.task_id),
             awaits: step
@@ -179,6 +184,17 @@ impl<'a> AttemptView<'a> {
             reason,
             injected: attempt.injected,
             cost_micros: attempt.cost_micros,
+            run_id: None,
         }
     }
+}
+
+/// The attempts of a step; where the plan says that each is a run, with its id.
+fn attempts<'a>(run: &RunState, step: &'a StepState) -> Vec<AttemptView<'a>> {
+    let is_run = run.driver() == Driver::Plan && step.spec.tool == RUN_TOOL;
+    let shown = step.attempts.iter().map(|attempt| AttemptView {
+        run_id: is_run.then(|| keys::child_run_id(&run.key, &step.key, attempt.attempt)),
+        ..AttemptView::of(attempt)
+    });
+    shown.collect()
 }

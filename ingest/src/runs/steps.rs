@@ -54,7 +54,7 @@ pub(crate) async fn list<L: EventLog, S: RunStore, V: Verdicts>(
     let shown = page_len(&rest, rows);
     let next = if shown < rest.len() { rest[..shown].last().map(|step| &step.key) } else { None };
     let installation = &app.settings().installation_id;
-    let steps = rest[..shown].iter().map(|step| StepView::of(installation, &run, step)).collect();
+    let steps = rest[..shown].iter().map(|step| StepView::of(installation, &state, step)).collect();
     Ok(Json(StepsPage { steps, next }).into_response())
 }
 
@@ -83,5 +83,5 @@ pub(crate) async fn get<L: EventLog, S: RunStore, V: Verdicts>(
     let Some(step) = state.steps.get(&key) else {
         return Err(Problem::new(Code::StepAbsent, format!("run {run} has no step {key}")));
     };
-    Ok(Json(StepView::of(&app.settings().installation_id, &run, step)).into_response())
+    Ok(Json(StepView::of(&app.settings().installation_id, &state, step)).into_response())
 }

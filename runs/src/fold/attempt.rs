@@ -12,7 +12,7 @@ use crate::{
 use spine_schemas::{
     Driver, ErrorClass, Fault, HeldBy, StepError, StepKey, StepSpec, StepStarted, limits,
     mutants::{Mutant, planted},
-    spec::{self, act_of, queue_of},
+    spec::{self, RUN_TOOL, act_of, queue_of},
     time::Micros,
 };
 use std::sync::Arc;
@@ -100,8 +100,10 @@ pub(super) fn started(
 ) -> Verdict {
     match state.driver() {
         Driver::Plan => {
+            let is_run = |step: &StepState| step.spec.tool == RUN_TOOL;
             let holder = match &start.worker {
                 Some(worker) => Holder::Worker(worker.clone()),
+                None if state.steps.get(key).is_some_and(|step| is_run(step)) => Holder::Child,
                 None => Holder::Owner(claim.unwrap_or_default()),
             };
             started_by_owner(state, key, number, (holder, start.lease_ms), place, author)
@@ -203,7 +205,7 @@ pub(super) fn start_attempt(
     place: Place,
 ) {
     let driver = match &holder {
-        Holder::Owner(_) | Holder::Worker(_) => Driver::Plan,
+        Holder::Owner(_) | Holder::Worker(_) | Holder::Child => Driver::Plan,
         Holder::Session(_) => Driver::Journal,
         Holder::Outside => Driver::Record,
     };

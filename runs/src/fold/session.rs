@@ -113,7 +113,7 @@ fn make_room(state: &mut RunState) {
             state.steps.unsettled().any(|step| {
                 step.live.as_ref().is_some_and(|live| match &live.holder {
                     Holder::Session(holder) => holder == name,
-                    Holder::Owner(_) | Holder::Outside | Holder::Worker(_) => false,
+                    Holder::Owner(_) | Holder::Outside | Holder::Worker(_) | Holder::Child => false,
                 })
             })
         };

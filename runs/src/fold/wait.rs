@@ -47,7 +47,7 @@ fn created_by_owner(
     let fits = match act_of(&step.spec.tool) {
         Act::Signal(name) => awaited.signal == Some(name),
         Act::Sleep(_) => awaited.signal.is_none(),
-        Act::Call | Act::Queue(_) => false,
+        Act::Call | Act::Queue(_) | Act::Run => false,
     };
     if !fits || !step.status.may_start() {
         return Author::Owner.reject(Reason::LostRace);

@@ -78,6 +78,8 @@ pub enum WaitKind {
     Paused,
     /// A worker that asks for work from the step's queue.
     Worker,
+    /// The run that its attempt is.
+    Child,
     /// The agent that drives the run.
     Client,
     /// The outside system that reports the run.

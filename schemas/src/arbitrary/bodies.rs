@@ -54,7 +54,7 @@ fn run_created() -> impl Strategy<Value = RunCreated> {
     let parent = (option::of(id()), option::of(caller()));
     (name(), text(), driver, payload(), map(), parent, option::of(fork())).prop_map(
         |(workflow, version, (driver, plan), input, tags, (parent, caller), fork)| RunCreated {
-            caller: caller.filter(|_| parent.is_some()),
+            caller: caller.filter(|_| parent.is_some() && driver == Driver::Plan && fork.is_none()),
             workflow,
             version,
             driver,

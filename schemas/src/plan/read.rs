@@ -1,13 +1,14 @@
 //! The JSON of a plan, read into one flat list: the plan's steps first, then what stands in for them
 //! and what undoes them.
 
-use super::{OnDeadline, PlanFault, PlanStep, Role, UNDO_SCOPE, path};
+use super::{Child, OnDeadline, PlanFault, PlanStep, Role, UNDO_SCOPE, path};
 use crate::{
     Effect, Error, OnExhausted, Probe, Result, RetryPolicy, StepKey, check_id, limits, spec,
 };
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::sync::Arc;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +75,8 @@ pub(super) struct Written<'a> {
     not_applied: Vec<u16>,
     approval: Option<ApprovalJson>,
     probe: Option<Box<Probe>>,
+    #[serde(borrow, default)]
+    run: Option<&'a RawValue>,
 }
 
 /// That somebody has to approve of each call.
@@ -159,6 +162,7 @@ impl Flat<'_> {
         path: &dyn Fn() -> String,
         after: Vec<usize>,
         retry: &RetryPolicy,
+        level: usize,
     ) -> Result<PlanStep> {
         let field = |name: &str| format!("{}.{name}", path());
         let step = self.written;
@@ -192,6 +196,7 @@ impl Flat<'_> {
         self.check_recovery(&field)?;
         self.check_act(&field)?;
         self.check_means(&field)?;
+        let child = self.child(&field, level)?;
         Ok(PlanStep {
             key: self.key.clone(),
             role: self.role,
@@ -210,7 +215,29 @@ impl Flat<'_> {
             not_applied: step.not_applied.clone(),
             approval_ms: step.approval.as_ref().map(|approval| approval.expires_ms),
             probe: step.probe.clone(),
+            child,
         })
+    }
+
+    /// The run that each attempt is. It has no time-out of its own, and repeating it is another run with other
+    /// keys.
+    fn child(&self, field: &dyn Fn(&str) -> String, level: usize) -> Result<Option<Arc<Child>>> {
+        let step = self.written;
+        let wrong = |name: &str, message: &str| Err(Error::invalid(field(name), message));
+        match (step.run, spec::act_of(&step.tool)) {
+            (None, spec::Act::Run) => wrong("run", "is missing: say which plan the run has"),
+            (None, _) => Ok(None),
+            (Some(_), spec::Act::Run) if step.timeout_ms.is_some() => {
+                wrong("timeout_ms", "is not for runs: say deadline_ms in the plan of the run")
+            }
+            (Some(_), spec::Act::Run)
+                if !matches!(step.effect, Effect::Pure | Effect::AtMostOnce) =>
+            {
+                wrong("effect", "must be pure or at_most_once: another run has other keys")
+            }
+            (Some(run), spec::Act::Run) => Child::parse(run, field, level).map(Arc::new).map(Some),
+            (Some(_), _) => wrong("run", "goes with \"tool\": \"run\""),
+        }
     }
 
     /// A step that waits calls nothing, so there is nothing to approve of.
@@ -227,7 +254,7 @@ impl Flat<'_> {
             spec::Act::Call if step.tool.starts_with("sleep:") => {
                 return Err(Error::invalid(field("tool"), "is not sleep:MILLISECONDS"));
             }
-            spec::Act::Sleep(_) | spec::Act::Call => {}
+            spec::Act::Sleep(_) | spec::Act::Call | spec::Act::Run => {}
         }
         let Some(approval) = &step.approval else { return Ok(()) };
         if !spec::act_of(&step.tool).acts() {

@@ -149,6 +149,7 @@ fn live() -> impl Strategy<Value = Live> {
         any::<u64>().prop_map(Holder::Owner),
         text().prop_map(Holder::Session),
         Just(Holder::Outside),
+        Just(Holder::Child),
         text().prop_map(Holder::Worker),
     ];
     (any::<u32>(), any::<[u64; 3]>(), holder, time(), time()).prop_map(
@@ -365,6 +366,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         WaitKind::DeadLetter,
         WaitKind::Client,
         WaitKind::Worker,
+        WaitKind::Child,
     ]);
     prop_oneof![
         Just(Answer::Ok),

@@ -73,6 +73,7 @@ pub fn wait_name(kind: WaitKind) -> &'static str {
         WaitKind::TenantPaused => "tenant_paused",
         WaitKind::Paused => "paused",
         WaitKind::Worker => "worker",
+        WaitKind::Child => "child",
         WaitKind::Client => "client",
         WaitKind::Reporter => "reporter",
     }

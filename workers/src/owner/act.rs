@@ -28,6 +28,10 @@ where
             let claim = self.claim.held().map_or(0, |held| held.offset);
             return self.hand_over(run, step, live, claim);
         }
+        // It is another run; whoever owns that one tells how it ended.
+        if live.holder == Holder::Child {
+            return;
+        }
         let lease = live.lease;
         self.attempts.insert(lease, Attempt::new(run, step, live));
         let now = self.node.clock.now();

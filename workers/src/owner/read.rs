@@ -93,7 +93,7 @@ where
         let keys: Vec<RunKey> =
             events.iter().filter_map(|(_, read)| read.event()?.run_key()).collect();
         self.load(keys.iter()).await?;
-        let mut due = Vec::new();
+        let (mut due, mut messages) = (Vec::new(), Vec::new());
         let mut last = None;
         for (record, read) in events {
             last = Some(record.offset);
@@ -104,6 +104,7 @@ where
                     if let Some(told) = &folded.told {
                         self.telling.add(record.offset, told);
                     }
+                    messages.extend(folded.messages);
                     if let Some(letter) = folded.letter {
                         due.push((letter, record));
                     }
@@ -113,6 +114,7 @@ where
             }
         }
         self.publish(due).await?;
+        self.tell_runs(messages).await?;
         if let Some(offset) = last {
             self.scan.forget_below(offset);
             self.node.hub.set_folded(self.tp.partition, offset);

@@ -1,0 +1,50 @@
+//! What runs tell other runs, because one is a step of the other: appended to the partition of the receiver
+//! again and again until it is there, before progress passes the event that it follows from.
+//!
+//! A message has no claim, and is judged by the receiver's fold like what anybody asks or reports. After a
+//! crash the same messages are sent again, with the same ids; that changes nothing.
+
+use super::{Owner, letters::append_until_there};
+use crate::{Clock, Error, Result, metrics, tools::Tools};
+use bytes::Bytes;
+use futures::future::try_join_all;
+use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
+use spine_schemas::{
+    Event, codec, keys,
+    mutants::{Mutant, planted},
+};
+use spine_store::RunStore;
+use std::collections::BTreeMap;
+
+impl<L, S, T, C> Owner<L, S, T, C>
+where
+    L: EventLog,
+    S: RunStore,
+    T: Tools,
+    C: Clock,
+{
+    /// Sends the messages of events just folded, in their order for each receiver.
+    pub(super) async fn tell_runs(&mut self, messages: Vec<Event>) -> Result<()> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        metrics::observe_messages(messages.len());
+        let mut records: BTreeMap<u32, Vec<NewRecord>> = BTreeMap::new();
+        for event in messages {
+            let key = event.run_key().map(|run| Bytes::from(run.record_key())).unwrap_or_default();
+            let partition = keys::partition_of(&key, self.partitions);
+            let value = codec::encode(&event.fit()).map_err(|e| Error::Encode(e.to_string()))?;
+            records.entry(partition).or_default().push(NewRecord::plain(Some(key), value));
+        }
+        let (log, orders, topic) = (&self.node.log, &self.orders, &self.tp.topic);
+        let appends = records.into_iter().map(|(partition, records)| async move {
+            let to = TopicPartition::new(topic.clone(), partition);
+            if planted(Mutant::MessagesTriedOnce) {
+                let _ = log.append(&to, records, Urgency::Outcome).await;
+                return Ok(());
+            }
+            append_until_there(log, orders, &to, records).await.map(|_| ())
+        });
+        try_join_all(appends).await.map(|_| ())
+    }
+}
