@@ -1,6 +1,7 @@
 //! The checkers: what must hold of the log, the store, the letters and the effects, whatever happened.
 
 use crate::{
+    children::Children,
     forks,
     random::Random,
     recovery,
@@ -14,6 +15,7 @@ use spine_runs::{PartitionState, Place, RunState, StepStatus, Verdict, fold, why
 use spine_schemas::{
     Body, Digest, Event, RunKey, StepEvent, StepKey,
     codec::{self, SchemaBook},
+    spec::RUN_TOOL,
 };
 use spine_workers::replay;
 use std::{
@@ -29,6 +31,7 @@ pub(crate) struct Reading {
     starts: BTreeMap<(RunKey, StepKey, u32), u64>,
     letters_due: BTreeSet<Digest>,
     pub(crate) transitions: Transitions,
+    children: Children,
     pub(crate) events: u64,
     /// A digest of every record, for comparing two runs of one seed.
     pub(crate) history: Option<Digest>,
@@ -84,6 +87,7 @@ impl Reading {
         trace(record, event, &verdict);
         let applied = matches!(verdict, Verdict::Applied(_));
         self.transitions.take(event, &verdict, before.as_deref(), run.as_deref());
+        self.children.take(before.as_deref(), event, applied);
         check_late_success(before.as_deref(), event, &verdict);
         if let (true, Some(before)) = (applied, before.as_deref()) {
             recovery::check(before, event);
@@ -218,7 +222,9 @@ impl Reading {
             if run.driver() == spine_schemas::Driver::Record {
                 continue;
             }
-            for step in run.steps.values().filter(|step| step.spec.effect.is_careful()) {
+            // What a run has done that is a step is its own.
+            let steps = run.steps.values().filter(|step| step.spec.tool != RUN_TOOL);
+            for step in steps.filter(|step| step.spec.effect.is_careful()) {
                 let count = effects.get(&(key.clone(), step.key.clone())).map_or(0, Vec::len);
                 match step.status {
                     StepStatus::Completed if step.reused => {}
@@ -247,6 +253,7 @@ impl Reading {
             let run = self.runs.get(key).unwrap_or_else(|| panic!("{key} never began"));
             assert!(!run.is_open(), "{key} has not ended: {}", why(run).sentence);
         }
+        self.children.check(&self.runs);
     }
 }
 

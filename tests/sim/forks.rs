@@ -39,7 +39,7 @@ impl<A: Access> Clients<A> {
     fn events_of_fork(&self, run: &RunState, key: &RunKey) -> Vec<Event> {
         let keys: Vec<&StepKey> = run.steps.values().map(|step| &step.key).collect();
         let from = pick(&self.random, &keys).cloned();
-        let mut created = RunCreated::clone(&run.created);
+        let mut created = RunCreated { caller: None, ..RunCreated::clone(&run.created) };
         let taken = forked(run, &created, from.as_ref());
         created.fork = Some(Box::new(Fork {
             run_id: run.key.run_id.to_string(),

@@ -2,7 +2,9 @@
 //! hold no record, appends that fail and leave all, nothing or a part, acknowledgements that come late
 //! or get lost. Who owns what is in `rebalance`.
 
-use crate::{clock::SimClock, random::Random, rebalance::Group, transitions::LIFECYCLE};
+use crate::{
+    clock::SimClock, mark::Mark, random::Random, rebalance::Group, transitions::LIFECYCLE,
+};
 use bytes::Bytes;
 use spine_log::{
     Appended, Bounds, Error, EventLog, NewRecord, PartitionReader, ReadLimit, Record, Result,
@@ -36,7 +38,7 @@ struct Topics {
 #[derive(Debug)]
 struct Partition {
     records: Vec<Record>,
-    end: watch::Sender<u64>,
+    end: Mark,
 }
 
 /// Clones share the cluster, and those of one process its producer.
@@ -126,14 +128,14 @@ impl SimKafka {
         let mut topics = self.topics.lock().unwrap();
         let marks = topics.marker_percent;
         let partition = topics.partition(to);
-        let offset = *partition.end.borrow();
+        let offset = partition.end.get();
         let floor = partition.records.last().map_or(Micros(0), |record| record.timestamp);
         let timestamp = self.clock.now().max(floor);
         let NewRecord { key, headers, value } = new;
         partition.records.push(Record { offset, timestamp, key, headers, value });
         // A mark of the log's own may follow, which nobody ever reads.
         let mark = u64::from(self.random.chance(marks));
-        partition.end.send_replace(offset + 1 + mark);
+        partition.end.set(offset + 1 + mark);
         (offset, timestamp)
     }
 
@@ -154,7 +156,7 @@ impl Topics {
     fn partition(&mut self, of: &TopicPartition) -> &mut Partition {
         self.partitions
             .entry(of.clone())
-            .or_insert_with(|| Partition { records: Vec::new(), end: watch::Sender::new(0) })
+            .or_insert_with(|| Partition { records: Vec::new(), end: Mark::default() })
     }
 }
 
@@ -231,20 +233,20 @@ impl EventLog for SimKafka {
 
     async fn reader(&self, of: &TopicPartition, from: u64) -> Result<SimReader> {
         self.check(of)?;
-        let end = self.topics.lock().unwrap().partition(of).end.subscribe();
+        let end = self.topics.lock().unwrap().partition(of).end.clone();
         Ok(SimReader { log: self.clone(), of: of.clone(), next: from, end, arrives: None })
     }
 
     async fn bounds(&self, of: &TopicPartition) -> Result<Bounds> {
         self.check(of)?;
-        let end = *self.topics.lock().unwrap().partition(of).end.borrow();
+        let end = self.topics.lock().unwrap().partition(of).end.get();
         Ok(Bounds { first: 0, end })
     }
 
     async fn offset_at(&self, of: &TopicPartition, time: Micros) -> Result<u64> {
         let mut topics = self.topics.lock().unwrap();
         let partition = topics.partition(of);
-        let end = *partition.end.borrow();
+        let end = partition.end.get();
         let found = partition.records.iter().find(|record| record.timestamp >= time);
         Ok(found.map_or(end, |record| record.offset))
     }
@@ -259,7 +261,7 @@ pub(crate) struct SimReader {
     log: SimKafka,
     of: TopicPartition,
     next: u64,
-    end: watch::Receiver<u64>,
+    end: Mark,
     /// When what is there next has been fetched, whether or not somebody waits for it.
     arrives: Option<Instant>,
 }
@@ -267,7 +269,7 @@ pub(crate) struct SimReader {
 impl PartitionReader for SimReader {
     async fn next(&mut self, limit: ReadLimit) -> Result<Vec<Record>> {
         let next = self.next;
-        let _ = self.end.wait_for(|end| *end > next).await;
+        self.end.above(next).await;
         let mut horizon = self.log.horizon.subscribe();
         let horizon = *horizon.wait_for(|horizon| *horizon > next).await.unwrap();
         let fetched = || Instant::now() + Duration::from_micros(100);
@@ -286,7 +288,7 @@ impl PartitionReader for SimReader {
         // Where all was read, the position passes what holds no record, too.
         self.next = match there.get(read.len()) {
             Some(_) => read.last().map_or(next, |record| record.offset + 1),
-            None => horizon.min(*partition.end.borrow()),
+            None => horizon.min(partition.end.get()),
         };
         Ok(read)
     }

@@ -8,6 +8,7 @@
 
 mod agent;
 mod check;
+mod children;
 mod clock;
 mod cluster;
 mod embedded;
@@ -16,6 +17,7 @@ mod holds;
 mod kafka;
 mod large;
 mod late;
+mod mark;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod node;

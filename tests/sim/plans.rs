@@ -41,6 +41,7 @@ fn source(random: &Random) -> String {
             match random.below(20) {
                 0 => wait("signal:go", &name, &format!("{after}{ends}")),
                 1 => wait("sleep:120", &name, &format!("{after}{ends}")),
+                4..6 => child(random, &name, &format!("{after}{ends}{undo}")),
                 2..4 => step(
                     random,
                     &name,
@@ -59,6 +60,27 @@ fn source(random: &Random) -> String {
         "{{\"retry\":{{\"max_attempts\":{},\"initial_ms\":{},\"max_ms\":500}},\"steps\":[{}]{deadline}}}",
         1 + random.below(4),
         [1, 3, 20][random.below(3) as usize],
+        steps.join(",")
+    )
+}
+
+/// A step that is a run of one or two steps.
+fn child(random: &Random, name: &str, more: &str) -> String {
+    let count = 1 + random.below(2);
+    let steps: Vec<String> = (0..count)
+        .map(|number| {
+            let name = format!("c{number}");
+            let undo = if random.chance(30) { undo(random) } else { String::new() };
+            match random.below(8) {
+                0 => wait("signal:go", &name, &exhausted(random, number)),
+                _ => step(random, &name, &format!("{}{undo}", exhausted(random, number))),
+            }
+        })
+        .collect();
+    let effect = ["pure", "at_most_once"][random.below(2) as usize];
+    format!(
+        "{{\"name\":\"{name}\",\"tool\":\"run\",\"effect\":\"{effect}\",\"run\":{{\"plan\":{{\
+         \"retry\":{{\"max_attempts\":2,\"initial_ms\":5,\"max_ms\":100}},\"steps\":[{}]}}}}{more}}}",
         steps.join(",")
     )
 }

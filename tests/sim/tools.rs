@@ -184,21 +184,23 @@ impl Tools for SimTools {
         let tools = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(before_ms)).await;
-            if commits(fate) {
-                let key = call.idempotency_key.to_string();
-                tools.commit(&call.run, &call.step, (call.attempt, call.effect), key);
-            }
+            let key = call.idempotency_key.to_string();
+            let is_void = commits(fate)
+                && !tools.commit(&call.run, &call.step, (call.attempt, call.effect), key);
             tokio::time::sleep(Duration::from_millis(after_ms)).await;
-            let _ = answer.send(());
+            let _ = answer.send(is_void);
         });
         let in_time = tokio::time::timeout(timeout, async {
-            let _ = answered.await;
+            let is_void = answered.await;
             if matches!(fate, Fate::Silent | Fate::Lingers) {
                 std::future::pending::<()>().await;
             }
+            is_void
         });
         match in_time.await {
-            Ok(()) => end(fate, effect),
+            // A key that was made void is refused, for good.
+            Ok(Ok(true)) => end(Fate::Rejects, effect),
+            Ok(_) => end(fate, effect),
             Err(_) => silence(effect, "timeout"),
         }
     }

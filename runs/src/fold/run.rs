@@ -110,8 +110,10 @@ pub(super) fn fold(
         RunEvent::SignalReceived { name, data } => {
             wait::signal_received(state, event, name, data, place, author)
         }
-        RunEvent::Paused { reason } => pause::pause_run(state, event, reason, place),
-        RunEvent::Resumed { .. } => pause::resume_run(state, place),
+        RunEvent::Paused { reason } => {
+            once(state, event, |state| pause::pause_run(state, event, reason, place))
+        }
+        RunEvent::Resumed { .. } => once(state, event, |state| pause::resume_run(state, place)),
         RunEvent::Stalled { reason, step, moved } => {
             stalled(state, reason, step.as_ref(), *moved, place, author)
         }
@@ -313,6 +315,23 @@ fn stalled(
     let (since, at, step, reason) = (state.last_at, place.at, step.cloned(), reason.to_owned());
     state.stalled = Some(Box::new(Stall { since, moved, at, step, reason }));
     Verdict::Applied(Answer::Ok)
+}
+
+/// What undoes and is undone counts once: a copy that comes after the other must not count again.
+fn once(
+    state: &mut RunState,
+    event: &Event,
+    fold: impl FnOnce(&mut RunState) -> Verdict,
+) -> Verdict {
+    let hash = Digest::of_bytes(event.event_id.as_bytes()).short();
+    if state.seen.contains(&hash) {
+        return Author::Requester.duplicate();
+    }
+    let verdict = fold(state);
+    if matches!(verdict, Verdict::Applied(_)) && state.seen.len() < limits::RUN_EVENT_IDS {
+        state.seen.insert(hash);
+    }
+    verdict
 }
 
 fn decision(state: &mut RunState, event: &Event, author: Author) -> Verdict {

@@ -4,10 +4,9 @@
 //! A message has no claim, and is judged by the receiver's fold like what anybody asks or reports. After a
 //! crash the same messages are sent again, with the same ids; that changes nothing.
 
-use super::{Owner, letters::append_until_there};
+use super::Owner;
 use crate::{Clock, Error, Result, metrics, tools::Tools};
 use bytes::Bytes;
-use futures::future::try_join_all;
 use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
 use spine_schemas::{
     Event, codec, keys,
@@ -36,15 +35,14 @@ where
             let value = codec::encode(&event.fit()).map_err(|e| Error::Encode(e.to_string()))?;
             records.entry(partition).or_default().push(NewRecord::plain(Some(key), value));
         }
-        let (log, orders, topic) = (&self.node.log, &self.orders, &self.tp.topic);
-        let appends = records.into_iter().map(|(partition, records)| async move {
-            let to = TopicPartition::new(topic.clone(), partition);
+        for (partition, records) in records {
+            let to = TopicPartition::new(self.tp.topic.clone(), partition);
             if planted(Mutant::MessagesTriedOnce) {
-                let _ = log.append(&to, records, Urgency::Outcome).await;
-                return Ok(());
+                let _ = self.node.log.append(&to, records, Urgency::Outcome).await;
+                continue;
             }
-            append_until_there(log, orders, &to, records).await.map(|_| ())
-        });
-        try_join_all(appends).await.map(|_| ())
+            self.append_patiently(&to, records).await?;
+        }
+        Ok(())
     }
 }
