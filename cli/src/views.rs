@@ -85,7 +85,16 @@ pub(crate) struct Run {
     pub(crate) error: Option<StepError>,
     #[serde(default)]
     pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) brain: Option<Brain>,
     pub(crate) fork: Option<Fork>,
+}
+
+/// Who is asked for the next steps of a run, and how far that has come.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Brain {
+    pub(crate) tool: String,
+    pub(crate) turn: u32,
+    pub(crate) max_turns: u32,
 }
 
 /// Where a fork comes from.

@@ -151,7 +151,7 @@ impl RunState {
 
     /// When the run must have ended, as long as nothing else ends it or holds it back.
     pub fn deadline(&self) -> Option<Micros> {
-        let plan = self.created.plan.as_deref().filter(|plan| plan.deadline_ms > 0)?;
+        let plan = self.plan().filter(|plan| plan.deadline_ms > 0)?;
         let is_free = self.is_open() && !self.is_ending() && self.paused.is_none();
         is_free.then(|| self.created_at.plus_ms(plan.deadline_ms.saturating_add(self.paused_ms)))
     }
@@ -166,7 +166,7 @@ impl RunState {
     /// All steps that are known: those of a plan's list, and what came beside them.
     fn step_total(&self) -> usize {
         let seen = self.steps.len();
-        let Some(plan) = self.created.plan.as_deref() else { return seen };
+        let Some(plan) = self.plan() else { return seen };
         if plan.listed == plan.steps.len() {
             return seen.max(plan.listed);
         }
