@@ -85,6 +85,7 @@ pub(crate) struct Run {
     pub(crate) error: Option<StepError>,
     #[serde(default)]
     pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) brain: Option<Brain>,
     pub(crate) fork: Option<Fork>,
     pub(crate) parent: Option<String>,
     pub(crate) caller: Option<Caller>,
@@ -95,6 +96,14 @@ pub(crate) struct Run {
 pub(crate) struct Caller {
     pub(crate) step: String,
     pub(crate) attempt: u32,
+}
+
+/// Who is asked for the next steps of a run, and how far that has come.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Brain {
+    pub(crate) tool: String,
+    pub(crate) turn: u32,
+    pub(crate) max_turns: u32,
 }
 
 /// Where a fork comes from.

@@ -1,5 +1,6 @@
 //! Runs: made, forked, listed, shown from all sides, steered, and their stuck steps resolved. One file per resource.
 
+pub(crate) mod answer;
 pub(crate) mod create;
 pub(crate) mod decisions;
 pub(crate) mod diff;

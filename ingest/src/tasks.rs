@@ -4,6 +4,7 @@ use crate::{
     App, Code, Problem, Verdicts, ask, body,
     letters::{step_of, view::LetterView, whole},
     limits, query,
+    runs::answer,
 };
 use axum::{
     Json,
@@ -114,6 +115,9 @@ pub(crate) async fn decide<L: EventLog, S: RunStore, V: Verdicts>(
     let output = output.transpose()?.map(Output::of);
     let row = find(&app, &id).await?;
     let (run, step) = step_of(&row)?;
+    if decide.decision == TaskVerdict::Complete {
+        answer::check(&app, &run, &step, output.as_ref()).await?;
+    }
     let (task_id, verdict) = (row.letter_id, decide.decision);
     let event = StepEvent::TaskDecided { task_id, verdict, output, reason };
     let event = Body::Step(run.run_id.clone(), step, event);

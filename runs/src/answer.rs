@@ -131,4 +131,6 @@ pub enum Reason {
     InputUnresolved,
     /// The agent runs another version of the workflow than the run began with.
     VersionConflict,
+    /// What stands for an answer of the run's brain is none that the plan can take.
+    BrainAnswer,
 }

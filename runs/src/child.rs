@@ -114,7 +114,7 @@ fn after_step(run: &RunState, step: &StepState, body: &StepEvent) -> Vec<Body> {
 
 /// How the run of a step begins.
 fn created(run: &RunState, step: &StepState) -> Option<RunEvent> {
-    let (plan, live) = (run.created.plan.as_deref()?, step.live.as_ref()?);
+    let (plan, live) = (run.plan()?, step.live.as_ref()?);
     let child = plan.find(&step.key)?.1.child.as_deref()?;
     let inherited = || format!("{}/{}", run.created.workflow, step.key.name);
     let caller = Caller {

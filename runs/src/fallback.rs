@@ -8,7 +8,7 @@ pub(crate) fn stand_in(run: &RunState, step: &StepState) -> Option<Output> {
     if !awaits_fallback(step) {
         return None;
     }
-    let plan = run.created.plan.as_deref()?;
+    let plan = run.plan()?;
     let (at, _) = plan.find(&step.key)?;
     let last = run.steps.get(&plan.fallback(at).last()?.key).filter(|last| ended_well(last))?;
     let output = last.output.clone().unwrap_or_else(|| Output::of(Payload::null()));
@@ -29,11 +29,11 @@ fn is_overtaken(run: &RunState, step: &StepState) -> bool {
 
 /// The step that one of a fallback stands in for.
 pub(crate) fn replaced<'r>(run: &'r RunState, step: &StepState) -> Option<&'r StepState> {
-    let plan = run.created.plan.as_deref()?;
+    let plan = run.plan()?;
     let planned = plan.steps[plan.listed..].iter().find(|planned| planned.key == step.key)?;
     match planned.role {
         Role::Fallback { of, .. } => run.steps.get(&plan.steps[of].key).map(|step| &**step),
-        Role::Listed | Role::Undo { .. } => None,
+        Role::Listed | Role::Ask { .. } | Role::Undo { .. } => None,
     }
 }
 
@@ -41,9 +41,11 @@ pub(crate) fn replaced<'r>(run: &'r RunState, step: &StepState) -> Option<&'r St
 pub(crate) fn is_called_for(run: &RunState, planned: &PlanStep) -> bool {
     match planned.role {
         Role::Listed => true,
+        // What its answer rests on does not change any more.
+        Role::Ask { .. } => run.steps.unsettled().next().is_none(),
         Role::Undo { .. } => false,
         Role::Fallback { of, .. } => {
-            let plan = run.created.plan.as_deref();
+            let plan = run.plan();
             let key = plan.map(|plan| &plan.steps[of].key);
             key.and_then(|key| run.steps.get(key))
                 .is_some_and(|step| awaits_fallback(step) && !is_overtaken(run, step))

@@ -3,7 +3,7 @@
 //! Nothing here changes the original. A step is taken over only if the new run would ask for exactly what the
 //! original asked for; whatever rests on a step that runs again runs again, too.
 
-use crate::{RunState, RunStatus, StepState, StepStatus, fallback, input, undo, unresolved};
+use crate::{RunState, RunStatus, StepState, StepStatus, brain, fallback, input, undo, unresolved};
 use spine_schemas::{
     Driver, Effect, Output, Payload, Plan, PlanStep, Role, RunCreated, StepKey, StepSpec,
 };
@@ -98,7 +98,7 @@ impl AgainStep {
 /// Plans a fork of a run: `created` is how the new one begins, `from` the step from which on it goes its own
 /// way, `None` for whatever had not ended well.
 pub fn forked(original: &RunState, created: &RunCreated, from: Option<&StepKey>) -> Forked {
-    let mut forked = match (&original.created.plan, &created.plan) {
+    let mut forked = match (original.plan(), &created.plan) {
         (Some(before), Some(plan)) => of_plan(original, before, created, plan, from),
         (Some(_) | None, _) => of_journal(original, from),
     };
@@ -135,20 +135,26 @@ fn of_plan(
     original: &RunState,
     before: &Plan,
     created: &RunCreated,
-    plan: &Plan,
+    plan: &Arc<Plan>,
     from: Option<&StepKey>,
 ) -> Forked {
     let mut new = begun(original, created);
     let (mut forked, mut kept) = (Forked::default(), BTreeSet::new());
-    // Steps name earlier ones alone, so whatever one rests on was decided before it.
-    for (at, step) in plan.in_list().iter().enumerate() {
-        if why_not(original, before, &new, step, from).is_none() {
-            let done = &original.steps[&step.key];
-            forked.reused.push(reused(done, plan.undo(at).is_some()));
-            new.steps.insert(done.clone());
+    let mut plan = plan.clone();
+    // Steps name earlier ones alone, so whatever one rests on was decided before it. The list grows by the
+    // answers of a brain that are taken over.
+    let mut at = 0;
+    while let Some(step) = plan.in_list().get(at) {
+        let grown = take(original, before, &mut new, step, from);
+        if let Some(can_grow) = grown {
+            let can_be_undone = plan.undo(at).is_some();
+            forked.reused.push(reused(&original.steps[&step.key], can_be_undone));
             kept.insert(at);
+            plan = can_grow.unwrap_or(plan);
         }
+        at += 1;
     }
+    let plan = &*plan;
     take_fallbacks(original, plan, &kept, &mut forked);
     let taken: BTreeSet<&StepKey> = forked.reused.iter().map(|step| &step.key).collect();
     let mut others: Vec<&StepState> = original.steps.values().map(|step| &**step).collect();
@@ -156,6 +162,10 @@ fn of_plan(
     others.sort_by_key(|step| step.scheduled_offset);
     for step in others {
         let because = match plan.find(&step.key) {
+            // A brain that is asked again may ask for the same.
+            None if was_asked_for(before, &step.key) && plan.next_ask().is_some() => {
+                Because::Follows
+            }
             None => Because::Dropped,
             Some((_, planned)) => {
                 why_not(original, before, &new, planned, from).unwrap_or(Because::Follows)
@@ -167,10 +177,40 @@ fn of_plan(
     forked
 }
 
+/// Takes a step over, if it can be; with the plan that the new run has from there on, where it is another.
+fn take(
+    original: &RunState,
+    before: &Plan,
+    new: &mut RunState,
+    step: &PlanStep,
+    from: Option<&StepKey>,
+) -> Option<Option<Arc<Plan>>> {
+    if why_not(original, before, new, step, from).is_some() {
+        return None;
+    }
+    let done = original.steps[&step.key].clone();
+    let is_answer = brain::asks(new, &step.key).is_some() && done.status == StepStatus::Completed;
+    let grown = match done.output.as_ref().filter(|_| is_answer) {
+        Some(output) => Some(brain::answered(new, &step.key, output)?.ok()?),
+        None => None,
+    };
+    new.steps.insert(done);
+    if grown.is_some() {
+        new.grown.clone_from(&grown);
+    }
+    Some(grown)
+}
+
+/// Whether a step of the original is there because its brain asked for it, or is the asking itself.
+fn was_asked_for(before: &Plan, key: &StepKey) -> bool {
+    before.brain.is_some() && before.find(key).is_some()
+}
+
 /// The new run before it has any step, to find out what its steps would be asked for.
 fn begun(original: &RunState, created: &RunCreated) -> RunState {
     RunState {
         created: Arc::new(created.clone()),
+        grown: None,
         steps: crate::Steps::default(),
         ..original.clone()
     }
@@ -210,7 +250,7 @@ fn why_not(
         return Some(Because::Undone);
     }
     let rests_on = |after: &usize| {
-        let plan = new.created.plan.as_deref();
+        let plan = new.plan();
         plan.is_some_and(|plan| new.steps.contains_key(&plan.steps[*after].key))
     };
     if !step.after.iter().all(rests_on) {
@@ -279,7 +319,7 @@ fn not_begun(original: &RunState, before: &Plan, plan: &Plan) -> Vec<AgainStep> 
 
 fn happened(original: &RunState, step: &StepState) -> Happened {
     let undone = || {
-        let plan = original.created.plan.as_deref()?;
+        let plan = original.plan()?;
         let undo = plan.undo(plan.find(&step.key)?.0)?;
         let undo = original.steps.get(&undo.key)?;
         Some(undo.status == StepStatus::Completed)

@@ -1,8 +1,9 @@
 //! A plan step's input: its template with every `$ref` replaced by what earlier steps produced.
 
-use crate::{RunState, StepState, StepStatus, kept, limits::LOOK_UP_BYTES};
+use crate::{RunState, StepState, StepStatus, brain, kept, limits::LOOK_UP_BYTES};
+use bytes::Bytes;
 use spine_schemas::{
-    ErrorClass, Payload, PlanStep, StepError, StepSpec,
+    ErrorClass, Payload, PlanStep, Role, StepError, StepSpec,
     canonical::{self, Reference},
     limits,
 };
@@ -27,6 +28,9 @@ pub(crate) fn resolve(
 }
 
 fn resolved(run: &RunState, step: &PlanStep, read_bytes: &mut usize) -> Result<Payload, StepError> {
+    if let Role::Ask { turn } = step.role {
+        return payload(run, brain::input(run, turn));
+    }
     let (mut failure, most) = (None, read_bytes.saturating_add(LOOK_UP_BYTES));
     let text = canonical::substitute(&step.input, limits::PAYLOAD_BYTES, &mut |reference| {
         let found = if *read_bytes > most {
@@ -49,6 +53,11 @@ fn resolved(run: &RunState, step: &PlanStep, read_bytes: &mut usize) -> Result<P
         }
         (None, _) => StepError::new(ErrorClass::Contract, "input", error.to_string()),
     })?;
+    payload(run, text)
+}
+
+fn payload(run: &RunState, text: impl Into<Bytes>) -> Result<Payload, StepError> {
+    let text = text.into();
     if !kept::has_room(run, text.len()) {
         let message = "the run keeps as many bytes of inputs and outputs as a run may";
         return Err(too_large("run_too_large", message.to_owned()));
@@ -60,7 +69,7 @@ fn resolved(run: &RunState, step: &PlanStep, read_bytes: &mut usize) -> Result<P
 /// Whether a step still has the template of its plan as its input, because the references in it point at
 /// nothing. It cannot be called with that.
 pub(crate) fn is_template(run: &RunState, step: &StepState) -> bool {
-    let plan = run.created.plan.as_deref().filter(|_| step.edit == 0);
+    let plan = run.plan().filter(|_| step.edit == 0);
     let Some((_, planned)) = plan.and_then(|plan| plan.find(&step.key)) else { return false };
     let has_references = canonical::references(&planned.input).is_ok_and(|found| !found.is_empty());
     has_references && step.spec.input.digest == template(planned).digest

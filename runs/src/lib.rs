@@ -7,6 +7,7 @@
 
 mod ahead;
 mod answer;
+pub mod brain;
 pub mod breaker;
 mod child;
 mod controls;

@@ -11,6 +11,13 @@ pub const LOOK_UP_BYTES: usize = 128 * 1024 * 1024;
 /// needs another [`crate::FOLD_VERSION`].
 pub const RUN_BYTES: usize = 64 * 1024 * 1024;
 
+/// Bytes of a run's input that its brain is asked with as it is.
+pub const ASK_INPUT_BYTES: usize = 64 * 1024;
+/// Bytes of steps and of their outputs that a brain is asked with.
+pub const ASK_STEPS_BYTES: usize = 128 * 1024;
+/// Bytes of the message of a step's error that a brain is told.
+pub const ASK_ERROR_BYTES: usize = 1024;
+
 /// Tools of which a process knows more than that they work.
 pub const TOOLS: usize = 10_000;
 /// Pause before a tool is asked again that gave no answer to the question whether a step took effect; it
@@ -23,4 +30,9 @@ pub const PROBE_MOST_MS: u64 = 10 * 60 * 1_000;
 pub const STALL_GRACE_MS: u64 = 60_000;
 
 const _: () = assert!(BATCH_BYTES >= limits::EVENT_BYTES, "every event fits");
+const _: () = assert!(
+    ASK_INPUT_BYTES + ASK_STEPS_BYTES + limits::BRAIN_STATE_BYTES + 16 * 1024
+        <= limits::PAYLOAD_BYTES,
+    "what a brain is asked with fits into an event"
+);
 const _: () = assert!(RUN_BYTES >= 2 * limits::PAYLOAD_BYTES, "every run has room for a step");

@@ -3,7 +3,7 @@
 //! A pure function of the error, the step's counters and two times. One row per error class, in
 //! one exhaustive match, so that a new class cannot be forgotten.
 
-use crate::{AttemptEnd, StepState};
+use crate::{AttemptEnd, StepState, brain};
 use spine_schemas::{
     Digest, Effect, ErrorClass, HeldBy, OnExhausted, RetryPolicy, RunKey, StepError, limits,
     spec::act_of, time::Micros,
@@ -81,7 +81,9 @@ pub fn after_failure(run: &RunKey, step: &StepState, now: Micros) -> Next {
     }
     // What did not come in time is not awaited again by itself.
     let waited = !act_of(&step.spec.tool).acts();
-    if waited || (!unsent && !row.retried) {
+    // Whoever may be asked twice may say something better the second time.
+    let asks_again = brain::said_nonsense(&error) && !step.spec.effect.is_careful();
+    if waited || (!unsent && !row.retried && !asks_again) {
         return Next::Exhausted(error);
     }
     let free = unsent || error.free || !row.charged;

@@ -18,7 +18,7 @@ use crate::{Answer, Steps};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spine_schemas::{
-    Claim, Digest, Driver, Output, Payload, RunCreated, RunKey, StepError, StepKey, StepSpec,
+    Claim, Digest, Driver, Output, Payload, Plan, RunCreated, RunKey, StepError, StepKey, StepSpec,
     Usage,
     mutants::{Mutant, planted},
     time::Micros,
@@ -76,6 +76,8 @@ pub struct RunState {
     pub key: RunKey,
     /// How it began; never changes.
     pub created: Arc<RunCreated>,
+    /// The plan with what its brain has added; see [`RunState::plan`].
+    pub grown: Option<Arc<Plan>>,
     /// Digest of all that `created` holds, for telling a repeat from a conflict.
     pub created_digest: Digest,
     /// Offset of its first event.
@@ -475,6 +477,11 @@ impl RunState {
         let fork = self.created.fork.as_ref();
         let is_short = fork.is_some_and(|fork| self.steps.len() < fork.reused as usize);
         is_short && !planted(Mutant::ForkBeginsEarly)
+    }
+
+    /// The plan as it is now: as it was received, and what its brain has added.
+    pub fn plan(&self) -> Option<&Arc<Plan>> {
+        self.grown.as_ref().or(self.created.plan.as_ref())
     }
 
     /// Who drives the run.

@@ -4,6 +4,7 @@ mod arbitrary;
 mod authors;
 mod batches;
 mod bodies;
+mod brain;
 mod branches;
 mod breaker;
 mod bytes;

@@ -1,7 +1,7 @@
 //! Undoing what a run has done: which step is undone next, and what may still start in a run that is
 //! about to end or that is paused.
 
-use crate::{RunState, StepState, StepStatus, unresolved};
+use crate::{RunState, StepState, StepStatus, brain, unresolved};
 use spine_schemas::{
     Driver, OnExhausted, PlanStep, Role, StepKey, UNDO_SCOPE,
     mutants::{Mutant, planted},
@@ -26,7 +26,7 @@ pub(crate) fn next(run: &RunState) -> Next<'_> {
     {
         return Next::Wait;
     }
-    let Some(plan) = run.created.plan.as_deref() else { return Next::Done };
+    let Some(plan) = run.plan() else { return Next::Done };
     let extra = plan.steps[plan.listed..].iter();
     let open = extra.filter(|undo| !run.steps.contains_key(&undo.key));
     let done = open.filter_map(|undo| match undo.role {
@@ -35,7 +35,7 @@ pub(crate) fn next(run: &RunState) -> Next<'_> {
             let is_ours = !step.reused || undoes_reused(run);
             (is_ours && may_have_happened(step)).then_some((order(step), undo))
         }
-        Role::Listed | Role::Fallback { .. } => None,
+        Role::Listed | Role::Ask { .. } | Role::Fallback { .. } => None,
     });
     let newest = if planted(Mutant::UndoOutOfOrder) {
         done.min_by_key(|(order, _)| *order)
@@ -77,7 +77,7 @@ pub(crate) fn waits_to_begin(run: &RunState, step: &StepState) -> bool {
 /// than its meaning.
 pub(crate) fn is_undo(run: &RunState, key: &StepKey) -> bool {
     let in_scope = key.scope.split('/').next() == Some(UNDO_SCOPE);
-    let planned = || run.created.plan.as_deref().and_then(|plan| plan.find(key));
+    let planned = || run.plan().and_then(|plan| plan.find(key));
     in_scope && planned().is_some_and(|(_, step)| matches!(step.role, Role::Undo { .. }))
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn is_undo(run: &RunState, key: &StepKey) -> bool {
 pub(crate) fn may_schedule(run: &RunState, key: &StepKey) -> bool {
     match &run.undo {
         Some(_) => matches!(next(run), Next::Undo(undo) if undo.key == *key),
-        None => run.cancel.is_none() && !is_undo(run, key),
+        None => run.cancel.is_none() && !is_undo(run, key) && brain::may_schedule(run, key),
     }
 }
 

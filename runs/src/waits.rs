@@ -154,7 +154,7 @@ impl RunState {
     /// When the run must have ended, as long as nothing else ends it or holds it back.
     pub fn deadline(&self) -> Option<Micros> {
         let is_free = self.is_open() && !self.is_ending() && self.paused.is_none();
-        let plan = self.created.plan.as_deref().filter(|plan| is_free && plan.deadline_ms > 0);
+        let plan = self.plan().filter(|plan| is_free && plan.deadline_ms > 0);
         let own = plan
             .map(|plan| self.created_at.plus_ms(plan.deadline_ms.saturating_add(self.paused_ms)));
         let caller = self.created.caller.as_ref().filter(|_| is_free);
@@ -171,7 +171,7 @@ impl RunState {
     /// All steps that are known: those of a plan's list, and what came beside them.
     fn step_total(&self) -> usize {
         let seen = self.steps.len();
-        let Some(plan) = self.created.plan.as_deref() else { return seen };
+        let Some(plan) = self.plan() else { return seen };
         if plan.listed == plan.steps.len() {
             return seen.max(plan.listed);
         }

@@ -3,7 +3,11 @@
 //! The words come from an exhaustive match over the waiting states, and beside them stands the set
 //! of events one of which comes next; the simulator holds the log against it.
 
-use crate::{Holder, RunState, RunStatus, StepState, StepStatus, retry, undo};
+use crate::{
+    Holder, RunState, RunStatus, StepState, StepStatus,
+    brain::{self, Turn},
+    retry, undo,
+};
 use spine_schemas::{Driver, HeldBy, OnExhausted, keys, spec::queue_of};
 
 /// The answer to "why is this run not finished?".
@@ -85,6 +89,9 @@ fn on_the_whole(run: &RunState) -> Option<String> {
     if let Some(deadline) = run.deadline() {
         text.push_str(&format!("The run fails unless it ends by {deadline}. "));
     }
+    if let Some(turn) = brain::turn_of(run).filter(|_| !run.is_ending()) {
+        text.push_str(&turn_sentence(run, &turn));
+    }
     if let Some(paused) = &run.paused {
         text.push_str(&format!(
             "The run is paused since {} by {} ({}): 'spine runs resume {}' lets it go on. ",
@@ -92,6 +99,27 @@ fn on_the_whole(run: &RunState) -> Option<String> {
         ));
     }
     (!text.is_empty()).then_some(text)
+}
+
+/// How far the run has come with its brain: a sentence that ends with a space.
+fn turn_sentence(run: &RunState, turn: &Turn<'_>) -> String {
+    let Turn { tool, turn, max_turns } = *turn;
+    let asks = run.plan().and_then(|plan| plan.next_ask());
+    let asks_now = asks.is_some_and(|ask| run.steps.contains_key(&ask.key));
+    match (turn, asks) {
+        (0, _) => {
+            format!("The brain {tool} is asked for more steps when those before have ended. ")
+        }
+        (_, Some(ask)) if asks_now => format!(
+            "Turn {turn} of at most {max_turns}: step {} asks the brain {tool} what comes next. ",
+            ask.key
+        ),
+        (_, Some(_)) => format!(
+            "Turn {turn} of at most {max_turns}: the brain {tool} is asked again when the steps that it gave \
+             have ended. "
+        ),
+        (_, None) => format!("The brain {tool} has ended the run at turn {turn}. "),
+    }
 }
 
 /// How the run is about to end, as a sentence that ends with a space; empty if it is not.

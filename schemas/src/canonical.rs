@@ -51,9 +51,18 @@ pub fn digest(field: &str, text: &[u8]) -> Result<Digest> {
 /// # Errors
 /// [`Error::Invalid`] naming `field`.
 pub fn check_depth(field: &str, text: &[u8]) -> Result<()> {
+    if is_deeper(text, limits::JSON_DEPTH) {
+        let message = format!("is nested deeper than {}", limits::JSON_DEPTH);
+        return Err(Error::invalid(field, message));
+    }
+    Ok(())
+}
+
+/// Whether a JSON text is nested deeper than so many levels.
+pub fn is_deeper(text: &[u8], most: usize) -> bool {
     // Nesting needs an opening bracket per level, and counting them is much cheaper than following.
-    if text.iter().filter(|&&byte| byte == b'[' || byte == b'{').count() <= limits::JSON_DEPTH {
-        return Ok(());
+    if text.iter().filter(|&&byte| byte == b'[' || byte == b'{').count() <= most {
+        return false;
     }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     for &byte in text {
@@ -72,12 +81,11 @@ pub fn check_depth(field: &str, text: &[u8]) -> Result<()> {
             b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if depth > limits::JSON_DEPTH {
-            let message = format!("is nested deeper than {}", limits::JSON_DEPTH);
-            return Err(Error::invalid(field, message));
+        if depth > most {
+            return true;
         }
     }
-    Ok(())
+    false
 }
 
 fn parse<'a, T: serde::Deserialize<'a>>(field: &str, text: &'a [u8]) -> Result<T> {

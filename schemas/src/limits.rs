@@ -37,6 +37,12 @@ pub const PLAN_AFTER: usize = 100;
 /// References in the input of one plan step. Asked of new plans only: one that is in the log is read
 /// as it is.
 pub const STEP_REFERENCES: usize = 256;
+/// How often a run may ask its brain.
+pub const BRAIN_TURNS: u32 = 1000;
+/// Bytes of all answers of a brain to one run: its plan is read anew from them with every answer.
+pub const BRAIN_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of what an answer of a brain keeps for the next turn.
+pub const BRAIN_STATE_BYTES: usize = 32 * 1024;
 /// Attempts that a retry policy may allow.
 pub const MAX_ATTEMPTS: u32 = 1000;
 /// Attempts whose history is kept per step: the first and the newest; the rest are counted.

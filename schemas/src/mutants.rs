@@ -51,6 +51,8 @@ pub enum Mutant {
     BelieveEarlyNo,
     /// A fork begins before it has what it takes over.
     ForkBeginsEarly,
+    /// An answer of a brain that comes after the accepted one takes its place.
+    AnswerReplaced,
 }
 
 #[cfg(feature = "mutants")]

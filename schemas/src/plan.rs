@@ -1,15 +1,20 @@
 //! Plans: the steps that a run carries, checked as a whole before anything is appended.
 
+mod brain;
 mod child;
 mod order;
 mod read;
 
+pub use brain::{BRAIN_ANSWER, BRAIN_FAILED, BRAIN_SCOPE, Brain, BrainEnd, ask_key, kept_state};
+
 use crate::{
-    Effect, Error, Fault, OnExhausted, Probe, Result, RetryPolicy, StepKey, canonical, limits,
+    Effect, Error, Fault, OnExhausted, Payload, Probe, Result, RetryPolicy, StepKey, canonical,
+    limits,
 };
+use brain::AnswerJson;
 use bytes::Bytes;
 pub use child::Child;
-use read::{Flat, PlanJson};
+use read::{Flat, Lists, PlanJson, Written};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,8 +24,20 @@ pub const UNDO_SCOPE: &str = "compensate";
 /// The steps of a plan run, in the order of the list.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The plan as it was received: `{"retry":…,"steps":[…],"faults":[…],"deadline_ms":…,"on_deadline":…}`.
+    /// The plan as it was received:
+    /// `{"retry":…,"brain":…,"steps":[…],"faults":[…],"deadline_ms":…,"on_deadline":…}`.
     pub source: Bytes,
+    /// Who is asked for more steps, if anybody is.
+    pub brain: Option<Brain>,
+    /// What it has answered so far, the oldest first. The list holds the steps of each answer behind the step
+    /// that asked for it, and as long as the brain has not ended the run, the step that asks next.
+    pub answers: Vec<Bytes>,
+    /// How it has ended the run.
+    pub brain_end: Option<BrainEnd>,
+    /// How many steps of the list had all ended when the brain gave its newest answer.
+    pub settled: usize,
+    /// How many plans it lies in.
+    level: usize,
     /// The steps of the list, and behind them those that only run when something fails.
     /// Predecessors are indexes into this.
     pub steps: Vec<PlanStep>,
@@ -47,7 +64,7 @@ pub enum OnDeadline {
 
 impl PartialEq for Plan {
     fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
+        self.source == other.source && self.answers == other.answers
     }
 }
 
@@ -95,6 +112,11 @@ pub struct PlanStep {
 pub enum Role {
     /// In its turn.
     Listed,
+    /// When all that is listed before it has ended well: it asks the brain for what comes next.
+    Ask {
+        /// From 1.
+        turn: u32,
+    },
     /// In place of another that is out of attempts.
     Fallback {
         /// That step.
@@ -134,27 +156,91 @@ impl Plan {
     fn parse_at(source: Bytes, level: usize) -> Result<Self> {
         // Space around the plan is not part of it: it would not survive the JSON form of the event.
         let source = source.slice_ref(source.trim_ascii());
+        Self::read(source, Vec::new(), level)
+    }
+
+    /// The plan with an answer of its brain more.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] or [`Error::TooLarge`], naming the field by its path in the answer.
+    pub fn grown(&self, answer: &Payload) -> Result<Self> {
+        if self.brain_end.is_some() {
+            return Err(Error::invalid("answer", "the brain has ended the run"));
+        }
+        if answer.omitted {
+            let size = usize::try_from(answer.size_bytes).unwrap_or(usize::MAX);
+            return Err(Error::too_large("answer", size, limits::PAYLOAD_BYTES));
+        }
+        if !answer.is_json() {
+            let message = format!("is {}, not application/json", answer.content_type);
+            return Err(Error::invalid("answer", message));
+        }
+        let mut answers = self.answers.clone();
+        answers.push(answer.data.clone());
+        let plan = self.answered(answers)?;
+        plan.check_from(plan.settled)?;
+        Ok(plan)
+    }
+
+    /// The plan with these answers of its brain, and none else.
+    ///
+    /// # Errors
+    /// As [`Plan::grown`].
+    pub fn answered(&self, answers: Vec<Bytes>) -> Result<Self> {
+        let bytes = answers.iter().map(Bytes::len).sum();
+        if bytes > limits::BRAIN_BYTES {
+            return Err(Error::too_large("answer", bytes, limits::BRAIN_BYTES));
+        }
+        Self::read(self.source.clone(), answers, self.level)
+    }
+
+    fn read(source: Bytes, answers: Vec<Bytes>, level: usize) -> Result<Self> {
         canonical::check_depth("steps", &source)?;
         let json: PlanJson<'_> = serde_json::from_slice(&source)
             .map_err(|error| Error::invalid("steps", error.to_string()))?;
-        if json.steps.is_empty() {
+        if json.steps.is_empty() && json.brain.is_none() {
             return Err(Error::invalid("steps", "a plan needs at least one step"));
         }
         json.retry.check("retry")?;
-        let flat = read::flat(&json.steps)?;
+        json.brain.as_ref().map_or(Ok(()), Brain::check)?;
+        let texts: Vec<AnswerJson<'_>> =
+            answers.iter().map(|answer| AnswerJson::read(answer)).collect::<Result<_>>()?;
+        let brain_end = texts.last().map_or(Ok(None), AnswerJson::end)?;
+        let ask = json.brain.as_ref().map(Written::ask);
+        let lists = Lists::of(&json, &texts, ask.as_ref(), brain_end.is_some())?;
+        let (flat, listed) = read::flat(&lists)?;
         let names = index_of_names(&flat)?;
         let mut steps: Vec<PlanStep> = Vec::with_capacity(flat.len());
         for (at, step) in flat.iter().enumerate() {
             let path = || path(at, |at| flat[at].role);
+            if json.brain.is_some() {
+                brain::check_scope(step, path)?;
+            }
             let after = order::predecessors(at, &flat, &names)
                 .map_err(|message| Error::invalid(format!("{}.after", path()), message))?;
             steps.push(step.read(&path, after, &json.retry, level)?);
         }
         order::check_references(&steps, &names)?;
         check_faults(&json.faults, &names)?;
+        let settled = match texts.len().checked_sub(1) {
+            Some(before) => order::place_of_ask(&flat[..listed], before) + 1,
+            None => 0,
+        };
         let on_deadline = json.on_deadline()?;
-        let (listed, deadline_ms) = (json.steps.len(), json.deadline_ms);
-        Ok(Self { steps, listed, faults: json.faults, deadline_ms, on_deadline, source })
+        let PlanJson { faults, deadline_ms, brain, .. } = json;
+        Ok(Self {
+            steps,
+            listed,
+            faults,
+            deadline_ms,
+            on_deadline,
+            source,
+            brain,
+            answers,
+            brain_end,
+            settled,
+            level,
+        })
     }
 
     /// What is asked of a new plan beyond what makes it a plan. Those in the log may be older than
@@ -164,7 +250,12 @@ impl Plan {
     /// [`Error::TooLarge`] naming the step, over [`limits::STEP_REFERENCES`]; [`Error::Invalid`] for a
     /// step in the scope of those that undo others.
     pub fn check_new(&self) -> Result<()> {
-        for (at, step) in self.steps.iter().enumerate() {
+        self.check_from(0)
+    }
+
+    /// The same for what comes in the list from some place on, and for what is behind the list.
+    fn check_from(&self, first: usize) -> Result<()> {
+        for (at, step) in self.steps.iter().enumerate().skip(first) {
             let count = canonical::references(&step.input)?.len();
             if count > limits::STEP_REFERENCES {
                 let field = format!("{}.input.$ref", self.path(at));
@@ -209,6 +300,11 @@ impl Plan {
         path(at, |at| self.steps[at].role)
     }
 
+    /// The step that asks the brain next, if one does.
+    pub fn next_ask(&self) -> Option<&PlanStep> {
+        self.in_list().last().filter(|step| matches!(step.role, Role::Ask { .. }))
+    }
+
     /// The fault planned for an attempt, if any.
     pub fn fault(&self, step: &StepKey, attempt: u32) -> Option<Fault> {
         let planned = |fault: &&PlanFault| fault.step == *step && fault.attempt == attempt;
@@ -220,13 +316,20 @@ fn path(at: usize, role_of: impl Fn(usize) -> Role) -> String {
     let (mut at, mut below) = (at, String::new());
     loop {
         match role_of(at) {
-            Role::Listed => return format!("steps[{at}]{below}"),
+            Role::Listed => return format!("steps[{}]{below}", place_in_text(at, &role_of)),
+            Role::Ask { .. } => return format!("brain{below}"),
             Role::Fallback { of, place } => {
                 (at, below) = (of, format!(".fallback[{place}]{below}"))
             }
             Role::Undo { of } => (at, below) = (of, format!(".compensate{below}")),
         }
     }
+}
+
+/// The place of a step of the list in the text that it comes from: the plan's own, or an answer.
+fn place_in_text(at: usize, role_of: &impl Fn(usize) -> Role) -> usize {
+    let asked_by = (0..at).rev().find(|before| matches!(role_of(*before), Role::Ask { .. }));
+    at - asked_by.map_or(0, |asked_by| asked_by + 1)
 }
 
 fn index_of_names(steps: &[Flat<'_>]) -> Result<BTreeMap<StepKey, usize>> {

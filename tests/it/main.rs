@@ -7,6 +7,7 @@
 mod bad_input;
 mod bench;
 mod boundaries;
+mod brain;
 mod breakers;
 mod containers;
 mod contract;

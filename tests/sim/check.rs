@@ -8,6 +8,8 @@ use crate::{
     store::{Rows, SimStore},
     tools::RemoteEffect,
     transitions::Transitions,
+    turns,
+    turns::Turns,
     workload::{Ledger, TOPIC},
 };
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
@@ -30,6 +32,7 @@ pub(crate) struct Reading {
     runs: BTreeMap<RunKey, Arc<RunState>>,
     starts: BTreeMap<(RunKey, StepKey, u32), u64>,
     letters_due: BTreeSet<Digest>,
+    turns: Turns,
     pub(crate) transitions: Transitions,
     children: Children,
     pub(crate) events: u64,
@@ -117,6 +120,7 @@ impl Reading {
             }
         }
         if let Some(run) = run {
+            self.turns.check(&run, event);
             self.check_counters(&run);
             self.runs.insert(key, run);
         }
@@ -274,6 +278,10 @@ fn check_late_success(before: Option<&RunState>, event: &Event, verdict: &Verdic
         return;
     };
     let Some(run) = before.filter(|run| run.is_open()) else { return };
+    // What no plan can take from its brain is no success.
+    if turns::is_nonsense(run, event) {
+        return;
+    }
     let Some(step) = run.steps.get(key) else { return };
     let newest = step.attempts.last().filter(|last| {
         last.attempt == *attempt && Some(last.lease) == *lease && last.edit == step.edit

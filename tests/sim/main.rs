@@ -29,6 +29,7 @@ mod recovery;
 mod store;
 mod tools;
 mod transitions;
+mod turns;
 mod worker;
 mod workload;
 

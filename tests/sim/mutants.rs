@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 23] = [
+const ALL: [Mutant; 24] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
@@ -31,6 +31,7 @@ const ALL: [Mutant; 23] = [
     Mutant::WaveIgnoresRelapse,
     Mutant::BelieveEarlyNo,
     Mutant::ForkBeginsEarly,
+    Mutant::AnswerReplaced,
 ];
 
 /// The worlds in which a fault can show: the disk is simulated in one, several owners in the other.
@@ -57,6 +58,7 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         | Mutant::ApprovalNotCompared
         | Mutant::BelieveEarlyNo
         | Mutant::ForkBeginsEarly
+        | Mutant::AnswerReplaced
         | Mutant::StartWhilePaused => &[World::Embedded, World::Cluster],
     }
 }

@@ -1,6 +1,10 @@
 //! Plans by chance: branches, effects, and every way to recover.
 
-use crate::{random::Random, tools::PROBE, worker::QUEUE};
+use crate::{
+    random::Random,
+    tools::{BRAIN, PROBE},
+    worker::QUEUE,
+};
 use spine_schemas::{Driver, Payload, Plan, RunCreated, RunEvent};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -56,8 +60,12 @@ fn source(random: &Random) -> String {
         1 if undoable => ",\"deadline_ms\":2000,\"on_deadline\":\"compensate\"".to_owned(),
         _ => String::new(),
     };
+    let brain = match random.below(8) {
+        0 => brain(random),
+        _ => String::new(),
+    };
     format!(
-        "{{\"retry\":{{\"max_attempts\":{},\"initial_ms\":{},\"max_ms\":500}},\"steps\":[{}]{deadline}}}",
+        "{{\"retry\":{{\"max_attempts\":{},\"initial_ms\":{},\"max_ms\":500}},\"steps\":[{}]{deadline}{brain}}}",
         1 + random.below(4),
         [1, 3, 20][random.below(3) as usize],
         steps.join(",")
@@ -82,6 +90,18 @@ fn child(random: &Random, name: &str, more: &str) -> String {
         "{{\"name\":\"{name}\",\"tool\":\"run\",\"effect\":\"{effect}\",\"run\":{{\"plan\":{{\
          \"retry\":{{\"max_attempts\":2,\"initial_ms\":5,\"max_ms\":100}},\"steps\":[{}]}}}}{more}}}",
         steps.join(",")
+    )
+}
+
+/// Somebody who is asked for more steps.
+fn brain(random: &Random) -> String {
+    let ends = ["dead_letter", "dead_letter", "fail", "compensate"][random.below(4) as usize];
+    let effect = ["pure", "idempotent"][random.below(2) as usize];
+    let timeout_ms = 150 + random.below(300);
+    format!(
+        ",\"brain\":{{\"tool\":\"{BRAIN}\",\"effect\":\"{effect}\",\"timeout_ms\":{timeout_ms},\
+         \"max_turns\":{},\"on_exhausted\":\"{ends}\"}}",
+        2 + random.below(3)
     )
 }
 

@@ -46,11 +46,11 @@ fn check_whole(before: &RunState, key: &StepKey) {
 
 /// The step that another undoes.
 fn undone_by<'r>(run: &'r RunState, key: &StepKey) -> Option<&'r StepState> {
-    let plan = run.created.plan.as_deref()?;
+    let plan = run.plan()?;
     let (_, planned) = plan.find(key)?;
     match planned.role {
         Role::Undo { of } => run.steps.get(&plan.steps[of].key).map(|step| &**step),
-        Role::Listed | Role::Fallback { .. } => None,
+        Role::Listed | Role::Ask { .. } | Role::Fallback { .. } => None,
     }
 }
 
@@ -74,7 +74,7 @@ fn end_of(step: &StepState) -> (Option<Micros>, u64) {
 /// One at a time, the newest effect first.
 fn check_order(before: &RunState, key: &StepKey) {
     let Some(undone) = undone_by(before, key) else { return };
-    let plan = before.created.plan.as_deref().unwrap();
+    let plan = before.plan().unwrap();
     let name = &before.key;
     assert!(before.undo.is_some(), "{name} {key}: nothing is being undone");
     for other in before.steps.values() {
@@ -94,7 +94,7 @@ fn check_end(before: &RunState) {
     let name = &before.key;
     assert_eq!(before.steps.count(StepStatus::Running), 0, "{name}: ended while an attempt runs");
     let asked = before.cancel.as_ref().is_some_and(|cancel| cancel.compensate);
-    let plan = before.created.plan.as_deref().filter(|_| asked || before.undo.is_some());
+    let plan = before.plan().filter(|_| asked || before.undo.is_some());
     let left = plan.and_then(|plan| to_undo(before, plan).next());
     assert!(left.is_none(), "{name}: ended although {left:?} was not undone");
 }

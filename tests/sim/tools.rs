@@ -4,7 +4,7 @@
 use crate::random::{Random, hash};
 use spine_runs::{GrantedStep, retry};
 use spine_schemas::{
-    Effect, ErrorClass, Output, Payload, RunKey, StepError, StepKey,
+    BRAIN_SCOPE, Effect, ErrorClass, Output, Payload, RunKey, StepError, StepKey,
     mutants::{Mutant, planted},
 };
 use spine_workers::tools::{CallEnd, ToolCall, Tools};
@@ -35,6 +35,9 @@ struct Remote {
 
 /// Where the remote tells what has happened.
 pub(crate) const PROBE: &str = "http://tool/probe";
+
+/// Who is asked for the next steps.
+pub(crate) const BRAIN: &str = "http://tool/brain";
 
 /// Clones share the remote.
 #[derive(Clone, Debug)]
@@ -118,6 +121,18 @@ impl SimTools {
         remote.effects.entry((run.clone(), step.clone())).or_default().push(effect);
     }
 
+    /// What the tool of a step says to an attempt. A brain says something else each time, and now and then what
+    /// no plan can take.
+    pub(crate) fn says(&self, run: &RunKey, step: &StepKey, attempt: u32) -> Payload {
+        let text = if *step.scope == *BRAIN_SCOPE {
+            let draw = hash(self.seed ^ 2, &format!("{run}/{step}/{attempt}"));
+            answer(draw, step.occurrence, attempt, self.is_healed())
+        } else {
+            r#"{"ok":true}"#.to_owned()
+        };
+        Payload::json("output", text).unwrap()
+    }
+
     fn commit(
         &self,
         run: &RunKey,
@@ -170,6 +185,7 @@ impl Tools for SimTools {
         let fate = self.fate(&call);
         let draw = hash(self.seed ^ 1, &format!("{}/{}/{}", call.run, call.step, call.attempt));
         let (before_ms, after_ms) = (1 + draw % 40, 1 + (draw >> 16) % 40);
+        let said = self.says(&call.run, &call.step, call.attempt);
         let timeout = call.timeout;
         let effect = call.effect;
         let lingers = u64::try_from(timeout.as_millis()).unwrap() * 3 / 2;
@@ -199,14 +215,40 @@ impl Tools for SimTools {
         });
         match in_time.await {
             // A key that was made void is refused, for good.
-            Ok(Ok(true)) => end(Fate::Rejects, effect),
-            Ok(_) => end(fate, effect),
+            Ok(Ok(true)) => end(Fate::Rejects, effect, said),
+            Ok(_) => end(fate, effect, said),
             Err(_) => silence(effect, "timeout"),
         }
     }
 
     fn check(&self, _tool: &str) -> Result<(), String> {
         Ok(())
+    }
+}
+
+fn answer(draw: u64, turn: u32, attempt: u32, healed: bool) -> String {
+    // Two turns are the fewest that there may be.
+    let is_last = turn >= 2;
+    match draw % 10 {
+        0 if !healed => r#"{"steps":[{"name":"s0"}]}"#.into(),
+        1 if !healed => r#"["what?"]"#.into(),
+        2 => r#"{"fail":"simulated"}"#.into(),
+        3 => r#"{"done":true}"#.into(),
+        _ if is_last => {
+            format!(r#"{{"done":true,"output":{{"turn":{turn},"attempt":{attempt}}}}}"#)
+        }
+        number => {
+            let effect = ["pure", "idempotent", "at_most_once"][number as usize % 3];
+            let step = |at: u64| {
+                let after = if draw >> 8 & at == 0 { "" } else { r#","after":[]"# };
+                format!(
+                    r#"{{"name":"t{turn}a{attempt}n{at}","tool":"http://tool/{at}","effect":"{effect}"{after},
+                        "timeout_ms":300,"compensate":{{"tool":"http://tool/2","effect":"pure","timeout_ms":300}}}}"#
+                )
+            };
+            let steps: Vec<String> = (0..1 + draw / 16 % 3).map(step).collect();
+            format!(r#"{{"steps":[{}],"state":{attempt}}}"#, steps.join(","))
+        }
     }
 }
 
@@ -217,13 +259,10 @@ fn commits(fate: Fate) -> bool {
     }
 }
 
-fn end(fate: Fate, effect: Effect) -> CallEnd {
+fn end(fate: Fate, effect: Effect, said: Payload) -> CallEnd {
     let failed = |class, code: &str| CallEnd::Failed(StepError::new(class, code, "simulated"));
     match fate {
-        Fate::Succeeds => {
-            let payload = Payload::json("output", &b"{\"ok\":true}"[..]).unwrap();
-            CallEnd::Completed { output: Output::of(payload), usage: None }
-        }
+        Fate::Succeeds => CallEnd::Completed { output: Output::of(said), usage: None },
         Fate::FailsBefore | Fate::FailsAfter
             if effect.is_careful() && !planted(Mutant::RetryCareful) =>
         {

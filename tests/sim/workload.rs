@@ -14,8 +14,8 @@ use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
 use spine_runs::{AttemptEnd, RunState, StepState, StepStatus, Verdict};
 use spine_schemas::{
-    Body, Digest, Driver, Effect, Event, Output, Payload, Resolution, RunCreated, RunEvent, RunKey,
-    StepEvent, StepKey, StepSpec, StepStarted, TaskVerdict, Then, codec,
+    BRAIN_SCOPE, Body, Digest, Driver, Effect, Event, Output, Payload, Resolution, RunCreated,
+    RunEvent, RunKey, StepEvent, StepKey, StepSpec, StepStarted, TaskVerdict, Then, codec,
     control::{Change, ControlRecord},
     keys,
 };
@@ -130,6 +130,7 @@ impl<A: Access> Clients<A> {
             for run in rows.runs.values() {
                 self.steer(run).await;
                 self.fork_some(run, &mut forks).await;
+                self.answer_again(run).await;
                 for step in run.steps.values().filter(|_| run.is_open()) {
                     if self.random.chance(50) {
                         self.report_late(run, step).await;
@@ -258,10 +259,25 @@ impl<A: Access> Clients<A> {
         };
         if given_up && self.tools.effects().get(&place).is_some_and(acted) {
             let (attempt, lease) = (last.attempt, Some(last.lease));
-            let output = Output::of(Payload::null());
+            let output = Output::of(self.tools.says(&run.key, &step.key, attempt));
             let event = StepEvent::Completed { attempt, lease, output, usage: None };
             let body = Body::Step(run.key.run_id.clone(), step.key.clone(), event);
             self.append(&run.key, vec![body], false).await;
+        }
+    }
+
+    /// What a brain said to an attempt that nobody waited for any more arrives after another answer was taken.
+    async fn answer_again(&self, run: &RunState) {
+        let asks = run.steps.values().filter(|step| *step.key.scope == *BRAIN_SCOPE);
+        for step in asks.filter(|step| step.status == StepStatus::Completed && run.is_open()) {
+            let newest = step.attempt;
+            for other in step.attempts.iter().filter(|other| other.attempt != newest) {
+                let (attempt, lease) = (other.attempt, Some(other.lease));
+                let output = Output::of(self.tools.says(&run.key, &step.key, attempt));
+                let event = StepEvent::Completed { attempt, lease, output, usage: None };
+                let body = Body::Step(run.key.run_id.clone(), step.key.clone(), event);
+                self.append(&run.key, vec![body], false).await;
+            }
         }
     }
 

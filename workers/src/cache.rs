@@ -128,7 +128,11 @@ fn approximate_bytes(run: &RunState) -> usize {
         let output = step.output.as_ref().map_or(0, |output| output.payload.data.len());
         512 + step.spec.input.data.len() + output
     });
-    let plan = run.created.plan.as_ref().map_or(0, |plan| 3 * plan.source.len());
+    // What a plan was read from, and about twice as much for what was read.
+    let plan = run.plan().map_or(0, |plan| {
+        let answers = plan.answers.iter().map(|answer| 64 + 3 * answer.len());
+        3 * plan.source.len() + answers.sum::<usize>()
+    });
     let signals = run.signals.iter().map(|signal| 64 + signal.data.data.len()).sum::<usize>();
     1024 + run.created.input.data.len() + plan + signals + steps.sum::<usize>()
 }

@@ -6,6 +6,7 @@
 mod act;
 mod append;
 mod attempts;
+mod brain;
 mod claim;
 mod decide;
 mod grants;

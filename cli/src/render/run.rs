@@ -85,6 +85,14 @@ fn head(shown: &Shown<'_>) -> String {
             run.tags.iter().map(|(name, tag)| format!("{name}={tag}")).collect();
         let _ = writeln!(text, "  tags     {}", short(&tags.join(" "), EXCERPT));
     }
+    if let Some(brain) = &run.brain {
+        let tool = short(&brain.tool, EXCERPT);
+        let turn = match brain.turn {
+            0 => "not asked yet".to_owned(),
+            turn => format!("turn {turn} of at most {}", brain.max_turns),
+        };
+        let _ = writeln!(text, "  brain    {tool}, {turn}");
+    }
     if let Some(fork) = &run.fork {
         let steps = count(u64::from(fork.reused), "step");
         let reason = short(&fork.reason, EXCERPT);

@@ -146,7 +146,7 @@ fn body(args: &Args, id: Option<&String>, dry_run: bool) -> Result<String, Failu
     if let Some(plan) = &args.plan {
         let text = json_file::read_json(plan)?;
         let parts: BTreeMap<String, Box<RawValue>> = read_parts(plan, &text)?;
-        let known = ["steps", "retry", "faults", "deadline_ms", "on_deadline"];
+        let known = ["steps", "retry", "brain", "faults", "deadline_ms", "on_deadline"];
         raw.extend(parts.into_iter().filter(|(name, _)| known.contains(&name.as_str())));
     }
     let mut change: BTreeMap<&str, BTreeMap<&str, &RawValue>> = BTreeMap::new();

@@ -35,6 +35,7 @@ impl From<Reason> for Code {
             Reason::WaitExpired => Self::WaitExpired,
             Reason::InputUnresolved => Self::InputUnresolved,
             Reason::VersionConflict => Self::VersionConflict,
+            Reason::BrainAnswer => Self::BrainAnswer,
         }
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct NewRun<'a> {
     #[serde(borrow)]
     pub(super) steps: Option<&'a RawValue>,
     #[serde(borrow)]
+    pub(super) brain: Option<&'a RawValue>,
+    #[serde(borrow)]
     pub(super) faults: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) deadline_ms: Option<&'a RawValue>,
@@ -52,9 +54,10 @@ pub(super) struct NewRun<'a> {
 
 impl<'a> NewRun<'a> {
     /// The parts of the body that make the plan, by name.
-    pub(super) fn plan_parts(&self) -> [(&'static str, Option<&'a RawValue>); 5] {
+    pub(super) fn plan_parts(&self) -> [(&'static str, Option<&'a RawValue>); 6] {
         [
             ("retry", self.retry),
+            ("brain", self.brain),
             ("steps", self.steps),
             ("faults", self.faults),
             ("deadline_ms", self.deadline_ms),

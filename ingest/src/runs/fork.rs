@@ -49,6 +49,8 @@ struct NewFork<'a> {
     #[serde(borrow)]
     steps: Option<&'a RawValue>,
     #[serde(borrow)]
+    brain: Option<&'a RawValue>,
+    #[serde(borrow)]
     faults: Option<&'a RawValue>,
     #[serde(borrow)]
     deadline_ms: Option<&'a RawValue>,
@@ -200,6 +202,7 @@ fn begun<L: EventLog, S: RunStore, V: Verdicts>(
     }
     let parts = [
         ("retry", new.retry),
+        ("brain", new.brain),
         ("steps", new.steps),
         ("faults", new.faults),
         ("deadline_ms", new.deadline_ms),
@@ -238,7 +241,7 @@ fn changed_plan<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
     run: &RunKey,
     before: &Arc<Plan>,
-    parts: &[(&'static str, Option<&RawValue>); 5],
+    parts: &[(&'static str, Option<&RawValue>); 6],
     change: &Changes<'_>,
 ) -> Result<Arc<Plan>, Problem> {
     let is_same = parts.iter().all(|(_, part)| part.is_none()) && change.is_empty();
@@ -260,8 +263,11 @@ fn check_from(
     from: Option<&StepKey>,
 ) -> Result<(), Problem> {
     let Some(from) = from else { return Ok(()) };
-    let known = match created.plan.as_deref() {
-        Some(plan) => plan.in_list().iter().any(|step| step.key == *from),
+    let in_list = |plan: &Arc<Plan>| plan.in_list().iter().any(|step| step.key == *from);
+    let known = match created.plan.as_ref() {
+        // What a brain has asked for, and the asking, is in the plan of the original alone.
+        Some(plan) if plan.brain.is_some() && original.plan().is_some_and(in_list) => true,
+        Some(plan) => in_list(plan),
         None => original.steps.contains_key(from),
     };
     if known {

@@ -11,14 +11,14 @@ use spine_schemas::{
 use spine_store::RunStore;
 use std::sync::Arc;
 
-/// The plan, if the body has steps.
+/// The plan, if the body has steps, or a brain that is asked for them.
 pub(super) fn read<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
     run: &RunKey,
     new: &NewRun<'_>,
 ) -> Result<Option<Arc<Plan>>, Problem> {
     let parts = new.plan_parts();
-    if new.steps.is_none() {
+    if new.steps.is_none() && new.brain.is_none() {
         let first = parts.into_iter().find(|(_, part)| part.is_some());
         return first.map_or(Ok(None), |(name, _)| Err(without_steps(name)));
     }
@@ -67,7 +67,7 @@ fn check_tools<L: EventLog, S: RunStore, V: Verdicts>(
 }
 
 fn without_steps(field: &'static str) -> Problem {
-    let detail = format!("{field}: is only allowed beside steps");
+    let detail = format!("{field}: is only allowed beside steps or a brain");
     Problem::new(Code::InvalidField, detail).with("field", field)
 }
 

@@ -1,5 +1,6 @@
 //! `POST /v1/runs/{id}/steps/{step}/resolve`: somebody found out whether an attempt took effect.
 
+use super::answer;
 use crate::{
     App, Code, Problem, Verdicts, ask, body, limits,
     query::{self, RunQuery},
@@ -42,6 +43,9 @@ pub(super) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     };
     let output = resolve.output.map(|output| Payload::json("output", output.get().to_owned()));
     let output = output.transpose()?.map(Output::of);
+    if resolve.happened {
+        answer::check(app, &run, &step, output.as_ref()).await?;
+    }
     let resolution = Resolution { attempt, happened: resolve.happened, output, reason };
     let event = StepEvent::Resolved(resolution);
     let event = Body::Step(run.run_id.clone(), step.clone(), event);

@@ -14,7 +14,10 @@ use axum::{
 };
 use serde::Serialize;
 use spine_log::EventLog;
-use spine_runs::{CancelRequest, RunState, Totals};
+use spine_runs::{
+    CancelRequest, RunState, Totals,
+    brain::{Turn, turn_of},
+};
 use spine_schemas::{Digest, Driver, Fork, StepError, StepKey};
 use spine_store::RunStore;
 use std::collections::BTreeMap;
@@ -61,6 +64,8 @@ struct RunView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     caller: Option<CallerView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    brain: Option<BrainView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     fork: Option<&'a Fork>,
     digest: Digest,
 }
@@ -70,6 +75,21 @@ struct RunView<'a> {
 struct CallerView<'a> {
     step: &'a StepKey,
     attempt: u32,
+}
+
+/// Who is asked for the next steps, and how far that has come.
+#[derive(Serialize)]
+struct BrainView<'a> {
+    tool: &'a str,
+    turn: u32,
+    max_turns: u32,
+}
+
+impl<'a> BrainView<'a> {
+    fn of(turn: Turn<'a>) -> Self {
+        let Turn { tool, turn, max_turns } = turn;
+        Self { tool, turn, max_turns }
+    }
 }
 
 /// A request that the run end.
@@ -154,6 +174,7 @@ fn view(run: &RunState, applied: PositionView) -> RunView<'_> {
             let (step, attempt) = (&caller.step, caller.attempt);
             CallerView { step, attempt }
         }),
+        brain: turn_of(run).map(BrainView::of),
         fork: run.created.fork.as_deref(),
         digest: run.created_digest,
     }

@@ -7,20 +7,23 @@ use crate::{
     undo,
 };
 use spine_schemas::{
-    Body, OnExhausted, Output, PlanStep, RunEvent, StepError, StepEvent, StepKey, StepSpec,
+    Body, BrainEnd, OnExhausted, Output, Payload, Plan, PlanStep, RunEvent, StepError, StepEvent,
+    StepKey, StepSpec,
 };
 use std::sync::Arc;
 
 /// New steps, or the end of the run.
 pub(super) fn go_on(run: &RunState, decided: &mut Decided) {
-    let Some(plan) = run.created.plan.clone() else {
+    let Some(plan) = run.plan().cloned() else {
         return;
     };
     let ended_well =
         |step: &PlanStep| run.steps.get(&step.key).is_some_and(|step| fallback::ended_well(step));
     let unscheduled = plan.steps.len().saturating_sub(run.steps.len());
-    let next =
-        (plan.steps.iter()).filter(|step| !run.steps.contains_key(&step.key)).take(unscheduled);
+    // What was listed before the newest answer of a brain has all ended.
+    let next = (plan.steps[plan.settled..].iter())
+        .filter(|step| !run.steps.contains_key(&step.key))
+        .take(unscheduled);
     let mut read_bytes = 0;
     for step in next.filter(|step| step.after.iter().all(|before| ended_well(&plan.steps[*before])))
     {
@@ -37,10 +40,27 @@ pub(super) fn go_on(run: &RunState, decided: &mut Decided) {
         }
     }
     let settled = run.steps.unsettled().next().is_none();
-    if settled && plan.in_list().iter().all(ended_well) {
-        let output = plan.in_list().last().and_then(|last| output_of(run, &last.key));
-        decided.push(Body::Run(run.key.run_id.clone(), RunEvent::Completed { output }));
+    if settled
+        && plan.in_list()[plan.settled..].iter().all(ended_well)
+        && let Some(event) = end(run, &plan)
+    {
+        decided.push(Body::Run(run.key.run_id.clone(), event));
     }
+}
+
+/// The end of a run whose steps have all ended well: what its brain says, else the output of the last one.
+fn end(run: &RunState, plan: &Plan) -> Option<RunEvent> {
+    let last = plan.in_list().last();
+    let output = match &plan.brain_end {
+        Some(BrainEnd::Fail(reason)) => return recover::give_up(run, plan, reason),
+        Some(BrainEnd::Done(output)) => {
+            let payload = output.clone().and_then(|json| Payload::json("output", json).ok());
+            let source = last.map(|ask| format!("step {}", ask.key));
+            payload.map(|payload| Output { payload, degraded: false, source })
+        }
+        None => last.and_then(|last| output_of(run, &last.key)),
+    };
+    Some(RunEvent::Completed { output })
 }
 
 /// The next step that undoes another, or the end of the run.

@@ -2,8 +2,8 @@
 
 use crate::{RunState, StepState, fallback, retry, undo};
 use spine_schemas::{
-    Driver, ErrorClass, OnDeadline, OnExhausted, Output, Payload, RunEvent, StepError, StepEvent,
-    StepKey, keys, time::Micros,
+    BRAIN_FAILED, Driver, ErrorClass, OnDeadline, OnExhausted, Output, Payload, Plan, RunEvent,
+    StepError, StepEvent, StepKey, keys, time::Micros,
 };
 
 /// A letter, or what stands in for the step, unless the run ends with it; then [`fail`] says so.
@@ -74,7 +74,7 @@ pub(super) fn ask(run: &RunState, step: &StepState, error: StepError) -> StepEve
 
 /// Leaves a step out; the plan's default stands in for its output.
 fn skipped(run: &RunState, key: &StepKey, error: &StepError) -> StepEvent {
-    let planned = run.created.plan.as_ref().and_then(|plan| plan.find(key));
+    let planned = run.plan().and_then(|plan| plan.find(key));
     let default = planned.and_then(|(_, step)| step.default.clone());
     let payload = default.and_then(|default| Payload::json("default", default).ok());
     let source = Some("default".to_owned());
@@ -123,6 +123,13 @@ fn end(run: &RunState, error: StepError, step: Option<StepKey>, undoes: bool) ->
     (super::running_steps(run) == 0).then_some(RunEvent::Failed { error, step })
 }
 
+/// The same for a run that its brain gives up: what that says of a brain that fails, holds for it.
+pub(super) fn give_up(run: &RunState, plan: &Plan, reason: &str) -> Option<RunEvent> {
+    let policy = plan.brain.as_ref().map(|brain| brain.on_exhausted);
+    let error = StepError::new(ErrorClass::Terminal, BRAIN_FAILED, reason);
+    end(run, error, None, policy == Some(OnExhausted::Compensate))
+}
+
 /// The same for a run that is cancelled.
 pub(super) fn cancel(run: &RunState) -> Option<RunEvent> {
     let asked = run.cancel.as_ref()?;
@@ -135,7 +142,7 @@ pub(super) fn cancel(run: &RunState) -> Option<RunEvent> {
 
 /// The same for a run whose time is over.
 pub(super) fn overdue(run: &RunState, deadline: Micros) -> Option<RunEvent> {
-    let plan = run.created.plan.as_deref()?;
+    let plan = run.plan()?;
     let message = format!("the run had not ended by {deadline}");
     let error = StepError::new(ErrorClass::Timeout, "run_deadline", message);
     end(run, error, None, plan.on_deadline == OnDeadline::Compensate)

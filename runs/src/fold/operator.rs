@@ -3,8 +3,8 @@
 
 use super::{Place, Verdict, gate::Author};
 use crate::{
-    Answer, AttemptEnd, LetterRef, Reason, RunState, StepState, StepStatus, input, kept, undo,
-    unresolved,
+    Answer, AttemptEnd, LetterRef, Reason, RunState, StepState, StepStatus, brain, input, kept,
+    undo, unresolved,
 };
 use spine_schemas::{
     Digest, Driver, Effect, InputEdit, OnExhausted, Output, Payload, Resolution, StepError,
@@ -25,6 +25,11 @@ pub(super) fn resolved(
     let driver = state.driver();
     let found = resolution.output.clone().unwrap_or_else(|| Output::of(Payload::null()));
     let has_room = kept::has_room(state, found.payload.data.len());
+    let grown = match brain::answered(state, key, &found).filter(|_| resolution.happened) {
+        Some(Err(_)) => return refuse(Reason::BrainAnswer),
+        Some(Ok(plan)) => Some(plan),
+        None => None,
+    };
     let Some(mut step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
     };
@@ -42,6 +47,7 @@ pub(super) fn resolved(
     } else {
         did_not_happen(driver, step);
     }
+    state.grown = grown.or_else(|| state.grown.take());
     Verdict::Applied(Answer::Ok)
 }
 

@@ -6,7 +6,7 @@ use super::{
     gate::{Author, late},
 };
 use crate::{
-    Answer, AttemptEnd, AttemptState, Reason, RunState, StepState, StepStatus, kept, retry,
+    Answer, AttemptEnd, AttemptState, Reason, RunState, StepState, StepStatus, brain, kept, retry,
     unresolved,
 };
 use spine_schemas::{
@@ -76,6 +76,15 @@ pub(super) fn completed(
     place: Place,
     author: Author,
 ) -> Verdict {
+    if planted(Mutant::AnswerReplaced) {
+        replace_answer(state, which, output);
+    }
+    let grown = match brain::answered(state, which.key, output) {
+        None => None,
+        Some(Ok(plan)) => Some(plan),
+        // Whoever ran the attempt should have said so.
+        Some(Err(error)) => return failed(state, which, &error, usage, place, author),
+    };
     let (driver, undoing) = (state.driver(), state.undo.is_some());
     let has_room = kept::has_room(state, output.payload.data.len());
     let Some(mut step) = state.steps.get_mut(which.key) else {
@@ -99,8 +108,10 @@ pub(super) fn completed(
     if planted(Mutant::IgnoreLateSuccess) && step.generation > 0 && step.live.is_none() {
         return late(Reason::Late);
     }
+    let mut completes = false;
     match timing {
         Timing::Live | Timing::Newest => {
+            completes = true;
             let output = kept::output(output, has_room);
             complete(&mut step, which, output, usage, place);
         }
@@ -109,10 +120,23 @@ pub(super) fn completed(
     }
     let step = &mut *step;
     step.last_offset = place.offset;
+    if completes && grown.is_some() {
+        state.grown = grown;
+    }
     if let Some(usage) = usage {
         state.totals.add(usage);
     }
     Verdict::Applied(Answer::Ok)
+}
+
+/// What [`Mutant::AnswerReplaced`] does.
+fn replace_answer(state: &mut RunState, which: Which<'_>, output: &Output) {
+    let is_ask = brain::asks(state, which.key).is_some();
+    let plan = brain::replaced(state, which.key, output).filter(|_| is_ask);
+    if let (Some(plan), Some(mut step)) = (plan, state.steps.get_mut(which.key)) {
+        step.output = Some(output.clone());
+        state.grown = Some(plan);
+    }
 }
 
 /// Completes a step from any state in which no newer start has been accepted; closes its letter.

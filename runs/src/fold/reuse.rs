@@ -1,7 +1,7 @@
 //! Steps that a fork takes over from the run that it was made of.
 
 use super::{Place, Verdict, attempt, gate::Author};
-use crate::{Answer, Reason, RunState, StepStatus, kept};
+use crate::{Answer, Reason, RunState, StepStatus, brain, kept};
 use spine_schemas::{Output, Role, StepKey, StepSpec};
 use std::sync::Arc;
 
@@ -25,13 +25,21 @@ pub(super) fn reused(
     if !state.takes_over() || state.is_ending() {
         return author.reject(Reason::StepState);
     }
-    let plan = state.created.plan.as_deref();
+    let plan = state.plan();
     let fits = plan.is_none_or(|plan| {
         plan.find(key).is_some_and(|(_, step)| !matches!(step.role, Role::Undo { .. }))
     });
     if !fits {
         return author.reject(Reason::StepAbsent);
     }
+    let asked = brain::asks(state, key).is_some() && !is_skipped;
+    let answer = output.filter(|_| asked).and_then(|found| brain::answered(state, key, found));
+    let grown = match answer {
+        Some(Ok(plan)) => Some(plan),
+        Some(Err(_)) => return author.reject(Reason::BrainAnswer),
+        None if asked => return author.reject(Reason::StepState),
+        None => None,
+    };
     let bytes = spec.input.data.len() + output.map_or(0, |output| output.payload.data.len());
     let has_room = kept::has_room(state, bytes);
     let mut step = attempt::fresh(key, &kept::spec(spec, has_room), place);
@@ -40,5 +48,8 @@ pub(super) fn reused(
     step.output = output.map(|output| kept::output(output, has_room));
     step.ended_at = Some(place.at);
     state.steps.insert(Arc::new(step));
+    if grown.is_some() {
+        state.grown = grown;
+    }
     Verdict::Applied(Answer::Ok)
 }

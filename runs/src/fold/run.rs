@@ -5,8 +5,8 @@ use crate::{
     Answer, AttemptEnd, Reason, RunState, RunStatus, Stall, StepState, StepStatus, Steps, Totals,
 };
 use spine_schemas::{
-    Body, Caller, Digest, Driver, Event, Fork, Output, RunCreated, RunEvent, RunKey, StepError,
-    StepKey, limits,
+    Body, BrainEnd, Caller, Digest, Driver, Event, Fork, Output, RunCreated, RunEvent, RunKey,
+    StepError, StepKey, limits,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -28,6 +28,7 @@ pub(super) fn create(
         key,
         created_digest: created_digest(created),
         created: Arc::new(RunCreated::clone(created)),
+        grown: None,
         created_offset: place.offset,
         created_at: place.at,
         status: RunStatus::Running,
@@ -165,9 +166,11 @@ fn completed(
 fn may_complete(state: &RunState) -> bool {
     match state.driver() {
         Driver::Plan => {
-            let listed = state.created.plan.iter().flat_map(|plan| plan.in_list());
-            let all = listed.into_iter().all(|step| state.steps.contains_key(&step.key));
-            all && state.steps.unsettled().next().is_none() && !state.is_ending()
+            let Some(plan) = state.plan() else { return false };
+            let mut listed = plan.in_list()[plan.settled..].iter();
+            let all = listed.all(|step| state.steps.contains_key(&step.key));
+            let given_up = matches!(plan.brain_end, Some(BrainEnd::Fail(_)));
+            all && !given_up && state.steps.unsettled().next().is_none() && !state.is_ending()
         }
         Driver::Journal => {
             let open = [StepStatus::Running, StepStatus::Unknown];

@@ -2,7 +2,7 @@
 
 use super::{Place, Verdict, gate::Author, operator, pause};
 use crate::{
-    Answer, Reason, RunState, StepState, StepStatus, TaskRef, input, kept, undo, unresolved,
+    Answer, Reason, RunState, StepState, StepStatus, TaskRef, brain, input, kept, undo, unresolved,
 };
 use spine_schemas::{
     Digest, Driver, ErrorClass, OnExhausted, Output, Payload, StepError, StepKey, TaskVerdict,
@@ -161,6 +161,8 @@ pub(super) fn decided(
     let (driver, open) = (state.driver(), state.is_open());
     let found = output.cloned().unwrap_or_else(|| Output::of(Payload::null()));
     let has_room = kept::has_room(state, found.payload.data.len());
+    let completes = verdict == TaskVerdict::Complete;
+    let grown = brain::answered(state, key, &found).filter(|_| completes);
     let has_template = state.steps.get(key).is_some_and(|step| input::is_template(state, step));
     let Some(mut step) = state.steps.get_mut(key) else {
         return refuse(Reason::StepAbsent);
@@ -175,6 +177,9 @@ pub(super) fn decided(
     let answers_call = matches!(verdict, TaskVerdict::Approve | TaskVerdict::Deny);
     if about_call != answers_call {
         return refuse(Reason::StepState);
+    }
+    if let Some(Err(_)) = grown {
+        return refuse(Reason::BrainAnswer);
     }
     let step = &mut *step;
     match verdict {
@@ -205,5 +210,8 @@ pub(super) fn decided(
     step.letter = None;
     step.ended_at = Some(place.at);
     step.last_offset = place.offset;
+    if let Some(Ok(plan)) = grown {
+        state.grown = Some(plan);
+    }
     Verdict::Applied(Answer::Ok)
 }

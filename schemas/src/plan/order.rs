@@ -16,7 +16,17 @@ pub(super) fn predecessors(
 ) -> Result<Vec<usize>, String> {
     let step = &steps[at];
     match (step.role, step.after()) {
-        (Role::Listed, Some(after)) => named(at, after, names),
+        (Role::Listed, Some(after)) => {
+            // Nothing that a brain asked for begins before it was asked for.
+            let mut after = named(at, after, names)?;
+            let missing =
+                step.asked_by.and_then(|ask| after.binary_search(&ask).err().zip(Some(ask)));
+            if let Some((place, ask)) = missing {
+                after.insert(place, ask);
+            }
+            Ok(after)
+        }
+        (Role::Ask { .. }, _) => Ok((step.asked_by.unwrap_or(0)..at).collect()),
         (Role::Listed, None) => Ok(at.checked_sub(1).into_iter().collect()),
         (Role::Fallback { .. } | Role::Undo { .. }, Some(_)) => {
             Err("is for the plan's own list: these run one after another".into())
@@ -57,7 +67,7 @@ pub(super) fn check_references(
     let mut before: Vec<Indexes> = Vec::with_capacity(steps.len());
     for step in steps {
         let mut ended = match step.role {
-            Role::Listed => Indexes::none(steps.len()),
+            Role::Listed | Role::Ask { .. } => Indexes::none(steps.len()),
             // Where the step could run, what stands in for it can.
             Role::Fallback { of, .. } => before[of].clone(),
             Role::Undo { of } => {
@@ -83,6 +93,12 @@ pub(super) fn check_references(
         before.push(ended);
     }
     Ok(())
+}
+
+/// Where in the list a brain is asked, counted from 0.
+pub(super) fn place_of_ask(listed: &[Flat<'_>], number: usize) -> usize {
+    let asks = listed.iter().enumerate().filter(|(_, step)| matches!(step.role, Role::Ask { .. }));
+    asks.map(|(at, _)| at).nth(number).unwrap_or(0)
 }
 
 /// A set of indexes, one bit each: a plan is read with every decoding of its run, and a chain of a

@@ -1,7 +1,10 @@
 //! The JSON of a plan, read into one flat list: the plan's steps first, then what stands in for them
 //! and what undoes them.
 
-use super::{Child, OnDeadline, PlanFault, PlanStep, Role, UNDO_SCOPE, path};
+use super::{
+    BRAIN_SCOPE, Brain, Child, OnDeadline, PlanFault, PlanStep, Role, UNDO_SCOPE, ask_key,
+    brain::AnswerJson, path,
+};
 use crate::{
     Effect, Error, OnExhausted, Probe, Result, RetryPolicy, StepKey, check_id, limits, spec,
 };
@@ -15,8 +18,9 @@ use std::sync::Arc;
 pub(super) struct PlanJson<'a> {
     #[serde(default)]
     pub(super) retry: RetryPolicy,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub(super) steps: Vec<Written<'a>>,
+    pub(super) brain: Option<Brain>,
     #[serde(default)]
     pub(super) faults: Vec<PlanFault>,
     #[serde(default)]
@@ -79,6 +83,34 @@ pub(super) struct Written<'a> {
     run: Option<&'a RawValue>,
 }
 
+impl Written<'_> {
+    /// The step by which a brain is asked.
+    pub(super) fn ask(brain: &Brain) -> Self {
+        Self {
+            name: "ask".into(),
+            scope: BRAIN_SCOPE.into(),
+            occurrence: 1,
+            tool: brain.tool.clone(),
+            effect: brain.effect,
+            input: None,
+            after: None,
+            retry: brain.retry,
+            timeout_ms: Some(brain.timeout_ms),
+            schedule_to_start_ms: 0,
+            deadline_ms: None,
+            key_ttl_ms: None,
+            on_exhausted: brain.on_exhausted,
+            default: None,
+            fallback: Vec::new(),
+            compensate: None,
+            not_applied: Vec::new(),
+            approval: None,
+            probe: None,
+            run: None,
+        }
+    }
+}
+
 /// That somebody has to approve of each call.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,42 +131,95 @@ fn one() -> u32 {
 pub(super) struct Flat<'j> {
     pub(super) key: StepKey,
     pub(super) role: Role,
+    /// The step that asked for it, or that asked before it does.
+    pub(super) asked_by: Option<usize>,
     written: &'j Written<'j>,
 }
 
-/// The steps of the list, then those that stand in for others or undo them.
-pub(super) fn flat<'j>(listed: &'j [Written<'j>]) -> Result<Vec<Flat<'j>>> {
-    let mut steps = Vec::with_capacity(listed.len());
-    for written in listed {
-        push(&mut steps, Role::Listed, written)?;
+/// What makes the list of a plan: its own steps, and between two turns of its brain those of an answer.
+pub(super) struct Lists<'j> {
+    own: &'j [Written<'j>],
+    answers: &'j [AnswerJson<'j>],
+    ask: Option<&'j Written<'j>>,
+    /// How often the brain is asked.
+    turns: u32,
+    /// Steps that there may be in all.
+    most: usize,
+}
+
+impl<'j> Lists<'j> {
+    /// # Errors
+    /// [`Error::Invalid`] for an answer that asks for another turn than there is.
+    pub(super) fn of(
+        json: &'j PlanJson<'j>,
+        answers: &'j [AnswerJson<'j>],
+        ask: Option<&'j Written<'j>>,
+        is_over: bool,
+    ) -> Result<Self> {
+        let given = u32::try_from(answers.len()).unwrap_or(u32::MAX);
+        let turns = given.saturating_add(u32::from(!is_over && ask.is_some()));
+        let most_turns = json.brain.as_ref().map_or(0, |brain| brain.max_turns);
+        if turns > most_turns {
+            let message = format!("{most_turns} turns are all that there may be: end the run");
+            return Err(Error::invalid("steps", message));
+        }
+        for answer in answers.iter().filter(|answer| answer.steps.len() > limits::PLAN_STEPS) {
+            return Err(Error::too_large("steps", answer.steps.len(), limits::PLAN_STEPS));
+        }
+        let most = if answers.is_empty() { limits::PLAN_STEPS } else { limits::RUN_STEPS };
+        Ok(Self { own: &json.steps, answers, ask, turns, most })
     }
-    let mut of = 0;
+}
+
+/// The steps of the list, then those that stand in for others or undo them; and how many the list has.
+pub(super) fn flat<'j>(lists: &Lists<'j>) -> Result<(Vec<Flat<'j>>, usize)> {
+    let mut steps = Vec::with_capacity(lists.own.len());
+    let most = lists.most;
+    for written in lists.own {
+        push(&mut steps, Role::Listed, written, (None, most))?;
+    }
+    let mut asked_by = None;
+    for (turn, at) in (1..=lists.turns).zip(0..) {
+        let Some(ask) = lists.ask else { break };
+        push(&mut steps, Role::Ask { turn }, ask, (asked_by, most))?;
+        asked_by = Some(steps.len() - 1);
+        for written in lists.answers.get(at).into_iter().flat_map(|answer| &answer.steps) {
+            push(&mut steps, Role::Listed, written, (asked_by, most))?;
+        }
+    }
+    let (listed, mut of) = (steps.len(), 0);
     while of < steps.len() {
         let written = steps[of].written;
         for (place, fallback) in written.fallback.iter().enumerate() {
-            push(&mut steps, Role::Fallback { of, place }, fallback)?;
+            push(&mut steps, Role::Fallback { of, place }, fallback, (None, most))?;
         }
         if let Some(undo) = &written.compensate {
-            push(&mut steps, Role::Undo { of }, undo)?;
+            push(&mut steps, Role::Undo { of }, undo, (None, most))?;
         }
         of += 1;
     }
-    Ok(steps)
+    Ok((steps, listed))
 }
 
-fn push<'j>(steps: &mut Vec<Flat<'j>>, role: Role, written: &'j Written<'j>) -> Result<()> {
-    if steps.len() >= limits::PLAN_STEPS {
-        return Err(Error::too_large("steps", steps.len() + 1, limits::PLAN_STEPS));
+fn push<'j>(
+    steps: &mut Vec<Flat<'j>>,
+    role: Role,
+    written: &'j Written<'j>,
+    (asked_by, most): (Option<usize>, usize),
+) -> Result<()> {
+    if steps.len() >= most {
+        return Err(Error::too_large("steps", steps.len() + 1, most));
     }
     let key = match role {
         Role::Listed | Role::Fallback { .. } => {
             StepKey::new(&written.scope, &written.name, written.occurrence)
         }
+        Role::Ask { turn } => Ok(ask_key(turn)),
         Role::Undo { of } => undo_key(&steps[of].key, written),
     };
     let path = || path(steps.len(), |at| steps.get(at).map_or(role, |step| step.role));
     let key = key.map_err(|error| Error::invalid(path(), error.to_string()))?;
-    steps.push(Flat { key, role, written });
+    steps.push(Flat { key, role, asked_by, written });
     Ok(())
 }
 

@@ -127,6 +127,7 @@ pub fn run(tenant: &str, run_id: &str, offset: u64) -> RunState {
     RunState {
         key: RunKey::new(tenant, run_id),
         created: Arc::new(created),
+        grown: None,
         created_digest: digest(offset, run_id),
         created_offset: offset,
         created_at: at(offset),

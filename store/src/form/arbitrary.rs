@@ -5,11 +5,11 @@ use proptest::{collection, option, prelude::*, sample};
 use spine_runs::{
     Answer, AttemptEnd, AttemptState, BatchProgress, CancelRequest, Held, Holder, LetterRef, Live,
     OpAnswer, Pause, Probing, Reason, RunState, RunStatus, Session, Signal, Stall, StepState,
-    StepStatus, Still, TaskRef, Totals, Undo, WaitKind, WaitRef,
+    StepStatus, Steps, Still, TaskRef, Totals, Undo, WaitKind, WaitRef, brain,
 };
 use spine_schemas::{
     Caller, Decision, Digest, Driver, Effect, ErrorClass, Fault, Fork, HeldBy, OnExhausted, Output,
-    Payload, Plan, Probe, RetryPolicy, RunCreated, RunKey, StepError, StepKey, StepSpec,
+    Payload, Plan, Probe, RetryPolicy, RunCreated, RunKey, StepError, StepKey, StepSpec, ask_key,
     time::Micros,
 };
 use std::sync::Arc;
@@ -400,6 +400,7 @@ fn created() -> impl Strategy<Value = RunCreated> {
     let plans = [
         None,
         Some(r#"{"steps":[{"name":"a","tool":"t"}]}"#),
+        Some(r#"{"brain":{"tool":"t","max_turns":3}}"#),
         Some(
             "{\"faults\":[],\n \"steps\":[{\"tool\":\"t\",\"name\":\"ä\",\"input\":{\"x\":1.0}}]}",
         ),
@@ -449,7 +450,28 @@ fn totals() -> impl Strategy<Value = Totals> {
     })
 }
 
-/// A run of which nothing is related to anything else.
+/// Steps that asked a brain, one after the other, and what it said.
+fn answers() -> impl Strategy<Value = Vec<StepState>> {
+    const STEPS: &str =
+        r#"{"steps":[{"name":"x","tool":"t","input":{"$ref":"brain/ask#1#/state"}}],"state":1}"#;
+    let said: Vec<Vec<&str>> = vec![
+        vec![],
+        vec![STEPS],
+        vec![r#"{"done":true,"output":{"a":1.0}}"#],
+        vec![STEPS, r#"{"fail":"no"}"#],
+    ];
+    (collection::vec(step(), 2), sample::select(said)).prop_map(|(asks, said)| {
+        let ask = |((state, answer), turn): ((StepState, &str), u32)| StepState {
+            key: ask_key(turn),
+            status: StepStatus::Completed,
+            output: Some(Output::of(Payload::json("output", answer.to_owned()).unwrap())),
+            ..state
+        };
+        asks.into_iter().zip(said).zip(1..).map(ask).collect()
+    })
+}
+
+/// A run of which nothing is related to anything else, but for what its brain has said.
 pub(crate) fn run() -> impl Strategy<Value = RunState> {
     let batch = (text(), any::<u32>(), any::<bool>())
         .prop_map(|(id, index, whole)| BatchProgress { id, index, whole });
@@ -463,11 +485,16 @@ pub(crate) fn run() -> impl Strategy<Value = RunState> {
     let sessions = collection::btree_map(text(), session(), 0..3);
     let kept = (collection::vec_deque(batch, 0..3), sessions);
     let seen = collection::btree_set(any::<u64>(), 0..5);
-    let steps = collection::vec(step(), 0..4);
+    let steps = (collection::vec(step(), 0..4), answers()).prop_map(|(mut steps, asks)| {
+        steps.extend(asks);
+        steps
+    });
     (identity, times, end, kept, seen, steps, (any::<u32>(), totals(), offset())).prop_map(
         |((run_id, created, digest, first, status), times, end, kept, seen, steps, sums)| {
+            let steps: Steps = steps.into_iter().map(Arc::new).collect();
             RunState {
                 key: RunKey::new("default", &run_id),
+                grown: brain::grown(&created, &steps).unwrap(),
                 created: Arc::new(created),
                 created_digest: digest,
                 created_offset: first,
@@ -483,7 +510,7 @@ pub(crate) fn run() -> impl Strategy<Value = RunState> {
                 paused_ms: sums.2 / 2,
                 stalled: end.3.2.1.map(Box::new),
                 signals: end.3.3,
-                steps: steps.into_iter().map(Arc::new).collect(),
+                steps,
                 batches: kept.0,
                 sessions: kept.1,
                 seen,

@@ -8,7 +8,7 @@ use crate::Result;
 use serde::{Deserialize, Serialize};
 use spine_runs::{
     BatchProgress, CancelRequest, Pause, RunState, RunStatus, Session, Signal, Stall, Steps,
-    Totals, Undo, WaitKind,
+    Totals, Undo, WaitKind, brain,
 };
 use spine_schemas::{Payload, RunKey, StepError, StepKey, time::Micros};
 use std::{
@@ -194,9 +194,12 @@ impl<'a> HeadForm<'a> {
         steps: Steps,
     ) -> Result<RunState> {
         let state: State<'_> = read_json("state", &self.state)?;
+        let grown =
+            brain::grown(&creation.created, &steps).map_err(|error| damaged("plan", error))?;
         Ok(RunState {
             key,
             created: creation.created,
+            grown,
             created_digest: creation.created_digest,
             created_offset: creation.created_offset,
             created_at: creation.created_at,

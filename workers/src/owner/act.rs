@@ -1,6 +1,6 @@
 //! Acting: one call for each accepted start of ours. What this process runs is counted in `attempts`.
 
-use super::{Owner, attempts::Attempt};
+use super::{Owner, attempts::Attempt, brain};
 use crate::{
     Clock,
     tools::{CallEnd, ToolCall, Tools},
@@ -58,12 +58,17 @@ where
         let call = tool_call(installation, run, step, live, intended_at);
         let tools = self.node.tools.clone();
         let (health, clock) = (self.node.health.clone(), self.node.clock.clone());
+        let asking = self.cache.get(&run.key).filter(|run| brain::asks(run, &step.key)).cloned();
         self.calls.spawn(async move {
-            let tool = call.tool.clone();
+            let (tool, step) = (call.tool.clone(), call.step.clone());
             let epoch = health.began(&tool);
             let end = tools.call(call).await;
             fault_points::reach("called");
-            (lease, health.ended(&tool, epoch, end, clock.now()))
+            let end = health.ended(&tool, epoch, end, clock.now());
+            match asking {
+                Some(run) => (lease, brain::judged(&run, &step, &tools, end)),
+                None => (lease, end),
+            }
         });
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{Code, Problem};
 use serde_json::value::RawValue;
-use spine_schemas::{Plan, StepKey};
+use spine_schemas::{Plan, Role, StepKey};
 use std::collections::BTreeMap;
 
 /// Other values for fields of steps, by step; null takes a field away.
@@ -52,7 +52,14 @@ fn changed(before: &Plan, steps: &RawValue, changes: &Changes<'_>) -> Result<Str
             let field = format!("change.{key}{name}");
             Problem::new(Code::InvalidField, format!("{field}: {what}")).with("field", field)
         };
-        let at = place(before, key).ok_or_else(|| wrong("", "the plan's list has no such step"))?;
+        let at = place(before, key).ok_or_else(|| match before.brain {
+            Some(_) => wrong(
+                "",
+                "is not in the list that the run began with: what a brain asks for is changed by asking it \
+                 again, with \"from\" and the step that asked for it",
+            ),
+            None => wrong("", "the plan's list has no such step"),
+        })?;
         for (name, value) in fields {
             if FIXED.contains(&name.as_str()) {
                 return Err(wrong(&format!(".{name}"), "makes the step; it cannot be changed"));
@@ -68,5 +75,6 @@ fn changed(before: &Plan, steps: &RawValue, changes: &Changes<'_>) -> Result<Str
 }
 
 fn place(plan: &Plan, key: &StepKey) -> Option<usize> {
-    plan.in_list().iter().position(|step| step.key == *key)
+    let at = plan.in_list().iter().position(|step| step.key == *key)?;
+    (plan.steps[at].role == Role::Listed).then_some(at)
 }
