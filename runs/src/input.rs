@@ -88,7 +88,7 @@ fn spec_of(step: &PlanStep, input: Payload) -> StepSpec {
         not_applied: step.not_applied.clone(),
         approval_ms: step.approval_ms,
         probe: step.probe.clone(),
-        quorum: None,
+        quorum: step.quorum,
         memo_ms: None,
     }
 }

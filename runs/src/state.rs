@@ -398,6 +398,9 @@ pub struct TaskRef {
     /// When no answer means no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Micros>,
+    /// Who approved of the call, as long as more people have to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<String>,
 }
 
 /// How far a batch was applied.
@@ -499,6 +502,11 @@ impl StepState {
     /// Digest of the call that its next attempt would make.
     pub fn call_digest(&self) -> Digest {
         self.spec.call_digest(self.generation, self.edit)
+    }
+
+    /// Whether the event at an offset asked people to approve of its call.
+    pub fn asks_since(&self, offset: u64) -> bool {
+        self.task.as_ref().is_some_and(|task| task.call.is_some() && task.offset == offset)
     }
 
     /// Whether its owner may decide what follows: it waits for an attempt, or its newest one failed.

@@ -3,7 +3,7 @@
 //! The words come from an exhaustive match over the waiting states, and beside them stands the set
 //! of events one of which comes next; the simulator holds the log against it.
 
-use crate::{Holder, RunState, RunStatus, StepState, StepStatus, retry, undo};
+use crate::{Holder, RunState, RunStatus, StepState, StepStatus, TaskRef, retry, undo};
 use spine_schemas::{Driver, HeldBy, OnExhausted, spec::queue_of};
 
 /// The answer to "why is this run not finished?".
@@ -371,10 +371,15 @@ fn awaiting(run: &RunState, step: &StepState) -> String {
     }
     match &step.task {
         Some(task) if task.call.is_some() => format!(
-            "Step {key} may call {} only if somebody approves of it until {}: 'spine tasks decide {} \
+            "Step {key} may call {} only if {} of it until {}{}: 'spine tasks decide {} \
              --approve --reason …', or '--deny'",
             step.spec.tool,
+            match step.spec.quorum {
+                Some(needed) => format!("{needed} people approve"),
+                None => "somebody approves".into(),
+            },
             task.until.map(|until| until.to_string()).unwrap_or_default(),
+            approved_so_far(step, task).map(|so_far| format!("; {so_far}")).unwrap_or_default(),
             task.task_id
         ),
         Some(task) => format!(
@@ -390,6 +395,18 @@ fn awaiting(run: &RunState, step: &StepState) -> String {
             last_error(step)
         ),
     }
+}
+
+/// Who has approved of a call, and who must not again; `None` where nobody has.
+fn approved_so_far(step: &StepState, task: &TaskRef) -> Option<String> {
+    if task.approvers.is_empty() {
+        return None;
+    }
+    let (needed, by) = (step.spec.quorum.unwrap_or(1), task.approvers.join(", "));
+    let given = task.approvers.len() as u32;
+    let (missing, not) = (needed.saturating_sub(given), task.approvers.join(" or "));
+    let missing = if missing == 1 { "one".to_owned() } else { missing.to_string() };
+    Some(format!("approved by {given} of {needed}: {by}; needs {missing} more, not {not}"))
 }
 
 fn running(step: &StepState) -> String {

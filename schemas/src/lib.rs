@@ -43,5 +43,5 @@ pub use kind::Kind;
 pub use letter::{DeadLetter, LetterAttempt, LetterSource};
 pub use lifecycle::{LifecyclePosition, LifecycleRecord, Transition};
 pub use payload::{Output, Payload};
-pub use plan::{OnDeadline, Plan, PlanFault, PlanStep, Role, UNDO_SCOPE};
+pub use plan::{Approval, OnDeadline, Plan, PlanFault, PlanStep, Role, UNDO_SCOPE};
 pub use spec::{Driver, Effect, OnExhausted, Probe, RetryPolicy, StepSpec};

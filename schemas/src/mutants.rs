@@ -37,6 +37,8 @@ pub enum Mutant {
     CancelSkipsRunning,
     /// An approval is taken for any call of its step.
     ApprovalNotCompared,
+    /// Somebody who approves twice counts twice.
+    ApproverCountsTwice,
     /// A pause holds back nothing.
     StartWhilePaused,
     /// Failures of a tool that is known to be down spend budget.

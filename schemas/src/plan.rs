@@ -1,11 +1,13 @@
 //! Plans: the steps that a run carries, checked as a whole before anything is appended.
 
+mod approval;
 mod order;
 mod read;
 
 use crate::{
     Effect, Error, Fault, OnExhausted, Probe, Result, RetryPolicy, StepKey, canonical, limits,
 };
+pub use approval::Approval;
 use bytes::Bytes;
 use read::{Flat, PlanJson};
 use serde::{Deserialize, Serialize};
@@ -82,6 +84,8 @@ pub struct PlanStep {
     pub not_applied: Vec<u16>,
     /// How long somebody has to approve of each call; `None` where nobody is asked.
     pub approval_ms: Option<u64>,
+    /// How many people have to approve of each call, where that is more than one.
+    pub quorum: Option<u32>,
     /// How to find out whether an attempt took effect, where the tool can be asked.
     pub probe: Option<Box<Probe>>,
 }

@@ -1,6 +1,7 @@
 //! The checkers: what must hold of the log, the store, the letters and the effects, whatever happened.
 
 use crate::{
+    approvals::{self, Approvals},
     forks,
     random::Random,
     recovery,
@@ -29,6 +30,7 @@ pub(crate) struct Reading {
     starts: BTreeMap<(RunKey, StepKey, u32), u64>,
     letters_due: BTreeSet<Digest>,
     pub(crate) transitions: Transitions,
+    approvals: Approvals,
     pub(crate) events: u64,
     /// A digest of every record, for comparing two runs of one seed.
     pub(crate) history: Option<Digest>,
@@ -83,10 +85,11 @@ impl Reading {
         let verdict = fold(state, &mut run, event, place);
         trace(record, event, &verdict);
         let applied = matches!(verdict, Verdict::Applied(_));
+        self.approvals.take(event, applied, before.as_deref(), run.as_deref());
         self.transitions.take(event, &verdict, before.as_deref(), run.as_deref());
         check_late_success(before.as_deref(), event, &verdict);
         if let (true, Some(before)) = (applied, before.as_deref()) {
-            recovery::check(before, event);
+            recovery::check(before, event, run.as_deref());
         }
         if let (true, Some(expected)) = (applied, expected) {
             let kind = event.kind().as_str();
@@ -100,6 +103,8 @@ impl Reading {
         }
         if let (true, Body::Step(_, step, body)) = (applied, &event.body) {
             match body {
+                // A begin may only have made people be asked.
+                StepEvent::Started(_) if approvals::is_asked(run.as_deref(), step) => {}
                 StepEvent::Started(start) => {
                     // A begin carries no attempt: the fold assigned it.
                     let assigned = run.as_ref().map_or(0, |run| run.steps[step].attempt);

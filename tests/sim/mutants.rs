@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 21] = [
+const ALL: [Mutant; 22] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
@@ -25,6 +25,7 @@ const ALL: [Mutant; 21] = [
     Mutant::CancelSkipsRunning,
     Mutant::StartWhilePaused,
     Mutant::ApprovalNotCompared,
+    Mutant::ApproverCountsTwice,
     Mutant::OpenBreakerSpends,
     Mutant::WaveIgnoresRelapse,
     Mutant::BelieveEarlyNo,
@@ -51,6 +52,7 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         | Mutant::UndoOutOfOrder
         | Mutant::CancelSkipsRunning
         | Mutant::ApprovalNotCompared
+        | Mutant::ApproverCountsTwice
         | Mutant::BelieveEarlyNo
         | Mutant::ForkBeginsEarly
         | Mutant::StartWhilePaused => &[World::Embedded, World::Cluster],

@@ -41,11 +41,7 @@ fn source(random: &Random) -> String {
             match random.below(20) {
                 0 => wait("signal:go", &name, &format!("{after}{ends}")),
                 1 => wait("sleep:120", &name, &format!("{after}{ends}")),
-                2..4 => step(
-                    random,
-                    &name,
-                    &format!("{after}{ends}{undo},\"approval\":{{\"expires_ms\":9000}}"),
-                ),
+                2..4 => step(random, &name, &format!("{after}{ends}{undo},{}", approval(random))),
                 _ => step(random, &name, &format!("{after}{ends}{undo}")),
             }
         })
@@ -86,6 +82,10 @@ fn call(random: &Random) -> String {
         _ => String::new(),
     };
     format!("\"tool\":\"{tool}\",\"effect\":\"{effect}\",\"timeout_ms\":{timeout_ms}{probe}")
+}
+
+fn approval(random: &Random) -> String {
+    format!("\"approval\":{{\"expires_ms\":9000,\"quorum\":{}}}", 1 + random.below(3))
 }
 
 fn undo(random: &Random) -> String {

@@ -2,7 +2,7 @@
 
 use super::{
     cell::{count, money, short, step},
-    color,
+    color, letter,
     when::{after, clock, lasting, relative},
 };
 use crate::views::{Attempt, Awaits, Held, Payloads, Probe, Run, Step, Time, Why};
@@ -253,7 +253,10 @@ fn wait(of: &Step, now: Micros) -> Option<String> {
             _ => None,
         },
         "awaiting" => Some(match (&of.task, &of.awaits) {
-            (Some(task), _) => format!("task {task}"),
+            (Some(task), _) => match &of.approval {
+                Some(approval) => format!("task {task}: {}", letter::approved(approval, now)),
+                None => format!("task {task}"),
+            },
             (None, Some(Awaits { signal: Some(name), until })) => {
                 format!("waits for the signal {name}; no longer than {}", due(Some(*until)))
             }

@@ -12,7 +12,7 @@ use crate::StepState;
 use proptest::prelude::*;
 use spine_schemas::{
     Body, Digest, Driver, Effect, Event, Fault, Finding, Found, HeldBy, InputEdit, Op, Payload,
-    RunEvent, StepError, StepEvent, StepSpec, TaskVerdict, Then, keys,
+    RunEvent, StepError, StepEvent, StepSpec, StepStarted, TaskVerdict, Then, keys,
 };
 
 /// A number of cases; failures are shown, not written into the tree.
@@ -54,7 +54,7 @@ pub(super) fn drivers() -> impl Strategy<Value = Driver> {
 pub(super) const PLAN: &str = r#"[
     {"name":"a","tool":"t","effect":"idempotent","after":[],"key_ttl_ms":20000,"retry":{"max_attempts":3},
      "compensate":{"tool":"t","effect":"pure","input":{"$ref":"a#/ok"},"retry":{"max_attempts":2}}},
-    {"name":"b","tool":"t","effect":"at_most_once","after":[],"retry":{"max_attempts":2},"on_exhausted":"escalate","approval":{"expires_ms":5000}},
+    {"name":"b","tool":"t","effect":"at_most_once","after":[],"retry":{"max_attempts":2},"on_exhausted":"escalate","approval":{"expires_ms":5000,"quorum":2}},
     {"name":"c","tool":"queue:q","effect":"pure","timeout_ms":4000,"after":["a"],"input":{"$ref":"a#/ok"},"retry":{"max_attempts":2},"deadline_ms":60000,
      "on_exhausted":"fallback","fallback":[{"name":"e","tool":"signal:go","deadline_ms":30000}]},
     {"name":"d","tool":"queue:q","effect":"probe","after":["b","c"],"on_exhausted":"compensate",
@@ -107,7 +107,8 @@ pub(super) fn event(given: &Given, choice: Choice) -> Event {
         replaces,
         version: None,
     });
-    let event = Event { claim, op, ..given.event(body) };
+    let actor = ["ada", "bob"][usize::from(choice.repeat % 2)].to_owned();
+    let event = Event { claim, op, actor, ..given.event(body) };
     if choice.repeat % 8 == 1 {
         return item(event, &format!("b{}", given.offset / 4), u32::from(choice.repeat / 64));
     }
@@ -204,6 +205,7 @@ fn attempt_body(found: Option<&StepState>, choice: Choice) -> Body {
             leased(name, attempt + 1, 500 + u64::from(choice.wait))
         }
         5 | 6 => started(name, attempt + 1),
+        7 if choice.wrong.is_multiple_of(2) => guarded(name, effect),
         7 | 8 => begin(name, effect),
         9 | 10 => reported(name, attempt + 1),
         11 => heartbeat(name, attempt, lease),
@@ -216,6 +218,14 @@ fn attempt_body(found: Option<&StepState>, choice: Choice) -> Body {
         20 => lost(name, attempt, lease, last_heard),
         _ => step(name, StepEvent::FaultInjected { attempt, fault: Fault::Timeout }),
     }
+}
+
+/// A `begin` of which two people have to approve.
+fn guarded(name: &str, effect: Effect) -> Body {
+    let spec = StepSpec::clone(&spec(effect, "1"));
+    let spec = StepSpec { approval_ms: Some(4000), quorum: Some(2), ..spec };
+    let start = StepStarted { attempt: None, spec: Some(spec.into()), ..StepStarted::default() };
+    step(name, StepEvent::Started(start))
 }
 
 /// What owners decide and operators ask for.

@@ -1,7 +1,7 @@
 //! The JSON of a plan, read into one flat list: the plan's steps first, then what stands in for them
 //! and what undoes them.
 
-use super::{OnDeadline, PlanFault, PlanStep, Role, UNDO_SCOPE, path};
+use super::{Approval, OnDeadline, PlanFault, PlanStep, Role, UNDO_SCOPE, path};
 use crate::{
     Effect, Error, OnExhausted, Probe, Result, RetryPolicy, StepKey, check_id, limits, spec,
 };
@@ -72,20 +72,8 @@ pub(super) struct Written<'a> {
     compensate: Option<Box<Written<'a>>>,
     #[serde(default)]
     not_applied: Vec<u16>,
-    approval: Option<ApprovalJson>,
+    approval: Option<Approval>,
     probe: Option<Box<Probe>>,
-}
-
-/// That somebody has to approve of each call.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ApprovalJson {
-    #[serde(default = "a_day")]
-    expires_ms: u64,
-}
-
-fn a_day() -> u64 {
-    spec::DEADLINE_MS
 }
 
 fn one() -> u32 {
@@ -209,6 +197,7 @@ impl Flat<'_> {
             default: json_of("default", &field, step.default)?,
             not_applied: step.not_applied.clone(),
             approval_ms: step.approval.as_ref().map(|approval| approval.expires_ms),
+            quorum: step.approval.as_ref().and_then(Approval::quorum),
             probe: step.probe.clone(),
         })
     }
@@ -233,10 +222,7 @@ impl Flat<'_> {
         if !spec::act_of(&step.tool).acts() {
             return Err(Error::invalid(field("approval"), "is for calls; this step only waits"));
         }
-        if approval.expires_ms == 0 || approval.expires_ms > limits::DEADLINE_MS {
-            return Err(Error::invalid(field("approval.expires_ms"), "must be 1 ms to a year"));
-        }
-        Ok(())
+        approval.check(&field("approval"))
     }
 
     /// Effects are asked about only where the effect class says so.

@@ -259,7 +259,10 @@ fn is_answered(event: &Event) -> bool {
         Body::Run(_, spine_schemas::RunEvent::Created(_)) => true,
         Body::Step(_, _, body) => matches!(
             body,
-            StepEvent::Resolved(_) | StepEvent::Redriven { .. } | StepEvent::Discarded { .. }
+            StepEvent::Resolved(_)
+                | StepEvent::Redriven { .. }
+                | StepEvent::Discarded { .. }
+                | StepEvent::TaskDecided { .. }
         ),
         Body::Run(..) => false,
         Body::Partition(_) => true,
