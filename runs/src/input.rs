@@ -89,7 +89,7 @@ fn spec_of(step: &PlanStep, input: Payload) -> StepSpec {
         approval_ms: step.approval_ms,
         probe: step.probe.clone(),
         quorum: step.quorum,
-        memo_ms: None,
+        memo_ms: step.memo_ms,
     }
 }
 

@@ -504,11 +504,6 @@ impl StepState {
         self.spec.call_digest(self.generation, self.edit)
     }
 
-    /// Whether the event at an offset asked people to approve of its call.
-    pub fn asks_since(&self, offset: u64) -> bool {
-        self.task.as_ref().is_some_and(|task| task.call.is_some() && task.offset == offset)
-    }
-
     /// Whether its owner may decide what follows: it waits for an attempt, or its newest one failed.
     pub(crate) fn is_undecided(&self) -> bool {
         self.status.may_start() || (self.status == StepStatus::Failed && !self.given_up)
@@ -520,11 +515,6 @@ impl StepState {
             Some(still) if still.offset == self.last_offset => still.before,
             Some(_) | None => self.last_offset,
         }
-    }
-
-    /// What holds the step back, if anything does whatever its own state.
-    pub fn held_back(&self) -> Option<&Held> {
-        self.held.as_deref().filter(|_| self.status == StepStatus::Deferred)
     }
 
     /// The bytes of the step's input as text for a tool.

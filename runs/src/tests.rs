@@ -17,6 +17,7 @@ mod holding;
 mod journal;
 mod late;
 mod life;
+mod memos;
 mod operators;
 mod probes;
 mod properties;

@@ -542,6 +542,9 @@ fn step_next(run: &RunState, step: &StepState) -> Vec<&'static str> {
         }
         StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => vec![],
     };
+    if step.status.may_start() && step.spec.memo_ms.is_some() {
+        next.push("step_reused");
+    }
     if step.task.is_some() {
         next.push("task_decided");
     }

@@ -39,6 +39,8 @@ pub enum Mutant {
     ApprovalNotCompared,
     /// Somebody who approves twice counts twice.
     ApproverCountsTwice,
+    /// The result of a call is taken for one with another input, and for another tenant's.
+    MemoOfAnybody,
     /// A pause holds back nothing.
     StartWhilePaused,
     /// Failures of a tool that is known to be down spend budget.

@@ -1,6 +1,7 @@
 //! Plans: the steps that a run carries, checked as a whole before anything is appended.
 
 mod approval;
+mod memo;
 mod order;
 mod read;
 
@@ -86,6 +87,8 @@ pub struct PlanStep {
     pub approval_ms: Option<u64>,
     /// How many people have to approve of each call, where that is more than one.
     pub quorum: Option<u32>,
+    /// How old the result of an equal call may be that is taken instead of calling.
+    pub memo_ms: Option<u64>,
     /// How to find out whether an attempt took effect, where the tool can be asked.
     pub probe: Option<Box<Probe>>,
 }

@@ -3,6 +3,7 @@
 use crate::{
     approvals::{self, Approvals},
     forks,
+    memo::Memoized,
     random::Random,
     recovery,
     store::{Rows, SimStore},
@@ -31,6 +32,7 @@ pub(crate) struct Reading {
     letters_due: BTreeSet<Digest>,
     pub(crate) transitions: Transitions,
     approvals: Approvals,
+    memoized: Memoized,
     pub(crate) events: u64,
     /// A digest of every record, for comparing two runs of one seed.
     pub(crate) history: Option<Digest>,
@@ -66,6 +68,7 @@ pub(crate) async fn read_log<L: EventLog>(log: &L, partitions: u32) -> Reading {
         }
     }
     let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    reading.memoized.check();
     reading.history = Some(Digest::of_parts(&slices));
     reading
 }
@@ -88,6 +91,9 @@ impl Reading {
         self.approvals.take(event, applied, before.as_deref(), run.as_deref());
         self.transitions.take(event, &verdict, before.as_deref(), run.as_deref());
         check_late_success(before.as_deref(), event, &verdict);
+        if let (true, Body::Step(_, step, _), Some(run)) = (applied, &event.body, run.as_deref()) {
+            self.memoized.take(event, run.steps.get(step).map(|step| &*step.spec));
+        }
         if let (true, Some(before)) = (applied, before.as_deref()) {
             recovery::check(before, event, run.as_deref());
         }

@@ -17,6 +17,7 @@ mod holds;
 mod kafka;
 mod large;
 mod late;
+mod memo;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod node;

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 22] = [
+const ALL: [Mutant; 23] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
@@ -26,6 +26,7 @@ const ALL: [Mutant; 22] = [
     Mutant::StartWhilePaused,
     Mutant::ApprovalNotCompared,
     Mutant::ApproverCountsTwice,
+    Mutant::MemoOfAnybody,
     Mutant::OpenBreakerSpends,
     Mutant::WaveIgnoresRelapse,
     Mutant::BelieveEarlyNo,
@@ -53,6 +54,7 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         | Mutant::CancelSkipsRunning
         | Mutant::ApprovalNotCompared
         | Mutant::ApproverCountsTwice
+        | Mutant::MemoOfAnybody
         | Mutant::BelieveEarlyNo
         | Mutant::ForkBeginsEarly
         | Mutant::StartWhilePaused => &[World::Embedded, World::Cluster],

@@ -38,6 +38,7 @@ use crate::{
     health::Health,
     limits,
     materialize::Materializer,
+    memos::Memos,
     metrics,
     order::{Order, Orders},
     polls::Polls,
@@ -122,6 +123,8 @@ pub struct Node<L, S, T, C> {
     pub schemas: Arc<dyn SchemaSource>,
     /// What is known of the tools, and held back.
     pub health: Health,
+    /// Results of calls that stand in for equal ones.
+    pub memos: Memos,
     /// Workers that ask for steps of queues.
     pub polls: Polls,
     /// Settings.

@@ -249,6 +249,7 @@ fn wait(of: &Step, now: Micros) -> Option<String> {
         }
         "completed" => match of.output.as_ref()?.source.as_deref()? {
             "probe" => Some("its tool says that it happened".into()),
+            "cache" => Some("taken from an equal call, and not called".into()),
             "resolved" => Some("somebody found out that it happened".into()),
             _ => None,
         },

@@ -55,7 +55,7 @@ pub(super) const PLAN: &str = r#"[
     {"name":"a","tool":"t","effect":"idempotent","after":[],"key_ttl_ms":20000,"retry":{"max_attempts":3},
      "compensate":{"tool":"t","effect":"pure","input":{"$ref":"a#/ok"},"retry":{"max_attempts":2}}},
     {"name":"b","tool":"t","effect":"at_most_once","after":[],"retry":{"max_attempts":2},"on_exhausted":"escalate","approval":{"expires_ms":5000,"quorum":2}},
-    {"name":"c","tool":"queue:q","effect":"pure","timeout_ms":4000,"after":["a"],"input":{"$ref":"a#/ok"},"retry":{"max_attempts":2},"deadline_ms":60000,
+    {"name":"c","tool":"queue:q","effect":"pure","memo":{"max_age_ms":9000},"timeout_ms":4000,"after":["a"],"input":{"$ref":"a#/ok"},"retry":{"max_attempts":2},"deadline_ms":60000,
      "on_exhausted":"fallback","fallback":[{"name":"e","tool":"signal:go","deadline_ms":30000}]},
     {"name":"d","tool":"queue:q","effect":"probe","after":["b","c"],"on_exhausted":"compensate",
      "probe":{"tool":"p"}}]"#;
@@ -141,6 +141,7 @@ fn needs_claim(given: &Given, body: &Body) -> bool {
             | StepEvent::WaitExpired
             | StepEvent::Probed(_)
             | StepEvent::FaultInjected { .. } => true,
+            StepEvent::Reused { .. } => driver == Driver::Plan,
             StepEvent::Heartbeat { .. }
             | StepEvent::Completed { .. }
             | StepEvent::Failed { .. }
@@ -148,7 +149,6 @@ fn needs_claim(given: &Given, body: &Body) -> bool {
             | StepEvent::Resolved(_)
             | StepEvent::Redriven { .. }
             | StepEvent::TaskDecided { .. }
-            | StepEvent::Reused { .. }
             | StepEvent::Paused { .. }
             | StepEvent::Resumed { .. }
             | StepEvent::Discarded { .. } => false,
@@ -264,8 +264,10 @@ fn decided_body(given: &Given, found: Option<&StepState>, choice: Choice) -> Bod
         39..=41 => return asked(given, found, name, attempt, choice),
         43..=47 => return awaited(given, found, name, attempt, choice),
         48 => {
-            let spec = StepSpec::new("t", Effect::Pure, Payload::null()).into();
-            StepEvent::Reused { spec, output: None, skipped: None }
+            let new = || StepSpec::new("t", Effect::Pure, Payload::null()).into();
+            let spec = found.filter(|_| even).map_or_else(new, |step| step.spec.clone());
+            let output = (choice.wrong < 12).then(|| super::bodies::output("1"));
+            StepEvent::Reused { spec, output, skipped: None }
         }
         49 => StepEvent::Probed(Finding {
             attempt,

@@ -1,7 +1,7 @@
 //! The JSON of a plan, read into one flat list: the plan's steps first, then what stands in for them
 //! and what undoes them.
 
-use super::{Approval, OnDeadline, PlanFault, PlanStep, Role, UNDO_SCOPE, path};
+use super::{Approval, OnDeadline, PlanFault, PlanStep, Role, UNDO_SCOPE, memo::Memo, path};
 use crate::{
     Effect, Error, OnExhausted, Probe, Result, RetryPolicy, StepKey, check_id, limits, spec,
 };
@@ -50,9 +50,9 @@ pub(super) struct Written<'a> {
     scope: String,
     #[serde(default = "one")]
     occurrence: u32,
-    tool: String,
+    pub(super) tool: String,
     #[serde(default)]
-    effect: Effect,
+    pub(super) effect: Effect,
     #[serde(borrow, default)]
     input: Option<&'a RawValue>,
     after: Option<Vec<String>>,
@@ -69,10 +69,11 @@ pub(super) struct Written<'a> {
     #[serde(borrow, default)]
     fallback: Vec<Written<'a>>,
     #[serde(borrow, default)]
-    compensate: Option<Box<Written<'a>>>,
+    pub(super) compensate: Option<Box<Written<'a>>>,
     #[serde(default)]
     not_applied: Vec<u16>,
-    approval: Option<Approval>,
+    pub(super) approval: Option<Approval>,
+    pub(super) memo: Option<Memo>,
     probe: Option<Box<Probe>>,
 }
 
@@ -84,7 +85,7 @@ fn one() -> u32 {
 pub(super) struct Flat<'j> {
     pub(super) key: StepKey,
     pub(super) role: Role,
-    written: &'j Written<'j>,
+    pub(super) written: &'j Written<'j>,
 }
 
 /// The steps of the list, then those that stand in for others or undo them.
@@ -180,6 +181,7 @@ impl Flat<'_> {
         self.check_recovery(&field)?;
         self.check_act(&field)?;
         self.check_means(&field)?;
+        self.check_memo(&field)?;
         Ok(PlanStep {
             key: self.key.clone(),
             role: self.role,
@@ -198,6 +200,7 @@ impl Flat<'_> {
             not_applied: step.not_applied.clone(),
             approval_ms: step.approval.as_ref().map(|approval| approval.expires_ms),
             quorum: step.approval.as_ref().and_then(Approval::quorum),
+            memo_ms: step.memo.map(|memo| memo.max_age_ms),
             probe: step.probe.clone(),
         })
     }
