@@ -102,6 +102,8 @@ fn an_agents_call_waits_for_its_approval_over_a_kill_and_a_rebuild() {
     let begun = begins(&spine, 4, 4200, 600_000);
     assert_eq!((&begun["status"], &begun["attempt"]), (&json!("execute"), &json!(1)), "{begun}");
     assert_eq!(begins(&spine, 5, 4200, 600_000)["for"], "attempt", "it is used up");
+    // What was answered is in the log; the store follows until the server has ended.
+    assert!(spine.stop().success());
     spine.is_fold_of_log();
 }
 
@@ -122,6 +124,7 @@ fn an_agents_call_that_nobody_approves_of_in_time_gets_a_letter() {
     let wrong = json!({"session": "S", "ops": [{"op": "begin", "op_id": 9, "step": {"name": "x"},
         "tool": "t", "approval": {"quorum": 17}}]});
     let (status, problem) = post(&spine, "/v1/runs/j/journal", &wrong);
-    assert_eq!((status, &problem["field"]), (422, &json!("approval.quorum")), "{problem}");
+    assert_eq!((status, &problem["field"]), (422, &json!("ops[0].approval.quorum")), "{problem}");
+    assert!(spine.stop().success());
     spine.is_fold_of_log();
 }

@@ -98,7 +98,7 @@ impl<A: Access> Agent<'_, A> {
     /// Whether people have to approve of a step: in some runs, of all but the first.
     fn asks_for_approval(&self, step: &StepKey) -> bool {
         let number = self.key.run_id.bytes().map(u32::from).sum::<u32>();
-        number % 3 != 0 && *step != StepKey::named("a0")
+        !number.is_multiple_of(3) && *step != StepKey::named("a0")
     }
 
     async fn begin(&mut self, step: &StepKey) -> Answer {
@@ -107,7 +107,7 @@ impl<A: Access> Agent<'_, A> {
         let digit = self.key.run_id.bytes().last().unwrap_or_default();
         if self.asks_for_approval(step) {
             spec.approval_ms = Some(9000);
-            spec.quorum = (digit % 2 == 0).then_some(2);
+            spec.quorum = digit.is_multiple_of(2).then_some(2);
         }
         let start = StepStarted {
             attempt: None,

@@ -15,6 +15,9 @@ pub(super) fn reused(
     place: Place,
     author: Author,
 ) -> Verdict {
+    if author == Author::Owner {
+        return recalled(state, key, spec, (output, is_skipped), place);
+    }
     if let Some(step) = state.steps.get(key) {
         let is_same = step.reused && step.spec.input.digest == spec.input.digest;
         return if is_same { author.duplicate() } else { author.reject(Reason::StepConflict) };
@@ -44,7 +47,7 @@ pub(super) fn reused(
 }
 
 /// `step_reused` of an owner: the result of an equal call stands in for an attempt.
-pub(super) fn recalled(
+fn recalled(
     state: &mut RunState,
     key: &StepKey,
     spec: &Arc<StepSpec>,

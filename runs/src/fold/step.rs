@@ -56,9 +56,6 @@ pub(super) fn fold(
         }
         StepEvent::Reused { spec, output, skipped } => {
             let ended = (output.as_ref(), skipped.is_some());
-            if author == Author::Owner {
-                return reuse::recalled(state, key, spec, ended, place);
-            }
             reuse::reused(state, key, spec, ended, place, author)
         }
         StepEvent::Probed(finding) => probe::probed(state, key, finding, place),
