@@ -26,7 +26,7 @@ use spine_ingest::{App, MetricsText, Parts, Settings, Steering};
 use spine_log::{EventLog, TopicPartition};
 use spine_schemas::codec::SchemaBook;
 use spine_workers::{
-    Clock, Config, Control, Health, Node, Polls, SystemClock, VerdictHub, group,
+    Clock, Config, Control, Health, Memos, Node, Polls, SystemClock, VerdictHub, group,
     tools::{Allowed, HttpTools},
     webhook::Webhook,
 };
@@ -219,6 +219,7 @@ impl Served<'_> {
             book: self.book.clone(),
             schemas: schemas::source(&self.log),
             health: health.clone(),
+            memos: Memos::default(),
             polls: polls.clone(),
             config: Arc::new(config),
         };

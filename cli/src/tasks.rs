@@ -2,11 +2,11 @@
 
 use crate::{
     asked::AskedArgs,
-    client::{Client, ServerArgs, segment},
-    exit::Failure,
+    client::{Client, Content, ServerArgs, segment},
+    exit::{Exit, Failure},
     json_file, output,
     render::letter,
-    views::{Letter, TasksPage},
+    views::{Answered, Letter, TasksPage},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -169,5 +169,17 @@ async fn decide(args: &Decide) -> Result<(), Failure> {
         actor: args.asked.actor.as_deref(),
     };
     let path = format!("/v1/tasks/{}/decide", segment(&args.task));
-    args.asked.server.send(&path, &request, &format!("task {}: {done}", args.task)).await
+    let body = serde_json::to_vec(&request)
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let server = &args.asked.server;
+    let answer = Client::new(server).post(&path, Content::json(body)).await?;
+    if server.json {
+        return output::line(&answer.text);
+    }
+    let Answered { status, approvals, needed } = answer.read()?;
+    let done = match status.as_str() {
+        "open" => format!("approved by {approvals} of {needed}; others have to approve, too"),
+        _ => done.to_owned(),
+    };
+    output::line(&format!("task {}: {done}", args.task))
 }

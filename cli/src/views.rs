@@ -151,6 +151,7 @@ pub(crate) struct Step {
     pub(crate) effect: String,
     pub(crate) letter: Option<String>,
     pub(crate) task: Option<String>,
+    pub(crate) approval: Option<Approval>,
     pub(crate) awaits: Option<Awaits>,
     pub(crate) paused: Option<Paused>,
     pub(crate) held: Option<Held>,
@@ -292,8 +293,27 @@ pub(crate) struct Letter {
     pub(crate) closed_at: Option<Time>,
     pub(crate) closed_by: Option<String>,
     pub(crate) closed_reason: Option<String>,
+    pub(crate) approval: Option<Approval>,
     #[serde(default)]
     pub(crate) attempts: Vec<LetterAttempt>,
+}
+
+/// Who has approved of a call.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Approval {
+    pub(crate) needed: u32,
+    pub(crate) approved_by: Vec<String>,
+    pub(crate) expires_at: Option<Time>,
+}
+
+/// What became of an answer to a task.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Answered {
+    pub(crate) status: String,
+    #[serde(default)]
+    pub(crate) approvals: u32,
+    #[serde(default)]
+    pub(crate) needed: u32,
 }
 
 /// An attempt in a letter.

@@ -7,7 +7,7 @@ pub(crate) mod redrive;
 pub(crate) mod show;
 pub(crate) mod view;
 
-use crate::{App, Code, Problem, Verdicts};
+use crate::{App, Code, Problem, Verdicts, approval::ApprovalView};
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -34,11 +34,12 @@ async fn find<L: EventLog, S: RunStore, V: Verdicts>(
 pub(crate) fn whole<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
     row: &LetterRow,
+    approval: Option<ApprovalView>,
 ) -> Result<Response, Problem> {
     let attempts: &RawValue = serde_json::from_str(&row.attempts_json).map_err(|error| {
         Problem::new(Code::StoreDamaged, format!("attempts of {}: {error}", row.letter_id))
     })?;
-    let letter = LetterView::of(app, row);
+    let letter = LetterView::of(app, row).with(approval);
     Ok(Json(WholeLetterView { letter, attempts }).into_response())
 }
 

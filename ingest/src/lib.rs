@@ -5,6 +5,7 @@
 //! crates meet in the log, the store and [`Verdicts`].
 
 mod app;
+mod approval;
 mod ask;
 mod body;
 mod events;

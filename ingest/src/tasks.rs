@@ -1,7 +1,7 @@
 //! Tasks: questions to a person about a step, listed, shown and answered.
 
 use crate::{
-    App, Code, Problem, Verdicts, ask, body,
+    App, Code, Problem, Verdicts, approval, ask, body,
     letters::{step_of, view::LetterView, whole},
     limits, query,
     runs::answer,
@@ -15,6 +15,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 use spine_log::EventLog;
+use spine_runs::Answer;
 use spine_schemas::{Body, Digest, Output, Payload, StepEvent, TaskVerdict, check_tenant};
 use spine_store::{LetterFilter, LetterKind, LetterRow, LetterStatus, RunStore};
 
@@ -53,7 +54,10 @@ pub(crate) async fn list<L: EventLog, S: RunStore, V: Verdicts>(
     }
     let filter = LetterFilter { tasks: true, status, tenant: query.tenant };
     let page = app.store().list_letters(&filter, query.cursor.as_deref(), limit).await?;
-    let tasks = page.rows.iter().map(|row| LetterView::of(&app, row)).collect();
+    let mut approvals = approval::of_tasks(&app, &page.rows).await?;
+    let rows = page.rows.iter();
+    let tasks =
+        rows.map(|row| LetterView::of(&app, row).with(approvals.remove(&row.letter_id))).collect();
     Ok(Json(TasksPage { tasks, next: page.next }).into_response())
 }
 
@@ -71,7 +75,9 @@ pub(crate) async fn show<L: EventLog, S: RunStore, V: Verdicts>(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let row = find(&app, &id).await?;
-    whole(&app, &row)
+    let approval =
+        approval::of_tasks(&app, std::slice::from_ref(&row)).await?.remove(&row.letter_id);
+    whole(&app, &row, approval)
 }
 
 async fn find<L: EventLog, S: RunStore, V: Verdicts>(
@@ -94,7 +100,8 @@ struct Decide<'a> {
     actor: Option<String>,
 }
 
-/// `POST /v1/tasks/{id}/decide`: the first answer counts.
+/// `POST /v1/tasks/{id}/decide`: the first answer counts. A call that more people have to approve of stays
+/// open until the last of them has.
 pub(crate) async fn decide<L: EventLog, S: RunStore, V: Verdicts>(
     State(app): State<App<L, S, V>>,
     Path(id): Path<String>,
@@ -124,6 +131,13 @@ pub(crate) async fn decide<L: EventLog, S: RunStore, V: Verdicts>(
     let event = app.event(&run.tenant, decide.actor.as_deref(), event);
     let asked = ask::ask_one(&app, &run, event).await?;
     let position = app.position(asked.partition, asked.offset);
-    let (status, decision) = (LetterStatus::Decided, decide.decision);
-    Ok(Json(json!({"id": task_id, "status": status, "decision": decision, "position": position})))
+    let mut reply = json!({
+        "id": task_id, "status": LetterStatus::Decided, "decision": decide.decision, "position": position,
+    });
+    if let Some(Answer::Counted { approvals, needed }) = asked.verdict.answer() {
+        reply["status"] = json!(LetterStatus::Open);
+        reply["approvals"] = json!(approvals);
+        reply["needed"] = json!(needed);
+    }
+    Ok(Json(reply))
 }

@@ -10,6 +10,13 @@ use spine_schemas::{Digest, time::Micros};
 pub enum Answer {
     /// Done.
     Ok,
+    /// The approval counts, and more are needed.
+    Counted {
+        /// How many there are.
+        approvals: u32,
+        /// How many there must be.
+        needed: u32,
+    },
     /// The caller holds the attempt and may act.
     Execute {
         /// The attempt.
@@ -28,6 +35,13 @@ pub enum Answer {
         /// What for.
         wait_for: WaitKind,
         /// Until when, if that is known.
+        until: Option<Micros>,
+    },
+    /// Not before people have approved of the call.
+    Asked {
+        /// The task that asks them.
+        task_id: Digest,
+        /// When no answer means no.
         until: Option<Micros>,
     },
     /// An earlier attempt may have taken effect.
@@ -60,8 +74,9 @@ impl Answer {
     /// Whether the caller got what was asked for, so that what follows may rest on it.
     pub fn grants(&self) -> bool {
         match self {
-            Self::Ok | Self::Execute { .. } | Self::Replay => true,
+            Self::Ok | Self::Counted { .. } | Self::Execute { .. } | Self::Replay => true,
             Self::Wait { .. }
+            | Self::Asked { .. }
             | Self::Unknown { .. }
             | Self::Denied { .. }
             | Self::DeadLettered { .. }
@@ -123,6 +138,8 @@ pub enum Reason {
     GivenUp,
     /// There is no such question, or it is answered.
     TaskClosed,
+    /// Whoever approves has done so already, and counts once.
+    ApprovedAlready,
     /// The run is being cancelled or undone.
     RunEnding,
     /// What was awaited did not come in time.

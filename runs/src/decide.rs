@@ -7,9 +7,10 @@ mod planned;
 mod recover;
 
 use crate::{
-    HeldAt, Holder, Live, RunState, Slots, StepState, StepStatus, fallback,
+    HeldAt, Holder, Live, Memo, RunState, Slots, StepState, StepStatus, fallback,
     fold::is_cleared,
     limits::BATCH_BYTES,
+    memo,
     retry::{self, Next},
     slots::{Grant, Open, Taken},
     stall, undo, unresolved, weight,
@@ -42,6 +43,8 @@ pub struct Owner<'a> {
     pub exclusive: bool,
     /// A run that no event moves for so long is stalled; 0 turns that off.
     pub stall_after_ms: u64,
+    /// Results that may stand in for calls.
+    pub memo: Option<&'a Memo>,
 }
 
 /// What to append for a run, in order.
@@ -271,7 +274,11 @@ fn after_waiting(
     }
     let due = step.due_at.is_none_or(|due| due <= owner.now);
     let may_start = run.driver() == Driver::Plan && phase.starts(run, &step.key);
-    (may_start && due).then(|| begin(run, step, owner.now))
+    if !may_start || !due {
+        return None;
+    }
+    let known = memo::instead(run, step, owner.memo, owner.now);
+    Some(known.unwrap_or_else(|| begin(run, step, owner.now)))
 }
 
 /// What begins a step: an attempt, a wait, or the question whether the call may be made.

@@ -3,6 +3,7 @@
 //! Pure, total and deterministic: no event panics, and time is the log's own. What should happen
 //! next is not decided here but in `decide`.
 
+mod approval;
 mod attempt;
 mod begin;
 mod ending;

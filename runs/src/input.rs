@@ -97,8 +97,8 @@ fn spec_of(step: &PlanStep, input: Payload) -> StepSpec {
         not_applied: step.not_applied.clone(),
         approval_ms: step.approval_ms,
         probe: step.probe.clone(),
-        quorum: None,
-        memo_ms: None,
+        quorum: step.quorum,
+        memo_ms: step.memo_ms,
     }
 }
 

@@ -20,6 +20,7 @@ mod granted;
 mod input;
 mod kept;
 pub mod limits;
+mod memo;
 mod probe;
 pub mod retry;
 mod slots;
@@ -42,6 +43,7 @@ pub use diff::{Differs, RunDiff, StepDiff, diff};
 pub use fold::{Place, Verdict, fold, refold};
 pub use fork::{AgainStep, Because, Forked, Happened, ReusedStep, forked};
 pub use granted::GrantedStep;
+pub use memo::Memo;
 pub use probe::{ProbeAnswer, finding, probes_due, quiet_after_ms};
 pub use slots::{Grant, HeldAt, Hold, Holds, Leased, Rest, Slots};
 pub use state::{

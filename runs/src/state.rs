@@ -388,6 +388,9 @@ pub struct TaskRef {
     /// When no answer means no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Micros>,
+    /// Who approved of the call, as long as more people have to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<String>,
 }
 
 /// How far a batch was applied.
@@ -507,11 +510,6 @@ impl StepState {
             Some(still) if still.offset == self.last_offset => still.before,
             Some(_) | None => self.last_offset,
         }
-    }
-
-    /// What holds the step back, if anything does whatever its own state.
-    pub fn held_back(&self) -> Option<&Held> {
-        self.held.as_deref().filter(|_| self.status == StepStatus::Deferred)
     }
 
     /// The bytes of the step's input as text for a tool.

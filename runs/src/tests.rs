@@ -1,5 +1,6 @@
 //! Tables and properties of the core: given events, at a time, then a verdict, a state, a decision.
 
+mod approvals;
 mod arbitrary;
 mod authors;
 mod batches;
@@ -17,6 +18,7 @@ mod holding;
 mod journal;
 mod late;
 mod life;
+mod memos;
 mod operators;
 mod probes;
 mod properties;

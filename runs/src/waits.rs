@@ -1,8 +1,8 @@
 //! What an open run waits for, when its next timer is due, and how its state reads from outside.
 
 use crate::{
-    Holder, Live, RunState, RunStatus, StepState, StepStatus, Wait, WaitKind, fold::is_cleared,
-    retry, undo, unresolved,
+    Held, Holder, Live, RunState, RunStatus, StepState, StepStatus, Wait, WaitKind,
+    fold::is_cleared, retry, undo, unresolved,
 };
 use spine_schemas::{Driver, HeldBy, spec::queue_of, time::Micros};
 
@@ -226,6 +226,16 @@ impl StepState {
     /// When an attempt that a worker holds is over, heartbeats or not.
     pub(crate) fn work_ends_at(&self, live: &Live, from: Micros) -> Micros {
         live.started_at.max(from).plus_ms(self.spec.timeout_ms)
+    }
+
+    /// What holds the step back, if anything does whatever its own state.
+    pub fn held_back(&self) -> Option<&Held> {
+        self.held.as_deref().filter(|_| self.status == StepStatus::Deferred)
+    }
+
+    /// Whether the event at an offset asked people to approve of its call.
+    pub fn asks_since(&self, offset: u64) -> bool {
+        self.task.as_ref().is_some_and(|task| task.call.is_some() && task.offset == offset)
     }
 
     /// What a step in `deferred` waits for, and until when at the earliest.

@@ -4,7 +4,7 @@
 //! of events one of which comes next; the simulator holds the log against it.
 
 use crate::{
-    Holder, RunState, RunStatus, StepState, StepStatus,
+    Holder, RunState, RunStatus, StepState, StepStatus, TaskRef,
     brain::{self, Turn},
     retry, undo,
 };
@@ -399,10 +399,15 @@ fn awaiting(run: &RunState, step: &StepState) -> String {
     }
     match &step.task {
         Some(task) if task.call.is_some() => format!(
-            "Step {key} may call {} only if somebody approves of it until {}: 'spine tasks decide {} \
+            "Step {key} may call {} only if {} of it until {}{}: 'spine tasks decide {} \
              --approve --reason …', or '--deny'",
             step.spec.tool,
+            match step.spec.quorum {
+                Some(needed) => format!("{needed} people approve"),
+                None => "somebody approves".into(),
+            },
             task.until.map(|until| until.to_string()).unwrap_or_default(),
+            approved_so_far(step, task).map(|so_far| format!("; {so_far}")).unwrap_or_default(),
             task.task_id
         ),
         Some(task) => format!(
@@ -418,6 +423,18 @@ fn awaiting(run: &RunState, step: &StepState) -> String {
             last_error(step)
         ),
     }
+}
+
+/// Who has approved of a call, and who must not again; `None` where nobody has.
+fn approved_so_far(step: &StepState, task: &TaskRef) -> Option<String> {
+    if task.approvers.is_empty() {
+        return None;
+    }
+    let (needed, by) = (step.spec.quorum.unwrap_or(1), task.approvers.join(", "));
+    let given = task.approvers.len() as u32;
+    let (missing, not) = (needed.saturating_sub(given), task.approvers.join(" or "));
+    let missing = if missing == 1 { "one".to_owned() } else { missing.to_string() };
+    Some(format!("approved by {given} of {needed}: {by}; needs {missing} more, not {not}"))
 }
 
 fn running(run: &RunState, step: &StepState) -> String {
@@ -560,6 +577,9 @@ fn step_next(run: &RunState, step: &StepState) -> Vec<&'static str> {
         }
         StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => vec![],
     };
+    if step.status.may_start() && step.spec.memo_ms.is_some() {
+        next.push("step_reused");
+    }
     if step.task.is_some() {
         next.push("task_decided");
     }

@@ -207,6 +207,9 @@ fn check_spec(spec: &StepSpec) -> Result<()> {
     if spec.timeout_ms > limits::TIMEOUT_MS || longest > limits::DEADLINE_MS {
         return Err(Error::invalid("spec", "has a time-out above a day or a limit above a year"));
     }
+    if !(1..=limits::QUORUM).contains(&spec.quorum.unwrap_or(1)) {
+        return Err(Error::invalid("spec.quorum", "must be 1 to 16 people"));
+    }
     spec.probe.as_ref().map_or(Ok(()), |probe| name("spec.probe.tool", &probe.tool))?;
     size("spec.not_applied", spec.not_applied.len(), limits::STATUSES)
 }

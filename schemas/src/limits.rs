@@ -57,6 +57,8 @@ pub const TIMEOUT_MS: u64 = 24 * 3600 * 1000;
 pub const WORKER_LEASE_MS: u64 = 1000;
 /// Longest deadline of a step, in milliseconds.
 pub const DEADLINE_MS: u64 = 366 * 24 * 3600 * 1000;
+/// People who have to approve of one call.
+pub const QUORUM: u32 = 16;
 /// Operations remembered per session.
 pub const SESSION_OPS: usize = 1024;
 /// Sessions remembered per run.

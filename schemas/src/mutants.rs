@@ -41,6 +41,10 @@ pub enum Mutant {
     CancelSkipsRunning,
     /// An approval is taken for any call of its step.
     ApprovalNotCompared,
+    /// Somebody who approves twice counts twice.
+    ApproverCountsTwice,
+    /// The result of a call is taken for one with another input, and for another tenant's.
+    MemoOfAnybody,
     /// A pause holds back nothing.
     StartWhilePaused,
     /// Failures of a tool that is known to be down spend budget.

@@ -1,7 +1,9 @@
 //! Plans: the steps that a run carries, checked as a whole before anything is appended.
 
+mod approval;
 mod brain;
 mod child;
+mod memo;
 mod order;
 mod read;
 
@@ -11,6 +13,7 @@ use crate::{
     Effect, Error, Fault, OnExhausted, Payload, Probe, Result, RetryPolicy, StepKey, canonical,
     limits,
 };
+pub use approval::Approval;
 use brain::AnswerJson;
 use bytes::Bytes;
 pub use child::Child;
@@ -101,6 +104,10 @@ pub struct PlanStep {
     pub not_applied: Vec<u16>,
     /// How long somebody has to approve of each call; `None` where nobody is asked.
     pub approval_ms: Option<u64>,
+    /// How many people have to approve of each call, where that is more than one.
+    pub quorum: Option<u32>,
+    /// How old the result of an equal call may be that is taken instead of calling.
+    pub memo_ms: Option<u64>,
     /// How to find out whether an attempt took effect, where the tool can be asked.
     pub probe: Option<Box<Probe>>,
     /// The run that each attempt is, where the tool is `run`.

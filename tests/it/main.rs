@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time")]
 
+mod approvals;
 mod bad_input;
 mod bench;
 mod boundaries;
@@ -21,6 +22,7 @@ mod halts;
 mod holding;
 mod kills;
 mod letters;
+mod memo;
 mod no_space;
 mod pushed;
 mod queues;

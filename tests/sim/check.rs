@@ -1,8 +1,10 @@
 //! The checkers: what must hold of the log, the store, the letters and the effects, whatever happened.
 
 use crate::{
+    approvals::{self, Approvals},
     children::Children,
     forks,
+    memo::Memoized,
     random::Random,
     recovery,
     store::{Rows, SimStore},
@@ -34,6 +36,8 @@ pub(crate) struct Reading {
     letters_due: BTreeSet<Digest>,
     turns: Turns,
     pub(crate) transitions: Transitions,
+    approvals: Approvals,
+    memoized: Memoized,
     children: Children,
     pub(crate) events: u64,
     /// A digest of every record, for comparing two runs of one seed.
@@ -70,6 +74,7 @@ pub(crate) async fn read_log<L: EventLog>(log: &L, partitions: u32) -> Reading {
         }
     }
     let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    reading.memoized.check();
     reading.history = Some(Digest::of_parts(&slices));
     reading
 }
@@ -89,11 +94,15 @@ impl Reading {
         let verdict = fold(state, &mut run, event, place);
         trace(record, event, &verdict);
         let applied = matches!(verdict, Verdict::Applied(_));
+        self.approvals.take(event, applied, before.as_deref(), run.as_deref());
         self.transitions.take(event, &verdict, before.as_deref(), run.as_deref());
         self.children.take(before.as_deref(), event, applied);
         check_late_success(before.as_deref(), event, &verdict);
+        if let (true, Body::Step(_, step, _), Some(run)) = (applied, &event.body, run.as_deref()) {
+            self.memoized.take(event, run.steps.get(step).map(|step| &*step.spec));
+        }
         if let (true, Some(before)) = (applied, before.as_deref()) {
-            recovery::check(before, event);
+            recovery::check(before, event, run.as_deref());
         }
         if let (true, Some(expected)) = (applied, expected) {
             let kind = event.kind().as_str();
@@ -107,6 +116,8 @@ impl Reading {
         }
         if let (true, Body::Step(_, step, body)) = (applied, &event.body) {
             match body {
+                // A begin may only have made people be asked.
+                StepEvent::Started(_) if approvals::is_asked(run.as_deref(), step) => {}
                 StepEvent::Started(start) => {
                     // A begin carries no attempt: the fold assigned it.
                     let assigned = run.as_ref().map_or(0, |run| run.steps[step].attempt);

@@ -14,8 +14,8 @@ use spine_schemas::{
     codec::{self, SchemaBook},
 };
 use spine_workers::{
-    Clock, Config, Error, Health, NoSchemas, Node, Polls, Refresh, ResumeError, SchemaSource,
-    VerdictError, VerdictHub, group, replay,
+    Clock, Config, Error, Health, Memos, NoSchemas, Node, Polls, Refresh, ResumeError,
+    SchemaSource, VerdictError, VerdictHub, group, replay,
     tools::{CallEnd, ToolCall, Tools},
 };
 use std::{
@@ -129,6 +129,7 @@ impl World {
             book: book.clone(),
             schemas,
             health: Health::new("alone", RULES).0,
+            memos: Memos::default(),
             polls: Polls::new(1),
             config: Arc::new(config),
         };

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod agent;
+mod approvals;
 mod check;
 mod children;
 mod clock;
@@ -18,6 +19,7 @@ mod kafka;
 mod large;
 mod late;
 mod mark;
+mod memo;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod node;

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 24] = [
+const ALL: [Mutant; 26] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
@@ -27,6 +27,8 @@ const ALL: [Mutant; 24] = [
     Mutant::CancelSkipsRunning,
     Mutant::StartWhilePaused,
     Mutant::ApprovalNotCompared,
+    Mutant::ApproverCountsTwice,
+    Mutant::MemoOfAnybody,
     Mutant::OpenBreakerSpends,
     Mutant::WaveIgnoresRelapse,
     Mutant::BelieveEarlyNo,
@@ -56,6 +58,8 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         | Mutant::MessagesTriedOnce
         | Mutant::CancelSkipsRunning
         | Mutant::ApprovalNotCompared
+        | Mutant::ApproverCountsTwice
+        | Mutant::MemoOfAnybody
         | Mutant::BelieveEarlyNo
         | Mutant::ForkBeginsEarly
         | Mutant::AnswerReplaced

@@ -5,7 +5,7 @@ use spine_log::EventLog;
 use spine_runs::breaker::Rules;
 use spine_schemas::codec::SchemaBook;
 use spine_workers::{
-    Config, Control, Health, NoSchemas, Node, Polls, VerdictHub, group, tools::Tools,
+    Config, Control, Health, Memos, NoSchemas, Node, Polls, VerdictHub, group, tools::Tools,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
@@ -68,6 +68,7 @@ impl Process {
             book: Arc::new(SchemaBook::default()),
             schemas: Arc::new(NoSchemas),
             health: health.clone(),
+            memos: Memos::default(),
             polls: polls.clone(),
             config: Arc::new(config),
         };

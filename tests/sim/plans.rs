@@ -45,12 +45,9 @@ fn source(random: &Random) -> String {
             match random.below(20) {
                 0 => wait("signal:go", &name, &format!("{after}{ends}")),
                 1 => wait("sleep:120", &name, &format!("{after}{ends}")),
-                4..6 => child(random, &name, &format!("{after}{ends}{undo}")),
-                2..4 => step(
-                    random,
-                    &name,
-                    &format!("{after}{ends}{undo},\"approval\":{{\"expires_ms\":9000}}"),
-                ),
+                6 | 7 => child(random, &name, &format!("{after}{ends}{undo}")),
+                4..6 => format!("{{\"name\":\"{name}\",{}{after}{ends}}}", memo(random)),
+                2..4 => step(random, &name, &format!("{after}{ends}{undo},{}", approval(random))),
                 _ => step(random, &name, &format!("{after}{ends}{undo}")),
             }
         })
@@ -128,6 +125,19 @@ fn call(random: &Random) -> String {
         _ => String::new(),
     };
     format!("\"tool\":\"{tool}\",\"effect\":\"{effect}\",\"timeout_ms\":{timeout_ms}{probe}")
+}
+
+/// A call without effects, one of a few.
+fn memo(random: &Random) -> String {
+    let (tool, input) = (random.below(2), random.below(3));
+    format!(
+        "\"tool\":\"http://tool/{tool}\",\"effect\":\"pure\",\"timeout_ms\":300,\"input\":{input},\
+         \"memo\":{{\"max_age_ms\":5000}}"
+    )
+}
+
+fn approval(random: &Random) -> String {
+    format!("\"approval\":{{\"expires_ms\":9000,\"quorum\":{}}}", 1 + random.below(3))
 }
 
 fn undo(random: &Random) -> String {

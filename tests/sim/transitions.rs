@@ -1,6 +1,6 @@
 //! What was told of transitions, held against an independent reading of the log.
 
-use crate::{check::all_records, workload::TOPIC};
+use crate::{approvals::is_asked, check::all_records, workload::TOPIC};
 use spine_log::{EventLog, TopicPartition};
 use spine_runs::{RunState, RunStatus, StepStatus, Verdict};
 use spine_schemas::{Body, Event, LifecycleRecord, RunEvent, StepEvent};
@@ -98,6 +98,7 @@ fn expected(event: &Event, before: Option<&RunState>, after: &RunState) -> Optio
         _ if had_letter && is.letter.is_none() => Some("letter_resolved"),
         StepEvent::TaskOpened { .. } => Some("task_opened"),
         StepEvent::ApprovalRequested { .. } => Some("approval_requested"),
+        StepEvent::Started(_) if is_asked(Some(after), key) => Some("approval_requested"),
         _ => {
             let was_unknown = was.is_some_and(|step| step.status == StepStatus::Unknown);
             (is.status == StepStatus::Unknown && !was_unknown).then_some("step_unknown")

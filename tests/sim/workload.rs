@@ -158,7 +158,15 @@ impl<A: Access> Clients<A> {
                     let then = if self.random.chance(50) { Then::Skip } else { Then::Fail };
                     StepEvent::Discarded { letter_id, then, reason }
                 };
-                self.append(&key, vec![Body::Step(key.run_id.clone(), step, event)], false).await;
+                let body = Body::Step(key.run_id.clone(), step, event);
+                if letter.code != "approval" {
+                    self.append(&key, vec![body], false).await;
+                    continue;
+                }
+                // People differ; some say it twice.
+                let actor = format!("person-{}", self.random.below(3));
+                let event = Event { actor, ..self.event(&key, body) };
+                self.append_event(&key, &event).await;
             }
         }
     }

@@ -153,6 +153,8 @@ pub(crate) const CLAIM_MOST: Duration = Duration::from_secs(30);
 pub(crate) const HAND_OVER: Duration = Duration::from_secs(5);
 /// How long an owner that goes waits for its last rows to be stored.
 pub(crate) const LAST_STORE: Duration = Duration::from_secs(5);
+/// Bytes of results that a process keeps to be taken instead of calls.
+pub(crate) const MEMO_BYTES: usize = 64 * 1024 * 1024;
 /// An owner that worked for so long was healthy: its next trouble is new trouble.
 pub(crate) const HEALTHY: Duration = Duration::from_secs(60);
 /// A member that got no partition for so long is a spare one, which owns nothing and is ready.

@@ -11,7 +11,7 @@ pub(crate) use lifecycle::Told;
 use crate::{cache::RunCache, chain};
 use pending::Pending;
 use spine_log::Record;
-use spine_runs::{PartitionState, Place, RunState, Verdict, fold, messages};
+use spine_runs::{Answer, PartitionState, Place, RunState, Verdict, fold, messages};
 use spine_schemas::{Body, Digest, Event, RecordClass, RunEvent, RunKey, StepEvent, StepKey, keys};
 use spine_store::{DecisionRow, EventRow, Progress, RefusalRow, StoreBatch, VerdictKind};
 use std::sync::Arc;
@@ -132,7 +132,7 @@ impl Materializer {
         }
         let told = match (&verdict, run.as_deref().filter(|_| self.tells)) {
             // A refused operation may change who holds what, and does not do what it says.
-            (Verdict::Applied(answer), Some(run)) if answer.grants() => {
+            (Verdict::Applied(answer), Some(run)) if answer.grants() || is_asked(answer) => {
                 let (topic, of) = (&self.topic, (run, was));
                 lifecycle::of_run(topic, self.partition, record, event, of, &closings)
             }
@@ -311,6 +311,12 @@ impl Materializer {
                 self.pending.letters.extend(letters::task_row(self.partition, key, state));
                 None
             }
+            // An agent's `begin` asks for itself.
+            Body::Step(_, step, StepEvent::Started(_)) => {
+                let state = run?.steps.get(step).filter(|step| step.asks_since(record.offset))?;
+                self.pending.letters.extend(letters::task_row(self.partition, key, state));
+                None
+            }
             Body::Run(..) | Body::Step(..) | Body::Partition(_) => None,
         }
     }
@@ -342,6 +348,11 @@ impl Materializer {
             refusals: pending.refusals,
         })
     }
+}
+
+/// Whether a `begin` made people be asked, which it does although it is not granted.
+fn is_asked(answer: &Answer) -> bool {
+    matches!(answer, Answer::Asked { .. })
 }
 
 fn event_row(

@@ -82,3 +82,13 @@ pub(crate) fn observe_turn(turn: &Turn) {
     };
     counter!("spine_tool_changes_total", "state" => name).increment(1);
 }
+
+/// Steps with a memo that began: with the result of an equal call, or with a call.
+pub(crate) fn observe_memo(outcome: &'static str) {
+    counter!("spine_workers_memo_steps_total", "outcome" => outcome).increment(1);
+}
+
+/// Results that are kept to be taken instead of calls.
+pub(crate) fn observe_memo_bytes(bytes: usize) {
+    gauge!("spine_workers_memo_bytes").set(bytes as f64);
+}

@@ -40,6 +40,7 @@ use crate::{
     health::Health,
     limits,
     materialize::Materializer,
+    memos::Memos,
     metrics,
     order::{Order, Orders},
     polls::Polls,
@@ -124,6 +125,8 @@ pub struct Node<L, S, T, C> {
     pub schemas: Arc<dyn SchemaSource>,
     /// What is known of the tools, and held back.
     pub health: Health,
+    /// Results of calls that stand in for equal ones.
+    pub memos: Memos,
     /// Workers that ask for steps of queues.
     pub polls: Polls,
     /// Settings.

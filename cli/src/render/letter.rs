@@ -6,7 +6,7 @@ use super::{
     table::{Column, table},
     when::{clock, lasting, relative},
 };
-use crate::views::{Letter, LetterAttempt};
+use crate::views::{Approval, Letter, LetterAttempt};
 use spine_schemas::time::Micros;
 use std::fmt::Write as _;
 
@@ -34,10 +34,35 @@ fn row(letter: &Letter, now: Micros) -> Vec<String> {
         letter.status.clone(),
         run_of(letter),
         letter.step.as_deref().map_or("-", step).to_owned(),
-        format!("{} {}", letter.class, letter.code),
+        format!("{} {}{}", letter.class, letter.code, share(letter)),
         letter.attempt_count.to_string(),
         relative(letter.dead_at.0, now),
     ]
+}
+
+/// How many of those who have to approve have done so, where they are more than one.
+fn share(letter: &Letter) -> String {
+    let several = letter.approval.as_ref().filter(|approval| approval.needed > 1);
+    several.map_or_else(String::new, |approval| {
+        format!(" {} of {}", approval.approved_by.len(), approval.needed)
+    })
+}
+
+/// Who has approved of a call, who must not again, and until when others can.
+pub(crate) fn approved(approval: &Approval, now: Micros) -> String {
+    let Approval { needed, approved_by, expires_at } = approval;
+    let until = expires_at.map(|at| format!(", {}", relative(at.0, now))).unwrap_or_default();
+    let missing = match needed.saturating_sub(approved_by.len() as u32) {
+        1 => "one".to_owned(),
+        missing => missing.to_string(),
+    };
+    if approved_by.is_empty() {
+        return format!("needs {missing} to approve{until} at the latest");
+    }
+    let (given, by, not) = (approved_by.len(), approved_by.join(", "), approved_by.join(" or "));
+    format!(
+        "approved by {given} of {needed}: {by}; needs {missing} more, not {not}{until} at the latest"
+    )
 }
 
 fn run_of(letter: &Letter) -> String {
@@ -69,6 +94,9 @@ pub(crate) fn whole(letter: &Letter, now: Micros) -> String {
     let _ = writeln!(text, "  since    {} ({})", clock(dead), relative(dead, now));
     let message = short(&letter.message, EXCERPT);
     let _ = writeln!(text, "  error    {} {}: {message}", letter.class, letter.code);
+    if let Some(approval) = &letter.approval {
+        let _ = writeln!(text, "  asked    {}", approved(approval, now));
+    }
     let source = &letter.source;
     let _ = writeln!(text, "  original partition {} offset {}", source.partition, source.offset);
     if letter.generation > 0 {

@@ -2,7 +2,7 @@
 
 use super::{
     cell::{count, money, short, step},
-    color,
+    color, letter,
     when::{after, clock, lasting, relative},
 };
 use crate::views::{Attempt, Awaits, Held, Payloads, Probe, Run, Step, Time, Why};
@@ -265,11 +265,15 @@ fn wait(of: &Step, now: Micros) -> Option<String> {
         }
         "completed" => match of.output.as_ref()?.source.as_deref()? {
             "probe" => Some("its tool says that it happened".into()),
+            "cache" => Some("taken from an equal call, and not called".into()),
             "resolved" => Some("somebody found out that it happened".into()),
             _ => None,
         },
         "awaiting" => Some(match (&of.task, &of.awaits) {
-            (Some(task), _) => format!("task {task}"),
+            (Some(task), _) => match &of.approval {
+                Some(approval) => format!("task {task}: {}", letter::approved(approval, now)),
+                None => format!("task {task}"),
+            },
             (None, Some(Awaits { signal: Some(name), until })) => {
                 format!("waits for the signal {name}; no longer than {}", due(Some(*until)))
             }

@@ -19,13 +19,36 @@ use spine_store::RunStore;
 #[serde(tag = "status", rename_all = "snake_case")]
 pub(crate) enum OpResult {
     Ok,
-    Execute { attempt: u32, lease: String, lease_until: Time, idempotency_key: Digest },
-    Replay { output: Box<RawValue> },
-    Wait { r#for: WaitKind, until: Option<Time> },
-    Unknown { attempt: u32 },
-    Denied { code: u16, name: &'static str, message: &'static str },
-    DeadLettered { letter: Digest },
-    Conflict { stored: Digest, given: Digest },
+    Execute {
+        attempt: u32,
+        lease: String,
+        lease_until: Time,
+        idempotency_key: Digest,
+    },
+    Replay {
+        output: Box<RawValue>,
+    },
+    Wait {
+        r#for: WaitKind,
+        until: Option<Time>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        task: Option<Digest>,
+    },
+    Unknown {
+        attempt: u32,
+    },
+    Denied {
+        code: u16,
+        name: &'static str,
+        message: &'static str,
+    },
+    DeadLettered {
+        letter: Digest,
+    },
+    Conflict {
+        stored: Digest,
+        given: Digest,
+    },
     NotTried,
 }
 
@@ -41,7 +64,7 @@ pub(super) async fn answer<L: EventLog, S: RunStore, V: Verdicts>(
         return Ok(denied(asked.verdict.reason().unwrap_or(Reason::StepState)));
     };
     Ok(match (answer.clone(), step) {
-        (Answer::Ok, _) => OpResult::Ok,
+        (Answer::Ok | Answer::Counted { .. }, _) => OpResult::Ok,
         (Answer::Execute { attempt, lease, lease_until, edit }, Some(step)) => OpResult::Execute {
             attempt,
             lease: lease::text(asked.partition, lease),
@@ -55,8 +78,13 @@ pub(super) async fn answer<L: EventLog, S: RunStore, V: Verdicts>(
             return Err(Problem::new(Code::Internal, "an answer about a step names none"));
         }
         (Answer::Wait { wait_for, until }, _) => {
-            OpResult::Wait { r#for: wait_for, until: Time::of(until) }
+            OpResult::Wait { r#for: wait_for, until: Time::of(until), task: None }
         }
+        (Answer::Asked { task_id, until }, _) => OpResult::Wait {
+            r#for: WaitKind::Approval,
+            until: Time::of(until),
+            task: Some(task_id),
+        },
         (Answer::Unknown { attempt }, _) => OpResult::Unknown { attempt },
         (Answer::Denied { code }, _) => denied(code),
         (Answer::DeadLettered { letter_id }, _) => OpResult::DeadLettered { letter: letter_id },

@@ -8,8 +8,8 @@ use crate::{Code, Problem, body};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use spine_schemas::{
-    Body, Effect, OnExhausted, Payload, RetryPolicy, RunEvent, RunKey, StepEvent, StepKey,
-    StepSpec, StepStarted, check_id, limits, spec, time::Micros,
+    Approval, Body, Effect, OnExhausted, Payload, RetryPolicy, RunEvent, RunKey, StepEvent,
+    StepKey, StepSpec, StepStarted, check_id, limits, spec, time::Micros,
 };
 use std::sync::Arc;
 
@@ -87,6 +87,7 @@ struct Begin<'a> {
     key_ttl_ms: Option<u64>,
     #[serde(default)]
     on_exhausted: OnExhausted,
+    approval: Option<Approval>,
 }
 
 #[derive(Deserialize)]
@@ -204,6 +205,7 @@ fn begin(begin: Begin<'_>) -> Result<JournalOp, Problem> {
         let detail = format!("lease_ms: must be between 1 and {}", limits::TIMEOUT_MS);
         return Err(Problem::new(Code::InvalidField, detail).with("field", "lease_ms"));
     }
+    begin.approval.map_or(Ok(()), |approval| approval.check("approval"))?;
     let spec = StepSpec {
         tool: begin.tool,
         input: values::payload_or_null("input", begin.input)?,
@@ -215,8 +217,8 @@ fn begin(begin: Begin<'_>) -> Result<JournalOp, Problem> {
         key_ttl_ms: begin.key_ttl_ms.unwrap_or(spec::KEY_TTL_MS),
         on_exhausted: begin.on_exhausted,
         not_applied: Vec::new(),
-        approval_ms: None,
-        quorum: None,
+        approval_ms: begin.approval.map(|approval| approval.expires_ms),
+        quorum: begin.approval.and_then(|approval| approval.quorum()),
         memo_ms: None,
         probe: None,
     };

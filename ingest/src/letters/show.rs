@@ -14,5 +14,5 @@ pub(crate) async fn get<L: EventLog, S: RunStore, V: Verdicts>(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let row = super::find(&app, &id).await?;
-    super::whole(&app, &row)
+    super::whole(&app, &row, None)
 }

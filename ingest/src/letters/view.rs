@@ -2,6 +2,7 @@
 
 use crate::{
     app::Shared,
+    approval::ApprovalView,
     views::{PositionView, Time},
 };
 use serde::Serialize;
@@ -30,6 +31,8 @@ pub(crate) struct LetterView<'a> {
     closed_at: Option<Time>,
     closed_by: Option<&'a str>,
     closed_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<ApprovalView>,
 }
 
 impl<'a> LetterView<'a> {
@@ -55,7 +58,14 @@ impl<'a> LetterView<'a> {
             closed_at: Time::of(row.closed_at),
             closed_by: row.closed_by.as_deref(),
             closed_reason: row.closed_reason.as_deref(),
+            approval: None,
         }
+    }
+
+    /// The same, of a task, with who has approved so far.
+    #[must_use]
+    pub(crate) fn with(self, approval: Option<ApprovalView>) -> Self {
+        Self { approval, ..self }
     }
 }
 

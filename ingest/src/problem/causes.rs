@@ -31,6 +31,7 @@ impl From<Reason> for Code {
             Reason::LimitReached => Self::LimitReached,
             Reason::GivenUp => Self::GivenUp,
             Reason::TaskClosed => Self::TaskClosed,
+            Reason::ApprovedAlready => Self::ApprovedAlready,
             Reason::RunEnding => Self::RunEnding,
             Reason::WaitExpired => Self::WaitExpired,
             Reason::InputUnresolved => Self::InputUnresolved,

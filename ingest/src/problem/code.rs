@@ -122,6 +122,7 @@ codes! {
     1228 WaitExpired "wait_expired" 409 "What was awaited did not come in time" "Decide what follows; another step may wait again."
     1229 InputUnresolved "input_unresolved" 409 "The references of the step's input point at nothing" "Redrive it with an input of its own, or complete or skip it."
     1230 VersionConflict "version_conflict" 409 "The run began with another version of the workflow" "Let an agent of that version drive it, or fork it with this one."
+    1235 ApprovedAlready "approved_already" 409 "Whoever approves has done so already, and counts once" "Somebody else has to approve, too; GET the task for who has."
     1240 BrainAnswer "brain_answer" 409 "It is no answer that the run's plan can take from its brain" "Give {\"steps\": […]}, {\"done\": true} or {\"fail\": \"reason\"}; the names of steps must be new."
 
     1301 LogBusy "log_busy" 429 "The log has too many appends waiting" "Come back after the time in Retry-After."

@@ -1,6 +1,9 @@
 //! The JSON of a step and of its attempts.
 
-use crate::views::{OutputView, PauseView, PayloadView, Time};
+use crate::{
+    approval::ApprovalView,
+    views::{OutputView, PauseView, PayloadView, Time},
+};
 use serde::Serialize;
 use spine_runs::{AttemptEnd, AttemptState, RunState, StepState};
 use spine_schemas::{
@@ -37,6 +40,8 @@ pub(super) struct StepView<'a> {
     awaits: Option<AwaitView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     call_digest: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<ApprovalView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     paused: Option<PauseView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,6 +152,7 @@ impl<'a> StepView<'a> {
                 .as_ref()
                 .map(|wait| AwaitView { signal: wait.signal.as_deref(), until: Time(wait.until) }),
             call_digest: step.spec.approval_ms.map(|_| step.call_digest()),
+            approval: ApprovalView::of(step),
             paused: step.paused.as_deref().map(PauseView::of),
             held: step.held_back().map(|held| {
                 let (since, until) = (Time(held.at), Time(held.until));

@@ -46,6 +46,7 @@ fn every_reason_has_a_code_of_its_own() {
         (Reason::SessionGone, 1215),
         (Reason::LimitReached, 1216),
         (Reason::GivenUp, 1217),
+        (Reason::ApprovedAlready, 1235),
         (Reason::BrainAnswer, 1240),
     ];
     for (reason, number) in reasons {

@@ -1,7 +1,7 @@
 //! The life of an attempt up to its outcome: scheduled, started, alive, lost, waiting again.
 
 use super::{
-    Place, Verdict,
+    Place, Verdict, approval,
     gate::{Author, late},
     outcome::Which,
 };
@@ -11,7 +11,6 @@ use crate::{
 };
 use spine_schemas::{
     Driver, ErrorClass, Fault, HeldBy, StepError, StepKey, StepSpec, StepStarted, limits,
-    mutants::{Mutant, planted},
     spec::{self, RUN_TOOL, act_of, queue_of},
     time::Micros,
 };
@@ -149,10 +148,7 @@ fn started_by_owner(
 /// Whether the step is one that acts, and somebody has approved of exactly this call where that is
 /// asked for.
 pub(crate) fn is_cleared(step: &StepState) -> bool {
-    let approved = step.spec.approval_ms.is_none()
-        || step.approved == Some(step.call_digest())
-        || planted(Mutant::ApprovalNotCompared) && step.approved.is_some();
-    act_of(&step.spec.tool).acts() && approved
+    act_of(&step.spec.tool).acts() && approval::is_approved(step)
 }
 
 fn started_outside(

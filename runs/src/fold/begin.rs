@@ -1,6 +1,6 @@
 //! `begin`: an agent asks to run a step, and the state answers.
 
-use super::{Place, Verdict, attempt};
+use super::{Place, Verdict, approval, attempt};
 use crate::{
     Answer, Holder, Reason, RunState, StepState, StepStatus, WaitKind, kept, undo, unresolved,
 };
@@ -50,7 +50,12 @@ pub(super) fn begin(
         }
         state.steps.insert(Arc::new(attempt::fresh(key, spec, place)));
     }
+    let run_key = state.key.clone();
     let mut step = state.steps.get_mut(key).expect("the step is there: made above");
+    approval::demand(&mut step, spec);
+    if let Some(asked) = approval::ask_for_agent(&run_key, &mut step, place) {
+        return asked;
+    }
     let lease_ms = start.lease_ms.unwrap_or(spec::LEASE_MS).min(limits::TIMEOUT_MS);
     let number = step.attempt + 1;
     attempt::start_attempt(&mut step, number, Holder::Session(op.session.clone()), lease_ms, place);
@@ -66,6 +71,9 @@ fn answer_without_start(step: &StepState, spec: &StepSpec, place: Place) -> Opti
     if step.edit == 0 && step.spec.input.digest != spec.input.digest {
         let (stored, given) = (step.spec.input.digest, spec.input.digest);
         return Some(Answer::Conflict { stored, given });
+    }
+    if let Some(conflict) = approval::other_call(step, spec) {
+        return Some(conflict);
     }
     let wait = |wait_for, until| Some(Answer::Wait { wait_for, until });
     if step.status.may_start() && unresolved::key_is_forgotten(Driver::Journal, step, place.at) {
@@ -83,10 +91,15 @@ fn answer_without_start(step: &StepState, spec: &StepSpec, place: Place) -> Opti
         StepStatus::Running => wait(WaitKind::Attempt, step.lease_until()),
         StepStatus::Failed if step.given_up => Some(Answer::Denied { code: Reason::GivenUp }),
         StepStatus::Failed => wait(WaitKind::Owner, None),
-        StepStatus::Awaiting => {
-            let (wait_for, until) = step.awaited();
-            wait(wait_for, until)
-        }
+        StepStatus::Awaiting => Some(match &step.task {
+            Some(task) if task.call.is_some() => {
+                Answer::Asked { task_id: task.task_id, until: task.until }
+            }
+            Some(_) | None => {
+                let (wait_for, until) = step.awaited();
+                Answer::Wait { wait_for, until }
+            }
+        }),
         StepStatus::Unknown => Some(Answer::Unknown { attempt: step.attempt }),
         StepStatus::Completed | StepStatus::Skipped => Some(Answer::Replay),
         StepStatus::DeadLettered => match &step.letter {

@@ -49,6 +49,12 @@ pub(super) fn author(event: &Event, driver: Option<Driver>) -> Author {
     match &event.body {
         Body::Partition(_) => Author::Owner,
         Body::Run(_, body) => run_author(body, driver, event.claim.is_some()),
+        // What an owner decided that a step reuses; a fork's are asked for.
+        Body::Step(_, _, StepEvent::Reused { .. })
+            if event.claim.is_some() && driver == Some(Driver::Plan) =>
+        {
+            Author::Owner
+        }
         Body::Step(_, _, body) => step_author(body, driver),
     }
 }

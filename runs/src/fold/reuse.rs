@@ -1,7 +1,7 @@
-//! Steps that a fork takes over from the run that it was made of.
+//! Steps that a fork takes over from the run that it was made of, and those that take the result of an equal call.
 
 use super::{Place, Verdict, attempt, gate::Author};
-use crate::{Answer, Reason, RunState, StepStatus, brain, kept};
+use crate::{Answer, Reason, RunState, StepState, StepStatus, brain, kept, memo, undo};
 use spine_schemas::{Output, Role, StepKey, StepSpec};
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ pub(super) fn reused(
     place: Place,
     author: Author,
 ) -> Verdict {
+    if author == Author::Owner {
+        return recalled(state, key, spec, (output, is_skipped), place);
+    }
     if let Some(step) = state.steps.get(key) {
         let is_same = step.reused && step.spec.input.digest == spec.input.digest;
         return if is_same { author.duplicate() } else { author.reject(Reason::StepConflict) };
@@ -52,4 +55,40 @@ pub(super) fn reused(
         state.grown = grown;
     }
     Verdict::Applied(Answer::Ok)
+}
+
+/// `step_reused` of an owner: the result of an equal call stands in for an attempt.
+fn recalled(
+    state: &mut RunState,
+    key: &StepKey,
+    spec: &Arc<StepSpec>,
+    (output, is_skipped): (Option<&Output>, bool),
+    place: Place,
+) -> Verdict {
+    let may_start = state.is_open() && !state.takes_over() && undo::may_start(state, key);
+    let has_room = kept::has_room(state, output.map_or(0, |output| output.payload.data.len()));
+    let Some(mut step) = state.steps.get_mut(key) else {
+        return Author::Owner.reject(Reason::StepAbsent);
+    };
+    let given = output.filter(|output| !is_skipped && memo::is_whole(output));
+    let Some(output) = given.filter(|_| may_start && takes(&step, spec)) else {
+        return Author::Owner.reject(Reason::LostRace);
+    };
+    let step = &mut *step;
+    let output = kept::output(output, has_room);
+    step.output = Some(Output { source: Some(memo::SOURCE.to_owned()), ..output });
+    step.status = StepStatus::Completed;
+    step.due_at = None;
+    step.held = None;
+    step.ended_at = Some(place.at);
+    step.last_offset = place.offset;
+    Verdict::Applied(Answer::Ok)
+}
+
+/// Whether a step may take the result of a call that was asked for so.
+fn takes(step: &StepState, spec: &StepSpec) -> bool {
+    let (own, given) = (&step.spec.input, &spec.input);
+    let is_equal = own.digest == given.digest && own.content_type == given.content_type;
+    let is_same = is_equal && step.spec.tool == spec.tool;
+    step.status.may_start() && is_same && memo::may_recall(&step.spec)
 }

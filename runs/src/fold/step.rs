@@ -64,7 +64,7 @@ pub(super) fn fold(
         | StepEvent::TaskExpired { .. }
         | StepEvent::ApprovalRequested { .. }
         | StepEvent::WaitCreated { .. }
-        | StepEvent::WaitExpired => fold_waiting(state, key, body, place, author),
+        | StepEvent::WaitExpired => fold_waiting(state, event, (key, body), place, author),
         StepEvent::Paused { reason } => pause::pause_step(state, event, key, reason, place),
         StepEvent::Resumed { .. } => pause::resume_step(state, key, place),
         StepEvent::Skipped { .. }
@@ -144,15 +144,16 @@ fn fold_stand_in(
 /// What waits for somebody or something, and what came of that.
 fn fold_waiting(
     state: &mut RunState,
-    key: &StepKey,
-    body: &StepEvent,
+    event: &Event,
+    (key, body): (&StepKey, &StepEvent),
     place: Place,
     author: Author,
 ) -> Verdict {
     if let StepEvent::TaskOpened { attempt, task_id, error } = body {
         task::opened(state, key, *attempt, *task_id, error, place)
     } else if let StepEvent::TaskDecided { task_id, verdict, output, reason } = body {
-        task::decided(state, key, *task_id, (*verdict, reason), output.as_ref(), place)
+        let decision = task::Decision { verdict: *verdict, reason, by: &event.actor };
+        task::decided(state, key, *task_id, decision, output.as_ref(), place)
     } else if let StepEvent::TaskExpired { task_id } = body {
         task::expired(state, key, *task_id, place)
     } else if let StepEvent::ApprovalRequested { attempt, task_id, call, expires_at } = body {

@@ -1,6 +1,6 @@
 //! Questions to a person: how one is opened about a step, and what its answer does.
 
-use super::{Place, Verdict, gate::Author, operator, pause};
+use super::{Place, Verdict, approval, gate::Author, operator};
 use crate::{
     Answer, Reason, RunState, StepState, StepStatus, TaskRef, brain, input, kept, undo, unresolved,
 };
@@ -38,7 +38,7 @@ pub(super) fn opened(
     }
     step.tasks += 1;
     let (offset, at) = (place.offset, place.at);
-    let task = TaskRef { task_id, offset, at, call: None, until: None };
+    let task = TaskRef { task_id, offset, at, call: None, until: None, approvers: Vec::new() };
     step.task = Some(Box::new(task));
     step.last_offset = place.offset;
     Verdict::Applied(Answer::Ok)
@@ -61,19 +61,7 @@ pub(super) fn approval_requested(
     if !asks || !is_same || request.task_id != expected {
         return Author::Owner.reject(Reason::LostRace);
     }
-    let step = &mut *step;
-    step.status = StepStatus::Awaiting;
-    step.due_at = None;
-    step.approved = None;
-    step.tasks += 1;
-    step.task = Some(Box::new(TaskRef {
-        task_id: request.task_id,
-        offset: place.offset,
-        at: place.at,
-        call: Some(request.call),
-        until: Some(request.expires_at),
-    }));
-    step.last_offset = place.offset;
+    approval::ask(&mut step, request.task_id, request.expires_at, place);
     Verdict::Applied(Answer::Ok)
 }
 
@@ -116,30 +104,21 @@ fn refuse_call(step: &mut StepState, code: &str, message: &str, place: Place) {
 
 /// An older attempt turned out to have succeeded while somebody was asked: where repeating may hurt that is
 /// looked into first.
-fn heed_evidence(step: &mut StepState) {
+pub(super) fn heed_evidence(step: &mut StepState) {
     if step.late_success && step.spec.effect.is_careful() {
         step.status = StepStatus::Unknown;
     }
 }
 
-/// The call may be made, as it is.
-fn approved(step: &mut StepState, place: Place) -> Verdict {
-    // The time of whoever was asked is not the step's.
-    if let Some(task) = step.task.take() {
-        pause::stand_still(step, task.at, place.at);
-        step.approved = task.call;
-    }
-    step.status = StepStatus::Scheduled;
-    step.last_offset = place.offset;
-    heed_evidence(step);
-    Verdict::Applied(Answer::Ok)
+/// The answer to a request that the state does not allow.
+pub(super) fn refuse(code: Reason) -> Verdict {
+    Verdict::Refused(code, Answer::Denied { code })
 }
 
 /// The step is tried again with its full budget, unless the remote may have forgotten its key.
 fn retried(step: &mut StepState, driver: Driver, place: Place) -> Verdict {
     if unresolved::key_is_forgotten(driver, step, place.at) {
-        let code = Reason::NeedsForce;
-        return Verdict::Refused(code, Answer::Denied { code });
+        return refuse(Reason::NeedsForce);
     }
     operator::accept_unresolved(driver, step);
     operator::put_back(step, place);
@@ -147,17 +126,25 @@ fn retried(step: &mut StepState, driver: Driver, place: Place) -> Verdict {
     Verdict::Applied(Answer::Ok)
 }
 
-/// The first answer counts.
+/// What somebody answered, and why.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decision<'a> {
+    pub(super) verdict: TaskVerdict,
+    pub(super) reason: &'a str,
+    /// Who it was.
+    pub(super) by: &'a str,
+}
+
+/// The first answer counts, and where a call needs more than one approval, the one that completes them.
 pub(super) fn decided(
     state: &mut RunState,
     key: &StepKey,
     task_id: Digest,
-    decision: (TaskVerdict, &str),
+    decision: Decision<'_>,
     output: Option<&Output>,
     place: Place,
 ) -> Verdict {
-    let (verdict, reason) = decision;
-    let refuse = |code| Verdict::Refused(code, Answer::Denied { code });
+    let Decision { verdict, reason, by } = decision;
     let (driver, open) = (state.driver(), state.is_open());
     let found = output.cloned().unwrap_or_else(|| Output::of(Payload::null()));
     let has_room = kept::has_room(state, found.payload.data.len());
@@ -183,7 +170,7 @@ pub(super) fn decided(
     }
     let step = &mut *step;
     match verdict {
-        TaskVerdict::Approve => return approved(step, place),
+        TaskVerdict::Approve => return approval::approve(step, by, place),
         TaskVerdict::Deny => {
             refuse_call(step, "approval_denied", reason, place);
             return Verdict::Applied(Answer::Ok);

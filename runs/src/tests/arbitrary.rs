@@ -12,7 +12,7 @@ use crate::StepState;
 use proptest::prelude::*;
 use spine_schemas::{
     Body, Digest, Driver, Effect, Event, Fault, Finding, Found, HeldBy, InputEdit, Op, Payload,
-    RunEvent, StepError, StepEvent, StepSpec, TaskVerdict, Then, keys,
+    RunEvent, StepError, StepEvent, StepSpec, StepStarted, TaskVerdict, Then, keys,
 };
 
 /// A number of cases; failures are shown, not written into the tree.
@@ -54,8 +54,8 @@ pub(super) fn drivers() -> impl Strategy<Value = Driver> {
 pub(super) const PLAN: &str = r#"[
     {"name":"a","tool":"t","effect":"idempotent","after":[],"key_ttl_ms":20000,"retry":{"max_attempts":3},
      "compensate":{"tool":"t","effect":"pure","input":{"$ref":"a#/ok"},"retry":{"max_attempts":2}}},
-    {"name":"b","tool":"t","effect":"at_most_once","after":[],"retry":{"max_attempts":2},"on_exhausted":"escalate","approval":{"expires_ms":5000}},
-    {"name":"c","tool":"queue:q","effect":"pure","timeout_ms":4000,"after":["a"],"input":{"$ref":"a#/ok"},"retry":{"max_attempts":2},"deadline_ms":60000,
+    {"name":"b","tool":"t","effect":"at_most_once","after":[],"retry":{"max_attempts":2},"on_exhausted":"escalate","approval":{"expires_ms":5000,"quorum":2}},
+    {"name":"c","tool":"queue:q","effect":"pure","memo":{"max_age_ms":9000},"timeout_ms":4000,"after":["a"],"input":{"$ref":"a#/ok"},"retry":{"max_attempts":2},"deadline_ms":60000,
      "on_exhausted":"fallback","fallback":[{"name":"e","tool":"signal:go","deadline_ms":30000}]},
     {"name":"d","tool":"queue:q","effect":"probe","after":["b","c"],"on_exhausted":"compensate",
      "probe":{"tool":"p"}}]"#;
@@ -107,7 +107,8 @@ pub(super) fn event(given: &Given, choice: Choice) -> Event {
         replaces,
         version: None,
     });
-    let event = Event { claim, op, ..given.event(body) };
+    let actor = ["ada", "bob"][usize::from(choice.repeat % 2)].to_owned();
+    let event = Event { claim, op, actor, ..given.event(body) };
     if choice.repeat % 8 == 1 {
         return item(event, &format!("b{}", given.offset / 4), u32::from(choice.repeat / 64));
     }
@@ -140,6 +141,7 @@ fn needs_claim(given: &Given, body: &Body) -> bool {
             | StepEvent::WaitExpired
             | StepEvent::Probed(_)
             | StepEvent::FaultInjected { .. } => true,
+            StepEvent::Reused { .. } => driver == Driver::Plan,
             StepEvent::Heartbeat { .. }
             | StepEvent::Completed { .. }
             | StepEvent::Failed { .. }
@@ -147,7 +149,6 @@ fn needs_claim(given: &Given, body: &Body) -> bool {
             | StepEvent::Resolved(_)
             | StepEvent::Redriven { .. }
             | StepEvent::TaskDecided { .. }
-            | StepEvent::Reused { .. }
             | StepEvent::Paused { .. }
             | StepEvent::Resumed { .. }
             | StepEvent::Discarded { .. } => false,
@@ -204,6 +205,7 @@ fn attempt_body(found: Option<&StepState>, choice: Choice) -> Body {
             leased(name, attempt + 1, 500 + u64::from(choice.wait))
         }
         5 | 6 => started(name, attempt + 1),
+        7 if choice.wrong.is_multiple_of(2) => guarded(name, effect),
         7 | 8 => begin(name, effect),
         9 | 10 => reported(name, attempt + 1),
         11 => heartbeat(name, attempt, lease),
@@ -216,6 +218,14 @@ fn attempt_body(found: Option<&StepState>, choice: Choice) -> Body {
         20 => lost(name, attempt, lease, last_heard),
         _ => step(name, StepEvent::FaultInjected { attempt, fault: Fault::Timeout }),
     }
+}
+
+/// A `begin` of which two people have to approve.
+fn guarded(name: &str, effect: Effect) -> Body {
+    let spec = StepSpec::clone(&spec(effect, "1"));
+    let spec = StepSpec { approval_ms: Some(4000), quorum: Some(2), ..spec };
+    let start = StepStarted { attempt: None, spec: Some(spec.into()), ..StepStarted::default() };
+    step(name, StepEvent::Started(start))
 }
 
 /// What owners decide and operators ask for.
@@ -254,8 +264,10 @@ fn decided_body(given: &Given, found: Option<&StepState>, choice: Choice) -> Bod
         39..=41 => return asked(given, found, name, attempt, choice),
         43..=47 => return awaited(given, found, name, attempt, choice),
         48 => {
-            let spec = StepSpec::new("t", Effect::Pure, Payload::null()).into();
-            StepEvent::Reused { spec, output: None, skipped: None }
+            let new = || StepSpec::new("t", Effect::Pure, Payload::null()).into();
+            let spec = found.filter(|_| even).map_or_else(new, |step| step.spec.clone());
+            let output = (choice.wrong < 12).then(|| super::bodies::output("1"));
+            StepEvent::Reused { spec, output, skipped: None }
         }
         49 => StepEvent::Probed(Finding {
             attempt,

@@ -4,8 +4,8 @@ use super::bodies::{
     claimed, completed, created, failed, key_of, kind_of, redriven, resolved, step,
 };
 use crate::{
-    Answer, Batch, Grant, Holds, Owner, PartitionState, Place, RunState, Slots, Stamp, StepState,
-    StepStatus, Verdict, ahead, decide, fold,
+    Answer, Batch, Grant, Holds, Memo, Owner, PartitionState, Place, RunState, Slots, Stamp,
+    StepState, StepStatus, Verdict, ahead, decide, fold,
 };
 use spine_schemas::{
     Body, Digest, Driver, Effect, ErrorClass, Event, Op, Plan, StepEvent, Then, keys, time::Micros,
@@ -28,6 +28,8 @@ pub(super) struct Given {
     pub(super) stall_after_ms: u64,
     /// What holds steps back.
     pub(super) holds: Holds,
+    /// What is known of calls.
+    pub(super) memo: Option<Memo>,
     /// How many steps a worker asks for in the queue `q`.
     pub(super) polled: usize,
     pub(super) log: Vec<(Event, Place)>,
@@ -46,6 +48,7 @@ impl Given {
             exclusive: false,
             stall_after_ms: 0,
             holds: Holds::default(),
+            memo: None,
             polled: 0,
             log: Vec::new(),
         };
@@ -173,6 +176,7 @@ impl Given {
             own_claims: &self.own_claims,
             exclusive: self.exclusive,
             stall_after_ms: self.stall_after_ms,
+            memo: self.memo.as_ref(),
         }
     }
 

@@ -289,7 +289,7 @@ fn spec() -> impl Strategy<Value = StepSpec> {
     ]);
     let probe = (name(), any::<bool>()).prop_map(|(tool, voids)| Box::new(Probe { tool, voids }));
     let ms = || option::of(0..=limits::DEADLINE_MS);
-    let asked = (ms(), option::of(any::<u32>()), ms());
+    let asked = (ms(), option::of(1..=limits::QUORUM), ms());
     let more = (vec(any::<u16>(), 0..4), asked, option::of(probe));
     (name(), payload(), effect, retry(), times, exhausted, more).prop_map(
         |(tool, input, effect, retry, times, on_exhausted, more)| {

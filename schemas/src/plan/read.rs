@@ -2,8 +2,8 @@
 //! and what undoes them.
 
 use super::{
-    BRAIN_SCOPE, Brain, Child, OnDeadline, PlanFault, PlanStep, Role, UNDO_SCOPE, ask_key,
-    brain::AnswerJson, path,
+    Approval, BRAIN_SCOPE, Brain, Child, OnDeadline, PlanFault, PlanStep, Role, UNDO_SCOPE,
+    ask_key, brain::AnswerJson, memo::Memo, path,
 };
 use crate::{
     Effect, Error, OnExhausted, Probe, Result, RetryPolicy, StepKey, check_id, limits, spec,
@@ -55,9 +55,9 @@ pub(super) struct Written<'a> {
     scope: String,
     #[serde(default = "one")]
     occurrence: u32,
-    tool: String,
+    pub(super) tool: String,
     #[serde(default)]
-    effect: Effect,
+    pub(super) effect: Effect,
     #[serde(borrow, default)]
     input: Option<&'a RawValue>,
     after: Option<Vec<String>>,
@@ -74,10 +74,11 @@ pub(super) struct Written<'a> {
     #[serde(borrow, default)]
     fallback: Vec<Written<'a>>,
     #[serde(borrow, default)]
-    compensate: Option<Box<Written<'a>>>,
+    pub(super) compensate: Option<Box<Written<'a>>>,
     #[serde(default)]
     not_applied: Vec<u16>,
-    approval: Option<ApprovalJson>,
+    pub(super) approval: Option<Approval>,
+    pub(super) memo: Option<Memo>,
     probe: Option<Box<Probe>>,
     #[serde(borrow, default)]
     run: Option<&'a RawValue>,
@@ -105,22 +106,11 @@ impl Written<'_> {
             compensate: None,
             not_applied: Vec::new(),
             approval: None,
+            memo: None,
             probe: None,
             run: None,
         }
     }
-}
-
-/// That somebody has to approve of each call.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ApprovalJson {
-    #[serde(default = "a_day")]
-    expires_ms: u64,
-}
-
-fn a_day() -> u64 {
-    spec::DEADLINE_MS
 }
 
 fn one() -> u32 {
@@ -133,7 +123,7 @@ pub(super) struct Flat<'j> {
     pub(super) role: Role,
     /// The step that asked for it, or that asked before it does.
     pub(super) asked_by: Option<usize>,
-    written: &'j Written<'j>,
+    pub(super) written: &'j Written<'j>,
 }
 
 /// What makes the list of a plan: its own steps, and between two turns of its brain those of an answer.
@@ -281,6 +271,7 @@ impl Flat<'_> {
         self.check_recovery(&field)?;
         self.check_act(&field)?;
         self.check_means(&field)?;
+        self.check_memo(&field)?;
         let child = self.child(&field, level)?;
         Ok(PlanStep {
             key: self.key.clone(),
@@ -299,6 +290,8 @@ impl Flat<'_> {
             default: json_of("default", &field, step.default)?,
             not_applied: step.not_applied.clone(),
             approval_ms: step.approval.as_ref().map(|approval| approval.expires_ms),
+            quorum: step.approval.as_ref().and_then(Approval::quorum),
+            memo_ms: step.memo.map(|memo| memo.max_age_ms),
             probe: step.probe.clone(),
             child,
         })
@@ -345,10 +338,7 @@ impl Flat<'_> {
         if !spec::act_of(&step.tool).acts() {
             return Err(Error::invalid(field("approval"), "is for calls; this step only waits"));
         }
-        if approval.expires_ms == 0 || approval.expires_ms > limits::DEADLINE_MS {
-            return Err(Error::invalid(field("approval.expires_ms"), "must be 1 ms to a year"));
-        }
-        Ok(())
+        approval.check(&field("approval"))
     }
 
     /// Effects are asked about only where the effect class says so.

@@ -371,10 +371,12 @@ fn session(offset: u64) -> Session {
     let key = digest(offset, "answer");
     let answers = [
         Answer::Ok,
+        Answer::Counted { approvals: 1, needed: 2 },
         Answer::Execute { attempt: 1, lease: 5, lease_until: at(9), edit: 0 },
         Answer::Replay,
         Answer::Wait { wait_for: WaitKind::Retry, until: Some(at(3)) },
         Answer::Wait { wait_for: WaitKind::Resolution, until: None },
+        Answer::Asked { task_id: key, until: Some(at(4)) },
         Answer::Unknown { attempt: 2 },
         Answer::Denied { code: spine_runs::Reason::LimitReached },
         Answer::DeadLettered { letter_id: key },

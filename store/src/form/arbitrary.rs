@@ -288,10 +288,17 @@ fn step() -> impl Strategy<Value = StepState> {
 }
 
 fn task() -> impl Strategy<Value = TaskRef> {
-    let call = (option::of(digest()), option::of(time()));
-    (digest(), any::<u64>(), time(), call).prop_map(|(task_id, offset, at, (call, until))| {
-        TaskRef { task_id, offset, at, call, until }
-    })
+    let call = (option::of(digest()), option::of(time()), collection::vec(text(), 0..3));
+    (digest(), any::<u64>(), time(), call).prop_map(
+        |(task_id, offset, at, (call, until, approvers))| TaskRef {
+            task_id,
+            offset,
+            at,
+            call,
+            until,
+            approvers,
+        },
+    )
 }
 
 fn probing() -> impl Strategy<Value = Probing> {
@@ -370,6 +377,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     ]);
     prop_oneof![
         Just(Answer::Ok),
+        any::<[u32; 2]>().prop_map(|[approvals, needed]| Answer::Counted { approvals, needed }),
         (any::<u32>(), any::<u64>(), time(), any::<u32>()).prop_map(
             |(attempt, lease, lease_until, edit)| Answer::Execute {
                 attempt,
@@ -380,6 +388,8 @@ fn answer() -> impl Strategy<Value = Answer> {
         ),
         Just(Answer::Replay),
         (waits, option::of(time())).prop_map(|(wait_for, until)| Answer::Wait { wait_for, until }),
+        (digest(), option::of(time()))
+            .prop_map(|(task_id, until)| Answer::Asked { task_id, until }),
         any::<u32>().prop_map(|attempt| Answer::Unknown { attempt }),
         Just(Answer::Denied { code: Reason::LimitReached }),
         digest().prop_map(|letter_id| Answer::DeadLettered { letter_id }),

@@ -308,6 +308,7 @@ impl History {
             own_claims: &own,
             exclusive: false,
             stall_after_ms: 0,
+            memo: None,
         };
         let batch_id = format!("b{}", self.len());
         let stamp = Stamp { batch_id, actor: "owner".into(), now: self.now };

@@ -43,8 +43,10 @@ pub(super) fn of_run(
     (run, before): (&RunState, Before),
     closings: &[LetterClosing],
 ) -> Option<Told> {
+    let asked = asked_by_agent(run, event, record.offset);
     let (kind, letter_id) = match &event.body {
         Body::Run(_, body) => (run_transition(run, body)?, None),
+        Body::Step(..) if asked.is_some() => (Transition::ApprovalRequested, None),
         Body::Step(_, key, body) => step_transition(run, key, body, before, closings)?,
         Body::Partition(_) => return None,
     };
@@ -55,7 +57,7 @@ pub(super) fn of_run(
             _,
             StepEvent::TaskOpened { task_id, .. } | StepEvent::ApprovalRequested { task_id, .. },
         ) => Some(*task_id),
-        Body::Run(..) | Body::Step(..) | Body::Partition(_) => None,
+        Body::Run(..) | Body::Step(..) | Body::Partition(_) => asked,
     };
     let told = LifecycleRecord {
         event_id: event.event_id.clone(),
@@ -75,6 +77,13 @@ pub(super) fn of_run(
         position: position(topic, partition, record),
     };
     Some(Told { run: Some(run.key.clone()), record: told })
+}
+
+/// The task with which an agent's `begin` makes people be asked.
+fn asked_by_agent(run: &RunState, event: &Event, offset: u64) -> Option<Digest> {
+    let Body::Step(_, key, StepEvent::Started(_)) = &event.body else { return None };
+    let step = run.steps.get(key).filter(|step| step.asks_since(offset))?;
+    step.task.as_ref().map(|task| task.task_id)
 }
 
 fn position(topic: &str, partition: u32, record: &Record) -> LifecyclePosition {
@@ -165,7 +174,7 @@ fn reason_of(run: &RunState, body: &Body) -> Option<String> {
             | StepEvent::Discarded { reason, .. }
             | StepEvent::TaskDecided { reason, .. } => Some(reason.clone()),
             StepEvent::Resolved(resolution) => Some(resolution.reason.clone()),
-            StepEvent::ApprovalRequested { .. } => {
+            StepEvent::ApprovalRequested { .. } | StepEvent::Started(_) => {
                 let step = run.steps.get(key)?;
                 Some(format!("may {} be called?", step.spec.tool))
             }

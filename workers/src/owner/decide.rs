@@ -94,8 +94,11 @@ where
         let mut outcomes = self.attempts.take_outcomes(key);
         let stamp = self.stamp();
         outcomes.extend(self.probes.take_findings(&run, stamp.now));
-        let owner = self.owner_view(held, stamp.now);
-        let mut batch = ahead(self.fold.state(), &run, outcomes, &owner, slots, &stamp);
+        let mut batch = {
+            let memo = self.node.memos.read();
+            let owner = spine_runs::Owner { memo: Some(&memo), ..self.owner_view(held, stamp.now) };
+            ahead(self.fold.state(), &run, outcomes, &owner, slots, &stamp)
+        };
         if batch.starved {
             self.starved.push(key);
         }
@@ -139,6 +142,7 @@ where
             own_claims: &self.claim.own,
             exclusive: self.node.config.exclusive,
             stall_after_ms: self.node.config.stall_after.as_millis() as u64,
+            memo: None,
         }
     }
 

@@ -7,6 +7,7 @@ use spine_runs::{FOLD_VERSION, Verdict};
 use spine_schemas::{
     Body, Event, PartitionEvent, RecordClass, RunEvent, RunKey, StepEvent, codec, keys,
     mutants::{Mutant, planted},
+    time::Micros,
 };
 use spine_store::RunStore;
 use std::future::Future;
@@ -148,6 +149,7 @@ where
                 tracing::warn!(run = %key, reason, "the run is stalled");
                 metrics::observe_stalled();
             }
+            self.remember(event, key, record.timestamp);
             self.act_on_start(event, key, record.offset);
         } else {
             self.not_handed_over(event, key, None);
@@ -156,6 +158,16 @@ where
         if self.claim.held().is_some() {
             self.ready.insert(key.clone());
         }
+    }
+
+    /// Keeps what a step's call gave, for equal calls.
+    fn remember(&self, event: &Event, key: &RunKey, at: Micros) {
+        let Body::Step(_, step, body) = &event.body else { return };
+        let Some(run) = self.cache.get(key) else { return };
+        let Some(step) = run.steps.get(step) else { return };
+        let held = self.claim.held().map(|held| held.offset);
+        let is_mine = held.is_some() && event.claim == held;
+        self.node.memos.take(event, (run, step), body, (at, is_mine));
     }
 
     /// A start is acted on only if it was accepted under the current claim, and only here, when it
@@ -261,7 +273,10 @@ fn is_answered(event: &Event) -> bool {
         Body::Run(_, spine_schemas::RunEvent::Created(_)) => true,
         Body::Step(_, _, body) => matches!(
             body,
-            StepEvent::Resolved(_) | StepEvent::Redriven { .. } | StepEvent::Discarded { .. }
+            StepEvent::Resolved(_)
+                | StepEvent::Redriven { .. }
+                | StepEvent::Discarded { .. }
+                | StepEvent::TaskDecided { .. }
         ),
         Body::Run(..) => false,
         Body::Partition(_) => true,
