@@ -27,6 +27,13 @@ pub struct Turn<'r> {
     pub max_turns: u32,
 }
 
+impl RunState {
+    /// The plan as it is now: as it was received, and what its brain has added.
+    pub fn plan(&self) -> Option<&Arc<Plan>> {
+        self.grown.as_ref().or(self.created.plan.as_ref())
+    }
+}
+
 /// The turn of a run with a brain.
 pub fn turn_of(run: &RunState) -> Option<Turn<'_>> {
     let plan = run.plan()?;

@@ -6,6 +6,7 @@
 use crate::{RunState, RunStatus, StepState, StepStatus, brain, fallback, input, undo, unresolved};
 use spine_schemas::{
     Driver, Effect, Output, Payload, Plan, PlanStep, Role, RunCreated, StepKey, StepSpec,
+    mutants::{Mutant, planted},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -92,6 +93,15 @@ impl AgainStep {
             Happened::No => false,
         };
         runs && done && self.effect != Effect::Pure
+    }
+}
+
+impl RunState {
+    /// Whether it is a fork that has not taken over all finished steps yet. Nothing of it begins before.
+    pub fn takes_over(&self) -> bool {
+        let fork = self.created.fork.as_ref();
+        let is_short = fork.is_some_and(|fork| self.steps.len() < fork.reused as usize);
+        is_short && !planted(Mutant::ForkBeginsEarly)
     }
 }
 

@@ -19,9 +19,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spine_schemas::{
     Claim, Digest, Driver, Output, Payload, Plan, RunCreated, RunKey, StepError, StepKey, StepSpec,
-    Usage,
-    mutants::{Mutant, planted},
-    time::Micros,
+    Usage, time::Micros,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -473,18 +471,6 @@ impl RunState {
     /// Whether it is about to end, so that nothing of its own goes on.
     pub fn is_ending(&self) -> bool {
         self.cancel.is_some() || self.undo.is_some()
-    }
-
-    /// Whether it is a fork that has not taken over all finished steps yet. Nothing of it begins before.
-    pub fn takes_over(&self) -> bool {
-        let fork = self.created.fork.as_ref();
-        let is_short = fork.is_some_and(|fork| self.steps.len() < fork.reused as usize);
-        is_short && !planted(Mutant::ForkBeginsEarly)
-    }
-
-    /// The plan as it is now: as it was received, and what its brain has added.
-    pub fn plan(&self) -> Option<&Arc<Plan>> {
-        self.grown.as_ref().or(self.created.plan.as_ref())
     }
 
     /// Who drives the run.

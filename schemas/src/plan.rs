@@ -309,7 +309,8 @@ impl Plan {
 
     /// The step that asks the brain next, if one does.
     pub fn next_ask(&self) -> Option<&PlanStep> {
-        self.in_list().last().filter(|step| matches!(step.role, Role::Ask { .. }))
+        let last = self.in_list().last().filter(|_| self.brain_end.is_none());
+        last.filter(|step| matches!(step.role, Role::Ask { .. }))
     }
 
     /// The fault planned for an attempt, if any.

@@ -104,7 +104,7 @@ fn a_plan_may_be_nothing_but_a_brain_that_has_nothing_to_do() {
 #[test]
 fn an_answer_that_the_plan_cannot_take_is_a_failure_that_names_the_field() {
     for (answer, field) in [
-        (r#""text""#, "answer: answer"),
+        (r#""text""#, "answer: invalid type"),
         (r#"{"steps":[]}"#, "answer: steps:"),
         (r#"{}"#, "answer: steps:"),
         (r#"{"done":true,"fail":"x"}"#, "answer: fail"),
@@ -115,7 +115,7 @@ fn an_answer_that_the_plan_cannot_take_is_a_failure_that_names_the_field() {
         (r#"{"steps":[{"name":"x","tool":"t"},{"name":"a","tool":"t"}]}"#, "answer: steps[1].name"),
         (r#"{"steps":[{"name":"x","tool":"t","input":{"$ref":"q#"}}]}"#, "answer: steps[0].input"),
         (r#"{"steps":[{"name":"x","tool":""}]}"#, "answer: steps[0].tool"),
-        (r#"{"steps":[{"name":"ask","scope":"brain","tool":"t"}]}"#, "answer: steps[0].scope"),
+        (r#"{"steps":[{"name":"other","scope":"brain","tool":"t"}]}"#, "answer: steps[0].scope"),
         (
             r#"{"steps":[{"name":"x","tool":"t","after":["brain/ask#2"]}]}"#,
             "answer: steps[0].after",
