@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time")]
 
+mod backlog;
 mod bad_input;
 mod bench;
 mod boundaries;
