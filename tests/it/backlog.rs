@@ -25,7 +25,7 @@ fn tools(mode: &Arc<AtomicU8>) -> Fx {
     let calls = AtomicU8::new(0);
     Fx::start(move |call, _| match (call.path.as_str(), mode.load(Ordering::SeqCst)) {
         ("/works", _) | (_, UP) => Answer::Done,
-        (_, HALF) if calls.fetch_add(1, Ordering::SeqCst) % 2 == 0 => Answer::Done,
+        (_, HALF) if calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) => Answer::Done,
         (..) => Answer::Refuses(503),
     })
 }
