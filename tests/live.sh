@@ -12,6 +12,12 @@ cargo=${CARGO:-cargo}
 profile=${PROFILE:-ci}
 features="spine-tests/mutants,spine-cli/fault-points"
 
+# On Kafka with SQLite CI runs those of `it` whose subject is that this log and this store go together: what is replayed,
+# rebuilt, and gone on with after a restart or a kill. What else there is to that pair the others prove, each with
+# one of the two; `make soak` runs everything. Each is the beginning or a part of names of tests.
+pairing=(boundaries:: events:: halts:: kills:: rebuild:: p9_many_runs_parked c9_a_restart_during_a_backoff
+  survives_a_kill a_kill_of_the_server_between l41_kills over_a_restart_and_let_go c10_a_redrive c13_l40)
+
 # The same packages and features as in `make test`, so that nothing is compiled twice.
 tests_of() {
   local began=$SECONDS what=$1
@@ -19,6 +25,20 @@ tests_of() {
   echo "live: $what"
   "$cargo" test --locked --profile "$profile" --workspace --features "$features" "$@"
   echo "live: $what took $((SECONDS - began)) s"
+}
+
+# Counts what is chosen of `it`, and says what is left out. A choice that names nothing any more is a fault.
+of_the_pair() {
+  local names one
+  names=$("$cargo" test --quiet --locked --profile "$profile" --workspace --features "$features" --test it -- --list |
+    sed -n 's/: test$//p')
+  for one in "${pairing[@]}"; do
+    grep -qF -e "$one" <<<"$names" || { echo "live: no test of it is named '$one' any more" >&2; exit 1; }
+  done
+  all=$(wc -l <<<"$names")
+  chosen=$(grep -cF -f <(printf '%s\n' "${pairing[@]}") <<<"$names")
+  echo "live: left out on kafka+sqlite, and run there by make soak: $((all - chosen)) of $all tests of it:" \
+    $(grep -vF -f <(printf '%s\n' "${pairing[@]}") <<<"$names")
 }
 
 take_down() {
@@ -57,7 +77,12 @@ fi
 export SPINE_LIVE=required SPINE_BIN="${CARGO_TARGET_DIR:-$PWD/target}/$profile/spine"
 tests_of "contracts" --test kafka --test cql -- "$@"
 # Most of their time is waiting: for a member to be missed, for a keyspace to be made.
-SPINE_IT_ON=kafka+sqlite tests_of "it on kafka+sqlite" --test it -- --test-threads 3 "$@"
+if [[ -n ${SPINE_SOAK:-} ]]; then
+  SPINE_IT_ON=kafka+sqlite tests_of "it on kafka+sqlite" --test it -- --test-threads 3 "$@"
+else
+  of_the_pair
+  SPINE_IT_ON=kafka+sqlite tests_of "it on kafka+sqlite, $chosen of $all tests" --test it -- --test-threads 3 "${pairing[@]}" "$@"
+fi
 SPINE_IT_ON=kafka+cql tests_of "it on kafka+cql" --test it -- --test-threads 3 "$@"
 # One after another, for they break and measure.
 tests_of "several processes" --test live -- --test-threads 1 "$@"

@@ -4,7 +4,7 @@ use crate::{App, Code, Problem, VerdictError, Verdicts, app::Shared, metrics};
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, Urgency};
 use spine_runs::{Answer, Verdict};
-use spine_schemas::{Body, Event, RunKey, codec};
+use spine_schemas::{Body, Event, RunKey, codec, fault_points};
 use spine_store::{RunStore, VerdictKind};
 use tokio::time::Instant;
 
@@ -94,7 +94,9 @@ pub(crate) async fn append_and_wait<L: EventLog, S: RunStore, V: Verdicts>(
     urgency: Urgency,
     recall: Recall<'_>,
 ) -> Result<Vec<Asked>, Problem> {
+    fault_points::reach("asked");
     let appended = app.log().append(&app.events_of(partition), records, urgency).await?;
+    fault_points::reach("taken");
     let since = Instant::now();
     let mut verdicts = Vec::with_capacity(asked);
     for offset in appended.offsets().take(asked) {

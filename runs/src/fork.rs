@@ -346,7 +346,13 @@ fn happened(original: &RunState, step: &StepState) -> Happened {
         | StepStatus::RetryWaiting
         | StepStatus::Deferred
         | StepStatus::Awaiting
-        | StepStatus::Failed => goes_on(original).then_some(Happened::Maybe).unwrap_or_else(left),
+        | StepStatus::Failed => {
+            if goes_on(original) {
+                Happened::Maybe
+            } else {
+                left()
+            }
+        }
         StepStatus::DeadLettered | StepStatus::Skipped | StepStatus::Cancelled => left(),
     }
 }

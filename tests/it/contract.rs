@@ -1,5 +1,9 @@
-//! The failure contract: what happens to a step of each effect class when the server dies at each point of
-//! its life. The rows here are those of docs/failure-contract.md, which a test holds against them.
+//! The failure contract: what happens to a step of each effect class when the server, or whoever does the step, dies
+//! at each point of its life. The rows are those of docs/failure-contract.md, which tests hold against them. Here are
+//! those of plan runs with HTTP tools; those of queues and journals are beside.
+
+mod journal;
+mod queue;
 
 use serde_json::{Value, json};
 use spine_tests::{Answer, Call, Fx, Spine, lines, waits};
@@ -58,6 +62,80 @@ enum Ends {
     Unknown,
 }
 
+impl Ends {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Completed => "completes by itself",
+            Self::Unknown => "is `unknown` until somebody finds out",
+        }
+    }
+}
+
+/// What has become of a step: how often it was begun or called, effects at a remote that knows the key, and how it ends.
+#[derive(Clone, Copy, Debug)]
+struct Became(usize, usize, Ends);
+
+/// It was done once, and that is known.
+const DONE: Became = Became(1, 1, Ends::Completed);
+/// It was done twice under one key.
+const AGAIN: Became = Became(2, 1, Ends::Completed);
+/// Nobody did it, and nobody knows.
+const UNTRIED: Became = Became(0, 0, Ends::Unknown);
+/// It was tried without effect, and nobody knows.
+const IN_VAIN: Became = Became(1, 0, Ends::Unknown);
+/// It was done once, and nobody knows.
+const IN_DOUBT: Became = Became(1, 1, Ends::Unknown);
+
+/// What workers and agents act on: it knows the key of each effect.
+#[derive(Clone, Debug, Default)]
+struct Remote {
+    done: Arc<Mutex<BTreeSet<String>>>,
+    begun: Arc<Mutex<Vec<String>>>,
+}
+
+impl Remote {
+    /// Somebody begins the work under a key, and maybe the effect takes place.
+    fn begin(&self, key: &Value, takes_effect: bool) {
+        let key = key.as_str().expect("a key").to_owned();
+        if takes_effect {
+            self.done.lock().expect("the remote").insert(key.clone());
+        }
+        self.begun.lock().expect("the remote").push(key);
+    }
+
+    /// A tool that tells what happened under a key.
+    fn probe(&self) -> Fx {
+        let done = self.done.clone();
+        Fx::start(move |call, _| {
+            let happened = done.lock().expect("the remote").contains(&call.key);
+            Answer::Says(json!({"happened": happened}).to_string())
+        })
+    }
+
+    fn check(&self, name: &str, became: Became) {
+        let Became(calls, effects, _) = became;
+        let begun = self.begun.lock().expect("the remote").clone();
+        assert_eq!(begun.len(), calls, "{name}: times that it was begun");
+        let keys: BTreeSet<&String> = begun.iter().collect();
+        assert!(keys.len() <= 1, "{name}: more than one key: {keys:?}");
+        assert_eq!(self.done.lock().expect("the remote").len(), effects, "{name}: effects");
+    }
+}
+
+/// Checks every row, some at a time.
+fn every<T: Sync>(rows: &[T], threads: usize, check: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(row) = rows.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    check(row);
+                }
+            });
+        }
+    });
+}
+
 /// The class of a step, and how it is told apart in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
@@ -83,17 +161,21 @@ impl Class {
         }
     }
 
-    fn step(self, fx: &Fx) -> Value {
-        let effect = match self {
+    fn effect(self) -> &'static str {
+        match self {
             Pure => "pure",
             Idempotent => "idempotent",
             ProbeVoids | ProbeWaits | ProbeByPerson => "probe",
             AtMostOnce => "at_most_once",
-        };
-        let mut step = lines::step("a", &fx.tool("act"), effect);
+        }
+    }
+
+    /// A step of this class, whose tool can be asked where the class says so.
+    fn step(self, tool: &str, probe: String) -> Value {
+        let mut step = lines::step("a", tool, self.effect());
         step["timeout_ms"] = json!(TIMEOUT_MS);
         if matches!(self, ProbeVoids | ProbeWaits) {
-            step["probe"] = json!({"tool": fx.tool("probe"), "voids": self == ProbeVoids});
+            step["probe"] = json!({"tool": probe, "voids": self == ProbeVoids});
         }
         step
     }
@@ -176,7 +258,8 @@ fn check(row: &Row) {
     let Row(class, point, calls, effects, ends) = row;
     let name = format!("{class:?} {point:?}");
     let (fx, done) = tool(Some(*point));
-    let plan = lines::plan("r", &lines::quick(3), vec![class.step(&fx)]);
+    let plan =
+        lines::plan("r", &lines::quick(3), vec![class.step(&fx.tool("act"), fx.tool("probe"))]);
     let mut spine = Spine::fresh();
     spine.fails_at(point.fault());
     spine.restart();
@@ -210,16 +293,7 @@ fn check(row: &Row) {
 
 #[test]
 fn l24_every_row_of_the_failure_contract_holds() {
-    let next = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                while let Some(row) = ROWS.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    check(row);
-                }
-            });
-        }
-    });
+    every(&ROWS, THREADS, check);
 }
 
 /// The table of the page, from the rows.
@@ -228,21 +302,24 @@ fn table() -> String {
         "| effect class | the server dies | calls | effects | the step |\n|---|---|---|---|---|\n",
     );
     for Row(class, point, calls, effects, ends) in &ROWS {
-        let ends = match ends {
-            Ends::Completed => "completes by itself",
-            Ends::Unknown => "is `unknown` until somebody finds out",
-        };
-        let (class, point) = (class.words(), point.words());
+        let (class, point, ends) = (class.words(), point.words(), ends.words());
         writeln!(text, "| {class} | {point} | {calls} | {effects} | {ends} |").expect("a string");
     }
     text
 }
 
+/// The page has this table behind the mark of its rows.
+fn is_on_page(rows: &str, table: &str) {
+    let page = std::fs::read_to_string("../docs/failure-contract.md").expect("the page");
+    let begin = format!("<!-- rows: {rows} -->\n");
+    let (_, rest) = page.split_once(&begin).expect("the mark before the table");
+    let (shown, _) = rest.split_once("<!-- end -->").expect("the mark after the table");
+    assert_eq!(shown, table, "put this between the marks:\n{table}");
+}
+
 #[test]
 fn l24_the_page_of_the_failure_contract_says_what_is_tested() {
-    let page = std::fs::read_to_string("../docs/failure-contract.md").expect("the page");
-    let begin = "<!-- rows: tests/it/contract.rs -->\n";
-    let (_, rest) = page.split_once(begin).expect("the mark before the table");
-    let (shown, _) = rest.split_once("<!-- end -->").expect("the mark after the table");
-    assert_eq!(shown, table(), "put this between the marks:\n{}", table());
+    is_on_page("tests/it/contract.rs", &table());
+    is_on_page("tests/it/contract/queue.rs", &queue::table());
+    is_on_page("tests/it/contract/journal.rs", &journal::table());
 }

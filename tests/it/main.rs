@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time")]
 
 mod approvals;
+mod backlog;
 mod bad_input;
 mod bench;
 mod boundaries;

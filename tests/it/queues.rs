@@ -1,60 +1,13 @@
 //! Queues on the real binary: workers that share one, long polls, kills of workers and of the server, fairness.
 
 use serde_json::{Value, json};
-use spine_tests::{Http, Spine, lines, waits};
+use spine_tests::{Spine, Worker, lines, waits};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::TcpStream,
     thread,
     time::{Duration, Instant},
 };
-
-/// A worker's way to the server.
-struct Worker {
-    name: &'static str,
-    http: Http,
-}
-
-impl Worker {
-    fn new(name: &'static str, spine: &Spine) -> Self {
-        Self { name, http: spine.http() }
-    }
-
-    fn lease(&mut self, queue: &str, more: Value) -> Vec<Value> {
-        let body = merged(json!({"worker": self.name}), more);
-        let reply = self.http.post(&format!("/v1/queues/{queue}/lease"), &body).expect("an answer");
-        assert_eq!(reply.status, 200, "{:?}", reply.json());
-        reply.json()["leases"].as_array().expect("leases").clone()
-    }
-
-    /// The first step of a queue.
-    fn one(&mut self, queue: &str, lease_ms: u64) -> Value {
-        let leases = self.lease(queue, json!({"wait_ms": 20_000, "lease_ms": lease_ms}));
-        leases.into_iter().next().expect("a step in time")
-    }
-
-    fn say(&mut self, queue: &str, verb: &str, lease: &Value, more: Value) -> (u16, Value) {
-        let mut body = merged(json!({"worker": self.name}), more);
-        for field in ["tenant", "run_id", "step", "attempt", "lease"] {
-            body[field] = lease[field].clone();
-        }
-        let path = format!("/v1/queues/{queue}/{verb}");
-        let reply = self.http.post(&path, &body).expect("an answer");
-        (reply.status, reply.json())
-    }
-
-    fn complete(&mut self, queue: &str, lease: &Value) {
-        let said = self.say(queue, "complete", lease, json!({"output": {"by": self.name}}));
-        assert_eq!(said.0, 200, "{}", said.1);
-    }
-}
-
-fn merged(mut body: Value, more: Value) -> Value {
-    for (name, value) in more.as_object().expect("an object") {
-        body[name] = value.clone();
-    }
-    body
-}
 
 /// A step of the queue `q`, beside the others.
 fn step(name: &str, effect: &str) -> Value {
@@ -267,8 +220,8 @@ fn a_stop_answers_those_who_wait() {
     let mut spine = Spine::fresh().start();
     let mut worker = Worker::new("w", &spine);
     let waiting = thread::spawn(move || {
-        let body = json!({"worker": "w", "wait_ms": 60_000});
-        worker.http.post("/v1/queues/q/lease", &body).map(|reply| (reply.status, reply.json()))
+        let reply = worker.ask("q", json!({"wait_ms": 60_000}));
+        reply.map(|reply| (reply.status, reply.json()))
     });
     thread::sleep(Duration::from_millis(300));
     let since = Instant::now();

@@ -181,8 +181,62 @@ fn p9_a_changed_argument_needs_another_approval() {
     assert_eq!(fx.calls().len(), 2);
 }
 
+/// Approves or denies; gives the status.
+fn decide(spine: &Spine, task: &str, decision: &str) -> u16 {
+    let body = json!({"decision": decision, "reason": "looked at"});
+    post(spine, &format!("/v1/tasks/{task}/decide"), &body).0
+}
+
+/// The tasks that are open, by page.
+fn open_tasks(spine: &Spine) -> usize {
+    let (mut open, mut cursor) = (0, String::new());
+    loop {
+        let page = spine.get(&format!("/v1/tasks?status=open&limit=1000{cursor}")).json();
+        open += page["tasks"].as_array().expect("a list").len();
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return open,
+        }
+    }
+}
+
+/// Two people decide at once: one of them does.
+fn decided_twice_at_once(spine: &Spine, task: &str) {
+    let at_once = std::sync::Barrier::new(2);
+    let one = || {
+        at_once.wait();
+        decide(spine, task, "approve")
+    };
+    let mut statuses = std::thread::scope(|scope| {
+        let both = [scope.spawn(one), scope.spawn(one)];
+        both.map(|one| one.join().expect("an answer"))
+    });
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409]);
+}
+
+/// What was denied is redriven with another input: that needs another approval.
+fn changed_and_approved(spine: &Spine, fx: &Fx, run: &str, denied: &str) {
+    let letter = waits::until("the letter", || {
+        let letters = spine.get("/v1/dead-letters?status=open").json();
+        Some(letters["dead_letters"].as_array()?.first()?["id"].as_str()?.to_owned())
+    });
+    let edit = json!({"reason": "half of it", "input": {"cents": 2100}, "force": true});
+    let (status, reply) = post(spine, &format!("/v1/dead-letters/{letter}/redrive"), &edit);
+    assert_eq!(status, 200, "{reply}");
+    let task = waits::until("another task", || {
+        let step = spine.get(&format!("/v1/runs/{run}/steps/charge")).json();
+        step["task"].as_str().filter(|task| *task != denied).map(str::to_owned)
+    });
+    assert_eq!(decide(spine, denied, "approve"), 409, "that one is closed");
+    assert!(steps_of(fx, run).is_empty(), "the changed call waits for its own approval");
+    assert_eq!(decide(spine, &task, "approve"), 200);
+    spine.wait_run(run, &["completed"]);
+    assert_eq!(fx.calls_of(run, "charge")[0].body, r#"{"cents":2100}"#);
+}
+
 #[test]
-fn many_runs_parked_on_an_approval_survive_kills_and_a_rebuild_and_resume_one_by_one() {
+fn p9_many_runs_parked_on_an_approval_survive_kills_and_a_rebuild_and_resume_one_by_one() {
     let since = Instant::now();
     let runs = row::size_on(1_000, 200, 10_000);
     let (fx, mut spine) = (Fx::willing(), Spine::fresh().start());
@@ -200,27 +254,23 @@ fn many_runs_parked_on_an_approval_survive_kills_and_a_rebuild_and_resume_one_by
     spine.forget_store();
     spine.restart();
     spine.wait_run(&last, &["waiting"]);
-    let mut http = spine.http();
-    for (number, wanted) in [(0, "completed"), (runs / 2, "waiting"), (runs - 1, "completed")] {
-        let run = format!("r{number}");
-        let decision = if wanted == "completed" { "approve" } else { "deny" };
-        let path = format!("/v1/tasks/{}/decide", task_of(&spine, &run));
-        let body = json!({"decision": decision, "reason": "looked at"});
-        assert_eq!(http.post(&path, &body).expect("an answer").status, 200);
-        spine.wait_run(&run, &[wanted]);
+    let denied = format!("r{}", runs / 2);
+    let task = task_of(&spine, &denied);
+    assert_eq!(decide(&spine, &task, "deny"), 200);
+    for run in ["r0", &last] {
+        assert_eq!(decide(&spine, &task_of(&spine, run), "approve"), 200);
+        spine.wait_run(run, &["completed"]);
     }
     assert_eq!(fx.calls().len(), 2, "each decision resumes exactly its run");
-    let mut open = 0;
-    let mut cursor = String::new();
-    loop {
-        let page = spine.get(&format!("/v1/tasks?status=open&limit=1000{cursor}")).json();
-        open += page["tasks"].as_array().expect("a list").len();
-        match page["next"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
-        }
-    }
-    assert_eq!(open, runs - 3);
+    decided_twice_at_once(&spine, &task_of(&spine, "r1"));
+    spine.wait_run("r1", &["completed"]);
+    changed_and_approved(&spine, &fx, &denied, &task);
+    spine.kill();
+    spine.restart();
+    spine.wait_run(&last, &["completed"]);
+    let open = open_tasks(&spine);
+    assert_eq!((open, fx.calls().len()), (runs - 4, 4), "what was decided, and nothing else");
+    spine.is_fold_of_log();
     row::print("parked", since, json!({"runs": runs}), json!({"open": open}));
 }
 

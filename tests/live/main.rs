@@ -5,11 +5,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time")]
 
+mod breakers;
 mod checks;
 mod cluster;
 mod fleet;
 mod load;
+mod nodes;
 mod outages;
 mod producers;
+mod queues;
 mod races;
 mod zombies;

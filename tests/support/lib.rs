@@ -12,9 +12,11 @@ pub mod row;
 pub mod server;
 pub mod substrate;
 pub mod waits;
+pub mod worker;
 
 pub use answers::Answer;
 pub use fx::{Call, Fx};
 pub use http::{Http, Reply};
 pub use server::{Spine, spine};
 pub use substrate::{On, Servers};
+pub use worker::Worker;

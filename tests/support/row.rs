@@ -20,6 +20,16 @@ pub fn size_on(files: usize, servers: usize, long: usize) -> usize {
     size(if substrate::chosen() == On::Embedded { files } else { servers }, long)
 }
 
+/// Whether a test runs on the embedded log, and on servers in the long form alone: says so.
+#[must_use]
+pub fn is_left_to_soak(why: &str) -> bool {
+    let is_left = substrate::chosen() != On::Embedded && !is_soak();
+    if is_left {
+        println!("not here, but in `make soak`: {why}");
+    }
+    is_left
+}
+
 /// Prints one JSON line: what was done, from which commit, with what, and what came out.
 pub fn print(row: &str, started: Instant, parameters: Value, result: Value) {
     let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();

@@ -189,6 +189,11 @@ impl Spine {
         Some(ended)
     }
 
+    /// Whether it has ended, as was found out, or was never started.
+    pub fn is_down(&self) -> bool {
+        self.process.is_none()
+    }
+
     /// Ends it as kill -9 does.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {

@@ -54,11 +54,30 @@ struct Inner {
 struct State {
     polls: BTreeMap<u64, Poll>,
     made: u64,
-    /// Partitions with steps that wait, by queue.
-    waiting: BTreeMap<String, BTreeSet<u32>>,
+    /// Where steps wait, by queue.
+    waiting: BTreeMap<String, Waiting>,
     /// Told to somebody who went before it was answered, by partition.
     returned: BTreeMap<u32, Vec<GrantedStep>>,
     closed: bool,
+}
+
+/// The partitions with steps that wait in a queue. Each owner is fair to tenants by itself, and the one that is
+/// called first mostly grants all that was asked for: so they are called from another one on each time.
+#[derive(Debug, Default)]
+struct Waiting {
+    partitions: BTreeSet<u32>,
+    turn: usize,
+}
+
+impl Waiting {
+    /// The partitions in the order of the next call.
+    fn in_turn(&mut self) -> Vec<u32> {
+        let mut order: Vec<u32> = self.partitions.iter().copied().collect();
+        let first = self.turn % order.len().max(1);
+        order.rotate_left(first);
+        self.turn = first + 1;
+        order
+    }
 }
 
 /// A worker's question that is open.
@@ -148,7 +167,7 @@ impl Polls {
         }
         state.made += 1;
         let (id, done) = (state.made, Arc::new(Notify::new()));
-        self.call_waiting(&state, &ask.queue);
+        self.call_waiting(&mut state, &ask.queue);
         let (room, leases) = (ask.max, Vec::new());
         let poll = Poll { ask, room, reserved: 0, leases, is_over: false, done: done.clone() };
         state.polls.insert(id, poll);
@@ -157,10 +176,9 @@ impl Polls {
     }
 
     /// Wakes the owners that have steps in a queue.
-    fn call_waiting(&self, state: &State, queue: &str) {
-        for partition in state.waiting.get(queue).into_iter().flatten() {
-            self.call(*partition);
-        }
+    fn call_waiting(&self, state: &mut State, queue: &str) {
+        let order = state.waiting.get_mut(queue).map(Waiting::in_turn);
+        order.into_iter().flatten().for_each(|partition| self.call(partition));
     }
 
     fn call(&self, partition: u32) {
@@ -212,10 +230,10 @@ impl Polls {
     pub(crate) fn set_waiting(&self, queue: &str, partition: u32, waits: bool) {
         let mut state = self.state();
         if waits {
-            state.waiting.entry(queue.to_owned()).or_default().insert(partition);
-        } else if let Some(partitions) = state.waiting.get_mut(queue) {
-            partitions.remove(&partition);
-            if partitions.is_empty() {
+            state.waiting.entry(queue.to_owned()).or_default().partitions.insert(partition);
+        } else if let Some(waiting) = state.waiting.get_mut(queue) {
+            waiting.partitions.remove(&partition);
+            if waiting.partitions.is_empty() {
                 state.waiting.remove(queue);
             }
         }
@@ -223,9 +241,9 @@ impl Polls {
 
     /// The owner of a partition goes.
     pub(crate) fn leave(&self, partition: u32) {
-        self.state().waiting.retain(|_, partitions| {
-            partitions.remove(&partition);
-            !partitions.is_empty()
+        self.state().waiting.retain(|_, waiting| {
+            waiting.partitions.remove(&partition);
+            !waiting.partitions.is_empty()
         });
     }
 
@@ -286,7 +304,7 @@ impl Drop for Place {
         self.polls.set_room(poll, poll.room + 1);
         poll.tell_if_done();
         let queue = poll.ask.queue.clone();
-        self.polls.call_waiting(&state, &queue);
+        self.polls.call_waiting(&mut state, &queue);
     }
 }
 

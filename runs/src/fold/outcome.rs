@@ -10,7 +10,7 @@ use crate::{
     unresolved,
 };
 use spine_schemas::{
-    Driver, ErrorClass, Output, StepError, StepKey, Usage,
+    Driver, ErrorClass, Output, StepError, StepEvent, StepKey, Usage,
     mutants::{Mutant, planted},
 };
 
@@ -137,6 +137,15 @@ fn replace_answer(state: &mut RunState, which: Which<'_>, output: &Output) {
         step.output = Some(output.clone());
         state.grown = Some(plan);
     }
+}
+
+/// Whether a step ended by exactly this success.
+pub(super) fn is_repeat(step: &StepState, body: &StepEvent) -> bool {
+    let StepEvent::Completed { attempt, lease, .. } = body else { return false };
+    let is_newest = |newest: &AttemptState| {
+        newest.attempt == *attempt && Some(newest.lease) == *lease && step.edit == newest.edit
+    };
+    step.status == StepStatus::Completed && step.attempts.last().is_some_and(is_newest)
 }
 
 /// Completes a step from any state in which no newer start has been accepted; closes its letter.

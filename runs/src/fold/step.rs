@@ -207,6 +207,11 @@ fn after_end(state: &RunState, key: &StepKey, body: &StepEvent, author: Author) 
     if known && author == Author::Reporter {
         return late(Reason::RunEnded);
     }
+    // Whoever was not answered says it again. That the run ended by it is no other answer.
+    let is_repeat = |step: &StepState| outcome::is_repeat(step, body);
+    if author == Author::Runner && state.steps.get(key).is_some_and(|step| is_repeat(step)) {
+        return author.duplicate();
+    }
     author.reject(Reason::RunEnded)
 }
 

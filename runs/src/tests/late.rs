@@ -57,8 +57,9 @@ fn f13_a_late_success_completes_the_step_from_every_state_without_a_newer_start(
         assert_eq!(kinds, ["step_completed", "run_completed"], "from {status:?}");
         let step = given.step("a");
         assert_eq!((&step.letter, step.due_at), (&None, None), "from {status:?}");
-        let again = Verdict::Stale(Reason::Late, Some(super::bodies::denied(Reason::RunEnded)));
-        assert_eq!(given.append(completed("a", 1, lease)), again);
+        assert_eq!(given.append(completed("a", 1, lease)), DUPLICATE, "said again");
+        let ended = Verdict::Stale(Reason::Late, Some(super::bodies::denied(Reason::RunEnded)));
+        assert_eq!(given.append(completed("a", 1, lease + 1)), ended, "said of another lease");
     }
 }
 

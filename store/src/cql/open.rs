@@ -89,8 +89,7 @@ pub(super) async fn open(options: &Options) -> Result<Opened> {
     let connected = connect(options, &options.keyspace).await?;
     let session = &connected.session;
     if options.follow_live
-        && tables(session, &options.keyspace).await?.contains(LIVE)
-        && let Some(live) = live(session, &options.keyspace).await?
+        && let Some(live) = pointer(session, &options.keyspace).await?
         && live.keyspace != options.keyspace
     {
         let local_dc = Some(connected.data_centre);
@@ -99,6 +98,21 @@ pub(super) async fn open(options: &Options) -> Result<Opened> {
         return open_one(&existing, connected, &live.keyspace).await;
     }
     open_one(options, connected, &options.keyspace).await
+}
+
+/// The pointer of a keyspace, if it has the table. A node lists a table a moment before it can be asked for its
+/// rows, which is seen where another process makes the store right now: it is waited for.
+async fn pointer(session: &Session, keyspace: &str) -> Result<Option<Live>> {
+    let begun = Instant::now();
+    while tables(session, keyspace).await?.contains(LIVE) {
+        match live(session, keyspace).await {
+            Err(Error::Refused(_))
+                if begun.elapsed() < Duration::from_millis(limits::CQL_MAKING_MS) => {}
+            found => return found,
+        }
+        tokio::time::sleep(Duration::from_millis(limits::CQL_MAKING_PAUSE_MS)).await;
+    }
+    Ok(None)
 }
 
 /// A session of a keyspace that holds a pointer, of whatever version its rows are.

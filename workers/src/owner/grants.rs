@@ -9,7 +9,7 @@ use crate::{
 };
 use spine_log::EventLog;
 use spine_runs::{Grant, GrantedStep, Leased, Live, RunState, StepState};
-use spine_schemas::{Body, Event, Payload, RunKey, StepEvent, StepKey};
+use spine_schemas::{Body, Event, Payload, RunKey, StepEvent, StepKey, fault_points};
 use spine_store::RunStore;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
@@ -110,6 +110,7 @@ where
     /// A start that was accepted under the current claim and read after it is told to the worker. If that
     /// is gone, or must not have it any more, nobody has heard of the attempt, so it is given back.
     pub(super) fn hand_over(&mut self, run: &RunState, step: &StepState, live: &Live, claim: u64) {
+        fault_points::reach("granted");
         let now = self.node.clock.now();
         let forbidden = self.node.health.forbids(&run.key.tenant, &step.spec.tool, now);
         // By its own clock alone: if that were another than the log's, leases would go to and fro for ever.

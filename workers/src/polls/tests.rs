@@ -145,3 +145,12 @@ async fn a_process_that_goes_answers_everybody_at_once() {
     assert_eq!(task.await.unwrap(), (vec![], Duration::ZERO));
     assert_eq!(asked(&polls, 2, 60_000).await.await.unwrap(), (vec![], Duration::ZERO));
 }
+
+#[test]
+fn l46_partitions_in_which_steps_wait_take_turns_to_be_called_first() {
+    let mut waiting = Waiting { partitions: [2, 5, 7].into(), turn: 0 };
+    let orders: Vec<_> = (0..4).map(|_| waiting.in_turn()).collect();
+    assert_eq!(orders, [[2, 5, 7], [5, 7, 2], [7, 2, 5], [2, 5, 7]]);
+    waiting.partitions.clear();
+    assert!(waiting.in_turn().is_empty());
+}
