@@ -220,7 +220,7 @@ fn because(run: &RunState) -> String {
 fn usage(run: &RunState) -> Option<Usage> {
     let totals = run.totals;
     let nothing = Totals { attempts: totals.attempts, ..Totals::default() };
-    (totals != nothing).then(|| Usage {
+    (totals != nothing).then_some(Usage {
         provider: None,
         model: None,
         input_uncached: totals.input_uncached,

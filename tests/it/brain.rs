@@ -11,7 +11,7 @@ fn body(fx: &Fx) -> Value {
 }
 
 fn turn(call: &Call) -> u64 {
-    serde_json::from_str::<Value>(&call.body).unwrap()["turn"].as_u64().unwrap()
+    serde_json::from_str::<Value>(&call.body).expect("JSON")["turn"].as_u64().expect("a number")
 }
 
 /// Three turns of two steps each, then the end.

@@ -11,6 +11,7 @@ mod bench;
 mod boundaries;
 mod brain;
 mod breakers;
+mod children;
 mod containers;
 mod contract;
 mod damage;

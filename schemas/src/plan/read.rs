@@ -153,7 +153,8 @@ impl<'j> Lists<'j> {
             let message = format!("{most_turns} turns are all that there may be: end the run");
             return Err(Error::invalid("steps", message));
         }
-        for answer in answers.iter().filter(|answer| answer.steps.len() > limits::PLAN_STEPS) {
+        if let Some(answer) = answers.iter().find(|answer| answer.steps.len() > limits::PLAN_STEPS)
+        {
             return Err(Error::too_large("steps", answer.steps.len(), limits::PLAN_STEPS));
         }
         let most = if answers.is_empty() { limits::PLAN_STEPS } else { limits::RUN_STEPS };
