@@ -60,6 +60,8 @@ fn p9_two_people_approve_over_a_kill_and_one_of_them_twice_is_one() {
     assert_eq!(fx.calls().len(), 1);
     let (status, problem) = approves(&spine, &task, "carol");
     assert_eq!((status, &problem["name"]), (409, &json!("task_closed")), "{problem}");
+    let offset = &problem["position"]["offset"];
+    assert_eq!(spine.get(&format!("/v1/runs/r?at_least={offset}")).status, 200);
     spine.is_fold_of_log();
 }
 

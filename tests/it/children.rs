@@ -43,10 +43,10 @@ fn nested(fx: &Fx) -> Value {
             lines::step("c2", &fx.tool("t"), "idempotent"),
         ],
     );
-    pay["input"] = json!({"order": {"$ref": "a"}});
+    pay["input"] = json!({"order": {"$ref": "a#"}});
     pay["run"]["workflow"] = json!("payment");
     let mut last = lines::step("z", &fx.tool("t"), "idempotent");
-    last["input"] = json!({"paid": {"$ref": "pay"}});
+    last["input"] = json!({"paid": {"$ref": "pay#"}});
     lines::plan(
         "r",
         &lines::quick(3),
