@@ -45,7 +45,8 @@ impl Point {
     /// The planted end of the server. What its door is asked first is the run, then what the worker says.
     fn fault(self) -> Option<&'static str> {
         match self {
-            ServerBeforeGrant => Some("decided:1"),
+            // Decided first is that the step waits, then the grant.
+            ServerBeforeGrant => Some("decided:2"),
             ServerBeforeAnswer => Some("granted:1"),
             ServerBeforeOutcome => Some("asked:2"),
             ServerAfterOutcome => Some("taken:2"),
