@@ -46,7 +46,7 @@ pub(crate) fn next<'a>(
                     first = Some((from, Some(step)));
                 }
             }
-            Silence::OnPurpose => is_held = true,
+            Silence::OnPurpose | Silence::OfRun => is_held = true,
             Silence::OfAnother => {}
         }
     }
@@ -65,6 +65,8 @@ enum Silence {
     OnPurpose,
     /// Never: other steps stand in for it, and their silence counts.
     OfAnother,
+    /// Never here: the run that it is may stall itself.
+    OfRun,
 }
 
 fn silent_from(
@@ -75,7 +77,8 @@ fn silent_from(
 ) -> Silence {
     match wait_for {
         WaitKind::Paused | WaitKind::ToolPaused | WaitKind::TenantPaused => Silence::OnPurpose,
-        WaitKind::Fallback | WaitKind::Child => Silence::OfAnother,
+        WaitKind::Fallback => Silence::OfAnother,
+        WaitKind::Child => Silence::OfRun,
         WaitKind::Resolution
         | WaitKind::DeadLetter
         | WaitKind::Task

@@ -9,6 +9,7 @@ mod brain;
 mod branches;
 mod breaker;
 mod bytes;
+mod children;
 mod claims;
 mod deadline;
 mod forks;

@@ -1,0 +1,182 @@
+//! Runs that are steps of others: what each tells the other, and what it waits for.
+
+use super::{
+    bodies::{APPLIED, completed, failed, run, step},
+    given::Given,
+};
+use crate::{Holder, Reason, RunStatus, StepStatus, Verdict, WaitKind, messages, wake_at, why};
+use spine_schemas::{Body, Effect, ErrorClass, Event, Plan, RunCreated, RunEvent, StepEvent, keys};
+
+/// A parent with a deadline whose step `a` is a run of the step `a` with this effect.
+fn parent(effect: Effect) -> Given {
+    let mut given = Given::nothing();
+    let plan = Plan::parse(format!(
+        r#"{{"deadline_ms":60000,"steps":[{{"name":"a","tool":"run","input":{{"x":1.0}},"run":{{
+            "plan":{{"steps":[{{"name":"a","tool":"t","effect":"{}"}}]}}}}}}]}}"#,
+        effect.as_str()
+    ));
+    let plan = plan.expect("a legal plan");
+    given.append(super::bodies::created(spine_schemas::Driver::Plan, Some(plan)));
+    given.settle();
+    assert_eq!(given.step("a").live.as_ref().unwrap().holder, Holder::Child);
+    given
+}
+
+/// What others are told because of the newest event.
+fn told(given: &Given, verdict: &Verdict) -> Vec<Event> {
+    let (event, place) = given.log.last().unwrap();
+    messages(given.run(), event, verdict, *place)
+}
+
+fn told_now(given: &Given) -> Vec<Body> {
+    told(given, &APPLIED).into_iter().map(|event| event.body).collect()
+}
+
+/// The child, as its parent begins it.
+fn child(parent: &Given) -> Given {
+    let begins = parent.log.iter().find_map(|(event, place)| {
+        messages(parent.run(), event, &APPLIED, *place).into_iter().next()
+    });
+    let mut child = Given::nothing();
+    assert_eq!(child.fold(begins.expect("it is begun")), APPLIED);
+    child.settle();
+    child
+}
+
+fn created_of(child: &Given) -> &RunCreated {
+    &child.run().created
+}
+
+#[test]
+fn s8f_a_child_is_one_run_for_each_attempt_and_knows_whose_it_is() {
+    let parent = parent(Effect::Pure);
+    let child = child(&parent);
+    let (run, created) = (parent.run(), created_of(&child));
+    let caller = created.caller.as_deref().unwrap();
+    assert_eq!(*child.run().key.run_id, *keys::child_run_id(&run.key, &caller.step, 1));
+    assert_eq!((created.parent.as_deref(), caller.attempt), (Some(&*run.key.run_id), 1));
+    assert_eq!(caller.lease, parent.lease());
+    assert_eq!(&created.input.data[..], br#"{"x":1.0}"#, "as it was written");
+    assert_eq!(child.run().deadline(), run.deadline(), "the time of the parent is its own");
+    assert_ne!(
+        keys::child_run_id(&run.key, &caller.step, 1),
+        keys::child_run_id(&run.key, &caller.step, 2)
+    );
+}
+
+#[test]
+fn nothing_but_its_child_ends_such_an_attempt() {
+    let mut parent = parent(Effect::Pure);
+    assert_eq!(parent.run().waits()[0].wait_for, WaitKind::Child);
+    assert_eq!(parent.step("a").lease_until(), None);
+    let sentence = why(parent.run()).sentence;
+    let id = keys::child_run_id(&parent.run().key, &parent.step("a").key, 1);
+    assert!(sentence.contains(&format!("spine runs why {id}")), "{sentence}");
+    parent.stall_after_ms = 1_000;
+    assert_eq!(wake_at(parent.run(), &parent.owner()), parent.run().deadline());
+    parent.lose_owner();
+    assert_eq!(parent.after(50_000).settle(), Vec::<&str>::new(), "it is not lost, nor stalled");
+    parent.after(20_000);
+    assert_eq!(parent.settle(), Vec::<&str>::new(), "a run that is over time waits for what runs");
+}
+
+/// How a child may end, and what that is for its step.
+fn end(child: &mut Given, how: &str) -> Verdict {
+    let (claim, reason) = (child.claim_offset(), "enough".to_owned());
+    let lease = child.lease();
+    match how {
+        "completed" => _ = child.settle_with(vec![completed("a", 1, lease)]),
+        "failed" => _ = child.settle_with(vec![failed("a", 1, lease, ErrorClass::Cancelled)]),
+        "killed" => return child.append(run(RunEvent::Cancelled { reason })),
+        "cancelled" => {
+            child.append(run(RunEvent::CancelRequested { reason, compensate: false }));
+            child.settle_with(vec![completed("a", 1, lease)]);
+        }
+        other => unreachable!("{other}"),
+    }
+    assert_eq!(claim, child.claim_offset());
+    APPLIED
+}
+
+#[test]
+fn l24_what_becomes_of_a_child_is_what_becomes_of_its_step() {
+    for (effect, how, after) in [
+        (Effect::Pure, "completed", StepStatus::Completed),
+        (Effect::Pure, "failed", StepStatus::DeadLettered),
+        (Effect::AtMostOnce, "killed", StepStatus::Unknown),
+        (Effect::Pure, "killed", StepStatus::Failed),
+        (Effect::Pure, "cancelled", StepStatus::Failed),
+    ] {
+        let mut parent = parent(effect);
+        let mut child = child(&parent);
+        assert_eq!(end(&mut child, how), APPLIED);
+        assert!(!child.run().is_open(), "{how}");
+        let outcome = told_now(&child);
+        assert_eq!(outcome.len(), 1, "{how}");
+        assert_eq!(parent.append(outcome[0].clone()), APPLIED, "{how}");
+        assert!(!matches!(parent.append(outcome[0].clone()), Verdict::Applied(_)), "{how}: twice");
+        parent.settle();
+        assert_eq!(parent.status(), after, "{how}");
+    }
+}
+
+#[test]
+fn c22_what_becomes_of_a_parent_reaches_its_child_and_a_copy_changes_nothing() {
+    let reason = || "why".to_owned();
+    let mut parent = parent(Effect::Pure);
+    let mut child = child(&parent);
+    for (event, status) in [
+        (RunEvent::Paused { reason: reason() }, true),
+        (RunEvent::Resumed { reason: reason() }, false),
+    ] {
+        parent.append(run(event));
+        let sent = told(&parent, &APPLIED);
+        assert_eq!(child.fold(sent[0].clone()), APPLIED);
+        assert_eq!(child.run().paused.is_some(), status);
+        if !status {
+            // The pause comes again, when it is over.
+            let (pause, place) = parent.log[parent.log.len() - 2].clone();
+            let again = messages(parent.run(), &pause, &APPLIED, place).remove(0);
+            assert!(matches!(child.fold(again), Verdict::Stale(Reason::Duplicate, _)));
+            assert!(child.run().paused.is_none());
+        }
+    }
+    parent.append(run(RunEvent::CancelRequested { reason: reason(), compensate: true }));
+    let asked = told(&parent, &APPLIED);
+    assert_eq!(child.fold(asked[0].clone()), APPLIED);
+    assert!(child.run().cancel.as_ref().unwrap().compensate);
+    assert!(matches!(child.fold(asked[0].clone()), Verdict::Stale(Reason::Duplicate, _)));
+    assert_eq!(parent.settle(), Vec::<&str>::new(), "it waits for its child");
+    parent.append(run(RunEvent::Cancelled { reason: reason() }));
+    assert_eq!(parent.run().status, RunStatus::Cancelled);
+    let killed = told(&parent, &APPLIED);
+    assert_eq!(child.fold(killed[0].clone()), APPLIED);
+    assert_eq!(child.run().status, RunStatus::Cancelled);
+}
+
+#[test]
+fn a_child_whose_id_is_taken_fails_its_step() {
+    let mut parent = parent(Effect::Pure);
+    let event = parent.log.last().unwrap().clone();
+    let begins = messages(parent.run(), &event.0, &APPLIED, event.1).remove(0);
+    let mut other = Given::plan(r#"[{"name":"z","tool":"t"}]"#);
+    let verdict = other.fold(begins.clone());
+    assert!(matches!(verdict, Verdict::Refused(Reason::RunExists, _)), "{verdict:?}");
+    let said = told(&other, &verdict);
+    assert_eq!(parent.fold(said[0].clone()), APPLIED);
+    assert_eq!(parent.step("a").error.as_ref().unwrap().code, "child_exists");
+    // The same beginning again is no conflict, and tells nobody anything.
+    let mut own = Given::nothing();
+    assert_eq!(own.fold(begins.clone()), APPLIED);
+    let repeated = own.fold(begins);
+    assert!(told(&own, &repeated).is_empty());
+}
+
+#[test]
+fn l21_a_step_that_is_paused_pauses_its_child() {
+    let parent = &mut parent(Effect::Pure);
+    parent.append(step("a", StepEvent::Paused { reason: "why".into() }));
+    assert!(matches!(&told_now(parent)[..], [Body::Run(_, RunEvent::Paused { .. })]));
+    parent.append(step("a", StepEvent::Resumed { reason: "why".into() }));
+    assert!(matches!(&told_now(parent)[..], [Body::Run(_, RunEvent::Resumed { .. })]));
+}
