@@ -249,7 +249,10 @@ fn wait(of: &Step, now: Micros) -> Option<String> {
         return Some(format!("paused by {}: {}", paused.by, short(&paused.reason, EXCERPT)));
     }
     match of.status.as_str() {
-        "running" => Some(format!("runs; ends {} at the latest", due(of.lease_until))),
+        "running" => Some(match of.attempts.last().and_then(|last| last.run_id.as_ref()) {
+            Some(run) => format!("ends with its run; see 'spine runs show {run}'"),
+            None => format!("runs; ends {} at the latest", due(of.lease_until)),
+        }),
         "retry_waiting" => Some(format!("next attempt {}", due(of.due_at))),
         "deferred" => Some(match &of.held {
             Some(held) => held_back(held, now),
