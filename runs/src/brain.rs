@@ -69,9 +69,23 @@ pub fn answered(
         let message = "the run keeps as many bytes of inputs and outputs as a run may";
         return Some(Err(StepError::new(ErrorClass::TooLarge, "run_too_large", message)));
     }
-    let unusable =
-        |error| StepError::new(ErrorClass::Contract, BRAIN_ANSWER, format!("answer: {error}"));
-    Some(plan.grown(payload).map(Arc::new).map_err(|error| unusable(unprefixed(&error))))
+    let unusable = |error: String| {
+        StepError::new(ErrorClass::Contract, BRAIN_ANSWER, format!("answer: {error}"))
+    };
+    let grown = plan.grown(payload).map_err(|error| unusable(unprefixed(&error)));
+    Some(grown.and_then(|plan| match first_run(run, &plan) {
+        Some(path) => Err(unusable(format!(
+            "{path}.tool: the brain of a run that is a step gives no steps that are runs"
+        ))),
+        None => Ok(Arc::new(plan)),
+    }))
+}
+
+/// Where an answer would begin a run in a run that was begun so: else nothing would end that.
+fn first_run(run: &RunState, plan: &Plan) -> Option<String> {
+    run.created.caller.as_ref()?;
+    let new = plan.steps.iter().enumerate().skip(plan.settled);
+    new.into_iter().find(|(_, step)| step.child.is_some()).map(|(at, _)| plan.path(at))
 }
 
 fn unprefixed(error: &spine_schemas::Error) -> String {

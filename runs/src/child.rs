@@ -8,10 +8,11 @@ use crate::{
     AttemptEnd, Place, Reason, RunState, RunStatus, StepState, StepStatus, Totals, Verdict,
 };
 use spine_schemas::{
-    Body, Caller, Driver, ErrorClass, Event, Output, Payload, RunCreated, RunEvent, StepError,
-    StepEvent, Usage, keys,
+    BatchItem, Body, Caller, Driver, ErrorClass, Event, Output, Payload, RunCreated, RunEvent,
+    StepError, StepEvent, Usage, keys,
     mutants::{Mutant, planted},
     spec::RUN_TOOL,
+    time::Micros,
 };
 use std::sync::Arc;
 
@@ -24,13 +25,45 @@ pub fn messages(run: &RunState, event: &Event, verdict: &Verdict, place: Place) 
     let bodies = match verdict {
         Verdict::Applied(_) => after(run, event, place),
         Verdict::Refused(Reason::RunExists, _) => not_created(run, event),
+        // Whoever begins it once more does not know how it ended.
+        Verdict::Stale(Reason::Duplicate, _) if begins(event) => outcome(run).into_iter().collect(),
         Verdict::Refused(..) | Verdict::Stale(..) | Verdict::Illegal(_) => Vec::new(),
     };
-    let number = |(index, body)| {
-        let id = keys::message_id(&run.key, place.offset, index);
-        Event::new(id, run.key.tenant.clone(), place.at, ACTOR, body)
-    };
+    let number = |(index, body)| message(run, place.offset, index, place.at, body);
     bodies.into_iter().enumerate().map(number).collect()
+}
+
+/// The same for all that an open run may have begun before somebody took it over: what was sent then may have
+/// been lost with a store.
+pub fn messages_again(run: &RunState) -> Vec<Event> {
+    let again = children(run).flat_map(|step| {
+        let lease = step.live.as_ref().map_or(0, |live| live.lease);
+        let begin = created(run, step).map(|event| to_child(run, step, event));
+        let cancel = run.cancel.as_ref().map(|asked| {
+            let (reason, compensate) = (being_cancelled(run, &asked.reason), asked.compensate);
+            to_child(run, step, RunEvent::CancelRequested { reason, compensate })
+        });
+        let bodies = begin.into_iter().chain(cancel).enumerate();
+        bodies.map(move |(index, body)| message(run, lease, index, run.last_at, body))
+    });
+    again.collect()
+}
+
+fn message(run: &RunState, offset: u64, index: usize, at: Micros, body: Body) -> Event {
+    let id = keys::message_id(&run.key, offset, index);
+    // A run is stored after every item of a batch, also where only that it came is news.
+    let batch = match &body {
+        Body::Run(_, RunEvent::Paused { .. } | RunEvent::Resumed { .. }) => {
+            Some(BatchItem { id: id.clone(), index: 0 })
+        }
+        Body::Run(..) | Body::Step(..) | Body::Partition(_) => None,
+    };
+    Event { batch, ..Event::new(id, run.key.tenant.clone(), at, ACTOR, body) }
+}
+
+fn begins(event: &Event) -> bool {
+    let Body::Run(_, RunEvent::Created(created)) = &event.body else { return false };
+    created.caller.is_some()
 }
 
 fn after(run: &RunState, event: &Event, place: Place) -> Vec<Body> {
@@ -43,7 +76,7 @@ fn after(run: &RunState, event: &Event, place: Place) -> Vec<Body> {
                 told.chain(outcome(run)).collect()
             }
             RunEvent::CancelRequested { reason, compensate } => {
-                let reason = of_parent(run, &format!("is being cancelled: {reason}"));
+                let reason = being_cancelled(run, reason);
                 let compensate = *compensate;
                 let request = || RunEvent::CancelRequested { reason: reason.clone(), compensate };
                 let asked = !planted(Mutant::CancelSkipsChildren);
@@ -57,7 +90,8 @@ fn after(run: &RunState, event: &Event, place: Place) -> Vec<Body> {
             RunEvent::Resumed { reason } => {
                 let reason = of_parent(run, &format!("goes on: {reason}"));
                 let resume = || RunEvent::Resumed { reason: reason.clone() };
-                children(run).map(|step| to_child(run, step, resume())).collect()
+                let go_on = children(run).filter(|step| step.paused.is_none());
+                go_on.map(|step| to_child(run, step, resume())).collect()
             }
             RunEvent::Created(_)
             | RunEvent::CompensationStarted { .. }
@@ -80,6 +114,7 @@ fn after_step(run: &RunState, step: &StepState, body: &StepEvent) -> Vec<Body> {
         StepEvent::Paused { reason } => {
             Some(RunEvent::Paused { reason: of_step(run, step, reason) })
         }
+        StepEvent::Resumed { .. } if run.paused.is_some() => None,
         StepEvent::Resumed { reason } => {
             Some(RunEvent::Resumed { reason: of_step(run, step, reason) })
         }
@@ -116,7 +151,6 @@ fn after_step(run: &RunState, step: &StepState, body: &StepEvent) -> Vec<Body> {
 fn created(run: &RunState, step: &StepState) -> Option<RunEvent> {
     let (plan, live) = (run.plan()?, step.live.as_ref()?);
     let child = plan.find(&step.key)?.1.child.as_deref()?;
-    let inherited = || format!("{}/{}", run.created.workflow, step.key.name);
     let caller = Caller {
         step: step.key.clone(),
         attempt: live.attempt,
@@ -124,7 +158,7 @@ fn created(run: &RunState, step: &StepState) -> Option<RunEvent> {
         deadline: run.deadline(),
     };
     Some(RunEvent::Created(Box::new(RunCreated {
-        workflow: child.workflow.clone().unwrap_or_else(inherited),
+        workflow: child.workflow.clone().unwrap_or_else(|| run.created.workflow.clone()),
         version: child.version.clone().unwrap_or_else(|| run.created.version.clone()),
         driver: Driver::Plan,
         input: step.spec.input.clone(),
@@ -206,6 +240,10 @@ fn of_parent(run: &RunState, what: &str) -> String {
     format!("run {} {what}", run.key.run_id)
 }
 
+fn being_cancelled(run: &RunState, reason: &str) -> String {
+    of_parent(run, &format!("is being cancelled: {reason}"))
+}
+
 fn of_step(run: &RunState, step: &StepState, reason: &str) -> String {
     format!("step {} of run {}: {reason}", step.key, run.key.run_id)
 }
@@ -220,15 +258,17 @@ fn because(run: &RunState) -> String {
 fn usage(run: &RunState) -> Option<Usage> {
     let totals = run.totals;
     let nothing = Totals { attempts: totals.attempts, ..Totals::default() };
-    (totals != nothing).then_some(Usage {
+    // Sums may be more than an event can say.
+    let within = |sum: u64| sum.min(i64::MAX as u64);
+    (totals != nothing).then(|| Usage {
         provider: None,
         model: None,
-        input_uncached: totals.input_uncached,
-        cache_read: totals.cache_read,
-        cache_write: totals.cache_write,
-        output_text: totals.output_text,
-        output_reasoning: totals.output_reasoning,
-        cost_micros: totals.cost_micros,
+        input_uncached: within(totals.input_uncached),
+        cache_read: within(totals.cache_read),
+        cache_write: within(totals.cache_write),
+        output_text: within(totals.output_text),
+        output_reasoning: within(totals.output_reasoning),
+        cost_micros: within(totals.cost_micros),
         price_version: None,
     })
 }

@@ -333,6 +333,10 @@ fn start(attempt: u32, grant: Option<Grant>) -> StepEvent {
 /// After a restore the log may lack the newest attempts, so no careful step may simply go on; nor
 /// may one begin that looks new, in a run that is older than the restore.
 fn cut_by_restore(run: &RunState, step: &StepState, owner: &Owner<'_>) -> Option<StepEvent> {
+    // What it is was begun again with the log, and tells how it ended.
+    if step.is_child() {
+        return None;
+    }
     let restored_at = owner.restored_at?;
     let moved_offset = step.moved_offset();
     let untouched = moved_offset == step.scheduled_offset && step.attempt == 0;

@@ -88,8 +88,8 @@ impl Verdict {
 /// Folds one event. `run` is the state of the event's run, `None` where there is none yet; control
 /// events leave it alone.
 ///
-/// An event that is not applied changes no step and no run, but what is remembered of operations
-/// and batches may change: a run is stored again after every event that carries either.
+/// An event that is not applied changes no step and no run, but what is remembered of operations, batches and
+/// pauses that came may change: a run is stored again after every event that carries either of the first two.
 pub fn fold(
     partition: &mut PartitionState,
     run: &mut Option<Arc<RunState>>,

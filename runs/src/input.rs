@@ -71,6 +71,9 @@ fn payload(run: &RunState, text: impl Into<Bytes>) -> Result<Payload, StepError>
 pub(crate) fn is_template(run: &RunState, step: &StepState) -> bool {
     let plan = run.plan().filter(|_| step.edit == 0);
     let Some((_, planned)) = plan.and_then(|plan| plan.find(&step.key)) else { return false };
+    if let Role::Ask { .. } = planned.role {
+        return step.spec.input.digest == template(planned).digest;
+    }
     let has_references = canonical::references(&planned.input).is_ok_and(|found| !found.is_empty());
     has_references && step.spec.input.digest == template(planned).digest
 }

@@ -36,7 +36,7 @@ mod why;
 
 pub use ahead::{Batch, Stamp, ahead, is_outcome};
 pub use answer::{Answer, Reason};
-pub use child::messages;
+pub use child::{messages, messages_again};
 pub use controls::{Controls, ToolControl};
 pub use decide::{Decided, Owner, decide};
 pub use diff::{Differs, RunDiff, StepDiff, diff};

@@ -4,7 +4,9 @@
 
 use crate::{RunState, StepState, StepStatus};
 use spine_schemas::{
-    Digest, Effect, Output, StepEvent, StepSpec, mutants::Mutant, mutants::planted, spec::act_of,
+    Digest, Driver, Effect, Output, StepEvent, StepSpec,
+    mutants::{Mutant, planted},
+    spec::{RUN_TOOL, act_of},
     time::Micros,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -62,7 +64,9 @@ impl Memo {
     /// Takes what the call of a step gave whose end was just folded, at `at`. What did not come from a call of
     /// its own is no result, and what is not whole cannot stand in for one.
     pub fn learn(&mut self, run: &RunState, step: &StepState, at: Micros) {
-        let asks = step.spec.memo_ms.is_some() && may_recall(&step.spec);
+        // What others report is no call of ours.
+        let is_own = run.driver() == Driver::Plan;
+        let asks = is_own && step.spec.memo_ms.is_some() && may_recall(&step.spec);
         let Some(output) = step.output.as_ref().filter(|output| asks && is_whole(output)) else {
             return;
         };
@@ -132,7 +136,9 @@ fn weight(call: &Call, known: &Known) -> usize {
 /// Whether a step of this kind may take the result of another call.
 pub(crate) fn may_recall(spec: &StepSpec) -> bool {
     let is_free = spec.memo_ms.is_some() && spec.approval_ms.is_none();
-    is_free && spec.effect == Effect::Pure && act_of(&spec.tool).acts()
+    // Runs of one input need not have one plan.
+    let is_call = act_of(&spec.tool).acts() && spec.tool != RUN_TOOL;
+    is_free && spec.effect == Effect::Pure && is_call
 }
 
 /// Whether an output can stand in for another call's.

@@ -158,7 +158,10 @@ impl RunState {
         let own = plan
             .map(|plan| self.created_at.plus_ms(plan.deadline_ms.saturating_add(self.paused_ms)));
         let caller = self.created.caller.as_ref().filter(|_| is_free);
-        own.into_iter().chain(caller.and_then(|caller| caller.deadline)).min()
+        // Its parent's time stands still in a pause as its own does.
+        let of_caller = caller.and_then(|caller| caller.deadline);
+        let of_caller = of_caller.map(|at| at.plus_ms(self.paused_ms));
+        own.into_iter().chain(of_caller).min()
     }
 
     /// Whether time alone may move a step: its attempt's, or its own where nothing holds it back.

@@ -167,11 +167,13 @@ impl Polls {
         }
         state.made += 1;
         let (id, done) = (state.made, Arc::new(Notify::new()));
-        self.call_waiting(&mut state, &ask.queue);
+        let queue = ask.queue.clone();
         let (room, leases) = (ask.max, Vec::new());
         let poll = Poll { ask, room, reserved: 0, leases, is_over: false, done: done.clone() };
         state.polls.insert(id, poll);
         self.0.open.fetch_add(1, Ordering::Relaxed);
+        // Who is called looks at once.
+        self.call_waiting(&mut state, &queue);
         Some(Open { polls: self, id, done })
     }
 

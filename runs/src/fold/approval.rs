@@ -49,6 +49,11 @@ pub(super) fn demand(step: &mut StepState, asked: &StepSpec) {
     if step.spec.approval_ms.is_none() && asked.approval_ms.is_some() {
         let (approval_ms, quorum) = (asked.approval_ms, asked.quorum);
         step.spec = Arc::new(StepSpec { approval_ms, quorum, ..StepSpec::clone(&step.spec) });
+    } else if step.spec.approval_ms.is_some() && asked.quorum > step.spec.quorum {
+        // Those who have said yes were fewer than are wanted now.
+        let quorum = asked.quorum;
+        step.spec = Arc::new(StepSpec { quorum, ..StepSpec::clone(&step.spec) });
+        step.approved = None;
     }
 }
 
@@ -64,9 +69,19 @@ pub(super) fn other_call(step: &StepState, asked: &StepSpec) -> Option<Answer> {
 }
 
 /// One more person approves. Each counts once, and the last that is needed lets the call be made.
-pub(super) fn approve(step: &mut StepState, by: &str, place: Place) -> Verdict {
+/// What is said when the time is over is no answer, unless a pause makes that time stand still.
+pub(super) fn approve(
+    step: &mut StepState,
+    by: &str,
+    run_is_paused: bool,
+    place: Place,
+) -> Verdict {
+    let stands_still = run_is_paused || step.paused.is_some();
     let needed = step.spec.quorum.unwrap_or(1);
     let Some(task) = step.task.as_mut() else { return task::refuse(Reason::TaskClosed) };
+    if task.until.is_some_and(|until| until <= place.at) && !stands_still {
+        return task::refuse(Reason::TaskClosed);
+    }
     if task.approvers.iter().any(|before| before == by) && !planted(Mutant::ApproverCountsTwice) {
         return task::refuse(Reason::ApprovedAlready);
     }

@@ -200,6 +200,8 @@ pub(super) fn put_back(step: &mut StepState, place: Place) {
 /// that the remote may have forgotten by now.
 fn needs_force(driver: Driver, step: &StepState, now: Micros) -> bool {
     match step.spec.effect {
+        // What was never begun repeats nothing.
+        _ if step.attempt == 0 => false,
         Effect::Pure => false,
         Effect::Idempotent => unresolved::key_is_forgotten(driver, step, now),
         Effect::Probe | Effect::AtMostOnce => true,

@@ -45,6 +45,10 @@ pub(super) fn reused(
     };
     let bytes = spec.input.data.len() + output.map_or(0, |output| output.payload.data.len());
     let has_room = kept::has_room(state, bytes);
+    // An answer must stay: the plan is made of it.
+    if grown.is_some() && !has_room {
+        return author.reject(Reason::LimitReached);
+    }
     let mut step = attempt::fresh(key, &kept::spec(spec, has_room), place);
     step.reused = true;
     step.status = if is_skipped { StepStatus::Skipped } else { StepStatus::Completed };

@@ -331,7 +331,9 @@ fn once(
         return Author::Requester.duplicate();
     }
     let verdict = fold(state);
-    if matches!(verdict, Verdict::Applied(_)) && state.seen.len() < limits::RUN_EVENT_IDS {
+    // One that found nothing to change has come all the same.
+    let counts = verdict.counts_as_applied() && state.seen.len() < limits::RUN_EVENT_IDS;
+    if counts && (event.batch.is_some() || matches!(verdict, Verdict::Applied(_))) {
         state.seen.insert(hash);
     }
     verdict

@@ -81,13 +81,15 @@ pub(super) fn expired(
     task_id: Digest,
     place: Place,
 ) -> Verdict {
+    // Time stands still in a pause, also for a decision that was made before it was read.
+    let goes_on = undo::may_start(state, key);
     let Some(mut step) = state.steps.get_mut(key) else {
         return Author::Owner.reject(Reason::StepAbsent);
     };
     let asked = step.task.as_ref().is_some_and(|task| {
         task.task_id == task_id && task.until.is_some() && step.status == StepStatus::Awaiting
     });
-    if !asked {
+    if !asked || !goes_on {
         return Author::Owner.reject(Reason::LostRace);
     }
     refuse_call(&mut step, "approval_expired", "nobody approved of the call in time", place);
@@ -145,7 +147,7 @@ pub(super) fn decided(
     place: Place,
 ) -> Verdict {
     let Decision { verdict, reason, by } = decision;
-    let (driver, open) = (state.driver(), state.is_open());
+    let (driver, open, is_paused) = (state.driver(), state.is_open(), state.paused.is_some());
     let found = output.cloned().unwrap_or_else(|| Output::of(Payload::null()));
     let has_room = kept::has_room(state, found.payload.data.len());
     let completes = verdict == TaskVerdict::Complete;
@@ -170,7 +172,7 @@ pub(super) fn decided(
     }
     let step = &mut *step;
     match verdict {
-        TaskVerdict::Approve => return approval::approve(step, by, place),
+        TaskVerdict::Approve => return approval::approve(step, by, is_paused, place),
         TaskVerdict::Deny => {
             refuse_call(step, "approval_denied", reason, place);
             return Verdict::Applied(Answer::Ok);

@@ -4,8 +4,13 @@ use super::{
     bodies::{APPLIED, completed, failed, run, step},
     given::Given,
 };
-use crate::{Holder, Reason, RunStatus, StepStatus, Verdict, WaitKind, messages, wake_at, why};
-use spine_schemas::{Body, Effect, ErrorClass, Event, Plan, RunCreated, RunEvent, StepEvent, keys};
+use crate::{
+    Holder, Reason, RunStatus, StepStatus, Verdict, WaitKind, messages, messages_again, wake_at,
+    why,
+};
+use spine_schemas::{
+    Body, Effect, ErrorClass, Event, Plan, RunCreated, RunEvent, StepEvent, Usage, keys,
+};
 
 /// A parent with a deadline whose step `a` is a run of the step `a` with this effect.
 fn parent(effect: Effect) -> Given {
@@ -170,6 +175,96 @@ fn a_child_whose_id_is_taken_fails_its_step() {
     assert_eq!(own.fold(begins.clone()), APPLIED);
     let repeated = own.fold(begins);
     assert!(told(&own, &repeated).is_empty());
+}
+
+#[test]
+fn whoever_takes_a_parent_over_begins_its_child_again_and_hears_of_its_end() {
+    let mut parent = parent(Effect::AtMostOnce);
+    let mut child = child(&parent);
+    let again = messages_again(parent.run());
+    assert_eq!(again.len(), 1);
+    let repeated = child.fold(again[0].clone());
+    assert!(told(&child, &repeated).is_empty(), "it has not ended");
+    end(&mut child, "completed");
+    let ended = told_now(&child);
+    let repeated = child.fold(again[0].clone());
+    let said: Vec<Body> = told(&child, &repeated).into_iter().map(|event| event.body).collect();
+    assert_eq!(said, ended, "what it said was lost");
+    parent.append(run(RunEvent::CancelRequested { reason: "why".into(), compensate: false }));
+    let bodies: Vec<Body> =
+        messages_again(parent.run()).into_iter().map(|event| event.body).collect();
+    assert!(matches!(&bodies[1], Body::Run(_, RunEvent::CancelRequested { .. })), "{bodies:?}");
+    // A restored log begins it again as well: the step is not in doubt.
+    parent.append(super::bodies::claimed(Some(parent.claim_offset()), true));
+    assert_eq!(parent.status(), StepStatus::Running);
+}
+
+#[test]
+fn a_child_goes_on_when_nothing_holds_its_step_back_any_more() {
+    let why = || "why".to_owned();
+    let parent = &mut parent(Effect::Pure);
+    parent.append(step("a", StepEvent::Paused { reason: why() }));
+    parent.append(run(RunEvent::Paused { reason: why() }));
+    parent.append(step("a", StepEvent::Resumed { reason: why() }));
+    assert!(told_now(parent).is_empty(), "its run is paused");
+    parent.append(step("a", StepEvent::Paused { reason: why() }));
+    parent.append(run(RunEvent::Resumed { reason: why() }));
+    assert!(told_now(parent).is_empty(), "it is paused itself");
+    parent.append(step("a", StepEvent::Resumed { reason: why() }));
+    assert_eq!(told_now(parent).len(), 1);
+}
+
+#[test]
+fn a_pause_that_found_one_counts_as_read_and_not_again_later() {
+    let why = || "why".to_owned();
+    let parent = &mut parent(Effect::Pure);
+    let mut child = child(parent);
+    child.append(run(RunEvent::Paused { reason: "an operator".into() }));
+    parent.append(run(RunEvent::Paused { reason: why() }));
+    let paused = told(parent, &APPLIED).remove(0);
+    assert!(matches!(child.fold(paused.clone()), Verdict::Stale(Reason::Duplicate, _)));
+    parent.append(run(RunEvent::Resumed { reason: why() }));
+    assert_eq!(child.fold(told(parent, &APPLIED).remove(0)), APPLIED);
+    assert!(matches!(child.fold(paused), Verdict::Stale(Reason::Duplicate, _)));
+    assert!(child.run().paused.is_none(), "a copy pauses nothing");
+}
+
+#[test]
+fn what_a_child_has_cost_can_always_be_said() {
+    let mut child = child(&parent(Effect::Pure));
+    let lease = child.lease();
+    let Body::Step(id, key, StepEvent::Completed { attempt, output, .. }) =
+        completed("a", 1, lease)
+    else {
+        unreachable!("it completes")
+    };
+    let usage = Some(Usage { cost_micros: i64::MAX as u64, ..usage() });
+    let lease = Some(lease);
+    child.settle_with(vec![Body::Step(
+        id,
+        key,
+        StepEvent::Completed { attempt, lease, output, usage },
+    )]);
+    let mut state = child.run().clone();
+    state.totals.cost_micros = u64::MAX;
+    let (event, place) = child.log.last().unwrap();
+    for event in messages(&state, event, &APPLIED, *place) {
+        event.check().expect("a legal event");
+    }
+}
+
+fn usage() -> Usage {
+    Usage {
+        provider: None,
+        model: None,
+        input_uncached: 1,
+        cache_read: 0,
+        cache_write: 0,
+        output_text: 0,
+        output_reasoning: 0,
+        cost_micros: 0,
+        price_version: None,
+    }
 }
 
 #[test]

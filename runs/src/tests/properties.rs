@@ -40,6 +40,7 @@ fn refold_all(log: &[(Event, Place)]) -> Option<Arc<RunState>> {
 fn without_memory(run: &Option<Arc<RunState>>) -> Option<RunState> {
     run.as_deref().map(|run| RunState {
         batches: Default::default(),
+        seen: Default::default(),
         sessions: Default::default(),
         ..run.clone()
     })

@@ -1,7 +1,10 @@
 //! That the result of an equal call may be taken, as plans write it.
 
 use super::{Flat, Role};
-use crate::{Effect, Error, Result, limits, spec::act_of};
+use crate::{
+    Effect, Error, Result, limits,
+    spec::{RUN_TOOL, act_of},
+};
 use serde::Deserialize;
 
 /// `{"max_age_ms":…}`
@@ -22,6 +25,9 @@ impl Flat<'_> {
         }
         if !act_of(&step.tool).acts() {
             return wrong("is for calls; this step only waits");
+        }
+        if step.tool == RUN_TOOL {
+            return wrong("is not for runs: two with the same input need not be equal");
         }
         if step.approval.is_some() || step.compensate.is_some() {
             return wrong("goes neither with approval nor with compensate");

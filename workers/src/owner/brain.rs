@@ -27,17 +27,24 @@ pub(super) fn asks(run: &Arc<RunState>, step: &StepKey) -> bool {
     run.plan().and_then(|plan| plan.next_ask()).is_some_and(|ask| ask.key == *step)
 }
 
+/// The first step of the newest answer whose tool must not be called, in the runs that are steps as well.
 fn forbidden<T: Tools>(plan: &Plan, tools: &T) -> Option<StepError> {
-    let new = plan.steps.iter().enumerate().skip(plan.settled);
-    for (at, step) in new {
+    let refusal = first_refusal(plan, plan.settled, "answer: ", tools)?;
+    Some(StepError::new(ErrorClass::Contract, BRAIN_ANSWER, refusal))
+}
+
+fn first_refusal<T: Tools>(plan: &Plan, from: usize, within: &str, tools: &T) -> Option<String> {
+    let new = plan.steps.iter().enumerate().skip(from);
+    new.into_iter().find_map(|(at, step)| {
         let called = (act_of(&step.tool) == Act::Call).then_some(("tool", &step.tool));
         let probe = step.probe.as_ref().map(|probe| ("probe.tool", &probe.tool));
-        for (name, tool) in called.into_iter().chain(probe) {
-            if let Err(refusal) = tools.check(tool) {
-                let message = format!("answer: {}.{name}: {refusal}", plan.path(at));
-                return Some(StepError::new(ErrorClass::Contract, BRAIN_ANSWER, message));
-            }
-        }
-    }
-    None
+        let own = called.into_iter().chain(probe).find_map(|(name, tool)| {
+            let refusal = tools.check(tool).err()?;
+            Some(format!("{within}{}.{name}: {refusal}", plan.path(at)))
+        });
+        own.or_else(|| {
+            let within = format!("{within}{}.run.plan.", plan.path(at));
+            first_refusal(&step.child.as_ref()?.plan, 0, &within, tools)
+        })
+    })
 }

@@ -3,7 +3,7 @@
 use super::{Owner, append::Outbox, claim::Held, grants::Asked};
 use crate::{Clock, Result, limits, tools::Tools, verdicts::Phase};
 use spine_log::EventLog;
-use spine_runs::{Leased, RunState, Slots, ahead, stall_at, wake_at};
+use spine_runs::{Leased, RunState, Slots, ahead, messages_again, stall_at, wake_at};
 use spine_schemas::{
     RunKey,
     mutants::{Mutant, planted},
@@ -178,6 +178,10 @@ where
         let page = || store.open_runs(partition, after.as_deref(), limits::SWEEP_RUNS);
         let page = Self::patiently(&self.orders, page).await?;
         self.sweep = page.next.map(Some);
+        self.load(page.rows.iter()).await?;
+        let known = page.rows.iter().filter_map(|key| self.cache.get(key));
+        let again = known.flat_map(|run| messages_again(run)).collect();
+        self.tell_runs(again).await?;
         self.ready.extend(page.rows);
         if self.sweep.is_none() {
             tracing::info!(partition, "caught up");

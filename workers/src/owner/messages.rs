@@ -5,7 +5,7 @@
 //! crash the same messages are sent again, with the same ids; that changes nothing.
 
 use super::Owner;
-use crate::{Clock, Error, Result, metrics, tools::Tools};
+use crate::{Clock, Error, Result, limits, metrics, tools::Tools};
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
 use spine_schemas::{
@@ -28,21 +28,31 @@ where
             return Ok(());
         }
         metrics::observe_messages(messages.len());
-        let mut records: BTreeMap<u32, Vec<NewRecord>> = BTreeMap::new();
+        let mut waiting: BTreeMap<u32, (Vec<NewRecord>, usize)> = BTreeMap::new();
         for event in messages {
             let key = event.run_key().map(|run| Bytes::from(run.record_key())).unwrap_or_default();
             let partition = keys::partition_of(&key, self.partitions);
             let value = codec::encode(&event.fit()).map_err(|e| Error::Encode(e.to_string()))?;
-            records.entry(partition).or_default().push(NewRecord::plain(Some(key), value));
-        }
-        for (partition, records) in records {
-            let to = TopicPartition::new(self.tp.topic.clone(), partition);
-            if planted(Mutant::MessagesTriedOnce) {
-                let _ = self.node.log.append(&to, records, Urgency::Outcome).await;
-                continue;
+            let (records, bytes) = waiting.entry(partition).or_default();
+            *bytes += value.len();
+            records.push(NewRecord::plain(Some(key), value));
+            if *bytes >= limits::LETTERS_BYTES || records.len() >= limits::APPEND_RECORDS {
+                let (records, _) = waiting.remove(&partition).unwrap_or_default();
+                self.append_messages(partition, records).await?;
             }
-            self.append_patiently(&to, records).await?;
+        }
+        for (partition, (records, _)) in waiting {
+            self.append_messages(partition, records).await?;
         }
         Ok(())
+    }
+
+    async fn append_messages(&mut self, partition: u32, records: Vec<NewRecord>) -> Result<()> {
+        let to = TopicPartition::new(self.tp.topic.clone(), partition);
+        if planted(Mutant::MessagesTriedOnce) {
+            let _ = self.node.log.append(&to, records, Urgency::Outcome).await;
+            return Ok(());
+        }
+        self.append_patiently(&to, records).await.map(|_| ())
     }
 }
