@@ -155,7 +155,7 @@ fn created(run: &RunState, step: &StepState) -> Option<RunEvent> {
         step: step.key.clone(),
         attempt: live.attempt,
         lease: live.lease,
-        deadline: run.deadline(),
+        deadline: run.time_limit(),
     };
     Some(RunEvent::Created(Box::new(RunCreated {
         workflow: child.workflow.clone().unwrap_or_else(|| run.created.workflow.clone()),

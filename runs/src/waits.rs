@@ -154,14 +154,17 @@ impl RunState {
     /// When the run must have ended, as long as nothing else ends it or holds it back.
     pub fn deadline(&self) -> Option<Micros> {
         let is_free = self.is_open() && !self.is_ending() && self.paused.is_none();
-        let plan = self.plan().filter(|plan| is_free && plan.deadline_ms > 0);
-        let own = plan
-            .map(|plan| self.created_at.plus_ms(plan.deadline_ms.saturating_add(self.paused_ms)));
-        let caller = self.created.caller.as_ref().filter(|_| is_free);
+        self.time_limit().filter(|_| is_free)
+    }
+
+    /// The same as things stood when nothing held it back.
+    pub(crate) fn time_limit(&self) -> Option<Micros> {
+        let plan = self.plan().filter(|plan| plan.deadline_ms > 0);
+        let own = plan.map(|plan| self.created_at.plus_ms(plan.deadline_ms));
+        let of_caller = self.created.caller.as_ref().and_then(|caller| caller.deadline);
         // Its parent's time stands still in a pause as its own does.
-        let of_caller = caller.and_then(|caller| caller.deadline);
-        let of_caller = of_caller.map(|at| at.plus_ms(self.paused_ms));
-        own.into_iter().chain(of_caller).min()
+        let first = own.into_iter().chain(of_caller).min();
+        first.map(|at| at.plus_ms(self.paused_ms))
     }
 
     /// Whether time alone may move a step: its attempt's, or its own where nothing holds it back.

@@ -291,6 +291,10 @@ pub(super) fn released(
         Ok(Timing::Newest | Timing::Superseded) => return late(Reason::Late),
         Err(reason) => return reject(reason),
     }
+    // Whoever read its start has begun the run that it is, whatever became of who decided it.
+    if step.is_child() {
+        return late(Reason::Late);
+    }
     let step = &mut *step;
     end_attempt(step, AttemptEnd::Released(error.cloned()), false, place);
     if let Some(error) = error {

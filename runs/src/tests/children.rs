@@ -1,7 +1,7 @@
 //! Runs that are steps of others: what each tells the other, and what it waits for.
 
 use super::{
-    bodies::{APPLIED, completed, failed, run, step},
+    bodies::{APPLIED, completed, failed, released, run, step},
     given::Given,
 };
 use crate::{
@@ -79,6 +79,9 @@ fn nothing_but_its_child_ends_such_an_attempt() {
     assert!(sentence.contains(&format!("spine runs why {id}")), "{sentence}");
     parent.stall_after_ms = 1_000;
     assert_eq!(wake_at(parent.run(), &parent.owner()), parent.run().deadline());
+    let lease = parent.lease();
+    let given_back = parent.append(released("a", 1, lease, None));
+    assert!(matches!(given_back, Verdict::Stale(Reason::Late, _)), "{given_back:?}");
     parent.lose_owner();
     assert_eq!(parent.after(50_000).settle(), Vec::<&str>::new(), "it is not lost, nor stalled");
     parent.after(20_000);
@@ -185,6 +188,12 @@ fn whoever_takes_a_parent_over_begins_its_child_again_and_hears_of_its_end() {
     assert_eq!(again.len(), 1);
     let repeated = child.fold(again[0].clone());
     assert!(told(&child, &repeated).is_empty(), "it has not ended");
+    let (mut later, reason) = (parent.clone(), || "why".to_owned());
+    later.append(run(RunEvent::Paused { reason: reason() }));
+    later.after(5_000).append(run(RunEvent::Resumed { reason: reason() }));
+    assert_ne!(messages_again(later.run()), again, "its time is another one");
+    let repeated = child.clone().fold(messages_again(later.run()).remove(0));
+    assert!(matches!(repeated, Verdict::Stale(Reason::Duplicate, _)), "and yet it is the same");
     end(&mut child, "completed");
     let ended = told_now(&child);
     let repeated = child.fold(again[0].clone());
