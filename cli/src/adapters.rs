@@ -367,16 +367,7 @@ pub(crate) async fn switch_store(
 /// # Errors
 /// When the cluster is out of reach, it is no store, or it says that another keyspace is the live one.
 pub(crate) async fn remove_store(cluster: &Cluster, client: &SettingsFile) -> Result<(), Failure> {
-    let mut options = cql_options(cluster, client)?.looked_at();
-    let live = CqlStore::open(&options).await?;
-    if live.keyspace() != cluster.name {
-        let (named, live) = (&cluster.name, live.keyspace());
-        let message = format!("servers that name keyspace {named} use {live}, and would forget it");
-        return Err(Failure::new(Exit::Refused, message)
-            .remedy(format!("first switch back: spine stores switch --to {named}")));
-    }
-    (options.create, options.follow_live) = (false, false);
-    Ok(CqlStore::open(&options).await?.drop_keyspace().await?)
+    Ok(CqlStore::remove(&cql_options(cluster, client)?).await?)
 }
 
 /// The settings that the CQL client takes.

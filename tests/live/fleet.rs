@@ -1,7 +1,7 @@
 //! Several processes of the real binary on one log and one store: ways in, and workers that come and go.
 
 use serde_json::Value;
-use spine_tests::{Http, Servers, Spine, spine, waits};
+use spine_tests::{Http, Servers, Spine, remove_store, waits};
 use std::{
     collections::BTreeMap,
     thread,
@@ -105,8 +105,7 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         // Those that write the store end before it goes.
         self.workers.iter_mut().chain(&mut self.ingests).for_each(Spine::kill);
-        // What cannot be removed any more is no fault of the test.
-        let _ = spine(&["stores", "remove", "--yes", "--store", &self.store]).output();
+        remove_store(&self.store);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::fleet::{self, Held, held};
 use spine_schemas::keys;
-use spine_tests::{Servers, Spine, spine, waits};
+use spine_tests::{Servers, Spine, remove_store, waits};
 use std::{
     collections::{BTreeMap, BTreeSet},
     thread,
@@ -86,8 +86,7 @@ impl Nodes {
 impl Drop for Nodes {
     fn drop(&mut self) {
         self.nodes.iter_mut().for_each(Spine::kill);
-        // What cannot be removed any more is no fault of the test.
-        let _ = spine(&["stores", "remove", "--yes", "--store", &self.store]).output();
+        remove_store(&self.store);
     }
 }
 

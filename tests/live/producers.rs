@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 use spine_schemas::keys;
-use spine_tests::{Servers, Spine, lines, spine, waits};
+use spine_tests::{Servers, Spine, lines, remove_store, spine, waits};
 use std::{
     collections::BTreeMap,
     io::Write,
@@ -103,7 +103,7 @@ impl Outside {
             replay.kill().expect("it can be killed");
         }
         let out = replay.wait_with_output().expect("it ends");
-        remove(&to);
+        remove_store(&to);
         let said: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
         assert!(ended.is_some(), "the replay does not end: {said}");
         assert_eq!(said["compared"]["equal"], true, "{said}");
@@ -112,16 +112,8 @@ impl Outside {
 
 impl Drop for Outside {
     fn drop(&mut self) {
-        remove(&self.store);
+        remove_store(&self.store);
     }
-}
-
-fn remove(store: &str) {
-    if !store.starts_with("cql:") {
-        return;
-    }
-    // What cannot be removed any more is no fault of the test.
-    let _ = spine(&["stores", "remove", "--yes", "--store", store]).output();
 }
 
 /// Run ids that Spine's own producer places in a partition.

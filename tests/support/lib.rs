@@ -18,5 +18,5 @@ pub use answers::Answer;
 pub use fx::{Call, Fx};
 pub use http::{Http, Reply};
 pub use server::{Spine, spine};
-pub use substrate::{On, Servers};
+pub use substrate::{On, Servers, remove_store};
 pub use worker::Worker;

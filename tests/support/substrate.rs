@@ -149,12 +149,19 @@ fn fresh_name() -> String {
     format!("t{mark:x}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Removes a keyspace, so that the servers do not fill up with those of tests.
+/// Removes a keyspace, so that the servers do not fill up with those of tests. One that was never made need not go.
+///
+/// # Panics
+/// When it stays, unless the test has failed already.
 pub fn remove_store(url: &str) {
-    if url.starts_with("cql:") {
-        // What cannot be removed any more is no fault of the test.
-        let _ = spine(&["stores", "remove", "--yes", "--store", url]).output();
+    if !url.starts_with("cql:") {
+        return;
     }
+    let out = spine(&["stores", "remove", "--yes", "--store", url]).output();
+    let out = out.expect("the binary runs");
+    let said = String::from_utf8_lossy(&out.stderr);
+    let is_gone = out.status.success() || said.contains("there is no store");
+    assert!(is_gone || std::thread::panicking(), "{url} could not be removed: {said}");
 }
 
 /// Log and store for a server in a directory.

@@ -22,6 +22,7 @@ mod open;
 mod options;
 mod owner;
 mod refold;
+mod remove;
 mod rows;
 mod runs;
 mod stamp;

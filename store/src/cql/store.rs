@@ -2,7 +2,6 @@
 
 use super::{
     cells::{self, Cells},
-    fault,
     link::Link,
     open::{self, Opened},
     options::Options,
@@ -89,17 +88,6 @@ impl CqlStore {
         let mut all = self.link().rows("read progress", statement, &[], read).await?;
         all.sort_unstable_by_key(|(partition, _)| *partition);
         Ok(all)
-    }
-
-    /// Removes the keyspace and all that it holds. For tests and for what a replay left behind.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] or [`Error::Refused`].
-    pub async fn drop_keyspace(&self) -> Result<()> {
-        self.refuse_writing()?;
-        let text = format!("DROP KEYSPACE IF EXISTS {}", self.inner.keyspace);
-        let dropped = self.link().session.query_unpaged(text, ()).await;
-        dropped.map(|_| ()).map_err(|error| fault::of_request("drop the keyspace", &error))
     }
 
     pub(super) fn link(&self) -> &Link {

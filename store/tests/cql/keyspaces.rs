@@ -173,3 +173,30 @@ fn a_name_moves_to_a_rebuilt_keyspace() {
         assert_eq!(server.open(&name).await.store_id(), old.store_id());
     });
 }
+
+/// What goes is a store, of whatever version, and none that servers need to find another one.
+#[test]
+fn a_keyspace_is_removed_if_it_is_a_store_and_points_nowhere_else() {
+    live(async |server| {
+        let (name, fresh) = (server.name(), server.name());
+        let (old, _) = (server.open(&name).await, server.open(&fresh).await);
+        let refused = async |keyspace: &str, why: &str| {
+            let refused = CqlStore::remove(&server.options(keyspace)).await;
+            let Err(Error::Refused(message)) = refused else { panic!("{refused:?}") };
+            assert!(message.contains(keyspace) && message.contains(why), "{message}");
+        };
+        refused(&server.name(), "no store").await;
+        refused("system", "no store").await;
+        CqlStore::switch(&server.options(&name), &fresh, "rebuilt").await.unwrap();
+        refused(&name, &format!("use {fresh}, and would forget it")).await;
+        assert_eq!(server.open(&name).await.keyspace(), fresh, "it is still there");
+        CqlStore::switch(&server.options(&name), &name, "back").await.unwrap();
+        let session = server.session().await;
+        let older =
+            format!("UPDATE {name}.meta SET fold_version = 1 WHERE name = 'store' IF EXISTS");
+        session.query_unpaged(older, ()).await.unwrap();
+        CqlStore::remove(&server.options(&name)).await.unwrap();
+        assert!(old.all_progress().await.is_err(), "all that it held is gone");
+        refused(&name, "no store").await;
+    });
+}
