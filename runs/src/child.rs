@@ -39,11 +39,10 @@ pub fn messages_again(run: &RunState) -> Vec<Event> {
     let again = children(run).flat_map(|step| {
         let lease = step.live.as_ref().map_or(0, |live| live.lease);
         let begin = created(run, step).map(|event| to_child(run, step, event));
-        let cancel = run.cancel.as_ref().map(|asked| {
-            let (reason, compensate) = (being_cancelled(run, &asked.reason), asked.compensate);
-            to_child(run, step, RunEvent::CancelRequested { reason, compensate })
-        });
-        let bodies = begin.into_iter().chain(cancel).enumerate();
+        let asked = run.cancel.as_ref();
+        let end = asked.map(|asked| cancel(run, &asked.reason, asked.compensate));
+        let end = end.map(|event| to_child(run, step, event));
+        let bodies = begin.into_iter().chain(end).enumerate();
         bodies.map(move |(index, body)| message(run, lease, index, run.last_at, body))
     });
     again.collect()
@@ -68,42 +67,46 @@ fn begins(event: &Event) -> bool {
 
 fn after(run: &RunState, event: &Event, place: Place) -> Vec<Body> {
     match &event.body {
-        Body::Run(_, body) => match body {
-            RunEvent::Completed { .. } | RunEvent::Failed { .. } | RunEvent::Cancelled { .. } => {
-                let killed = run.steps.values().filter(|step| was_cut_off(run, step, place));
-                let cancelled = || RunEvent::Cancelled { reason: of_parent(run, "ended") };
-                let told = killed.map(|step| to_child(run, step, cancelled()));
-                told.chain(outcome(run)).collect()
-            }
-            RunEvent::CancelRequested { reason, compensate } => {
-                let reason = being_cancelled(run, reason);
-                let compensate = *compensate;
-                let request = || RunEvent::CancelRequested { reason: reason.clone(), compensate };
-                let asked = !planted(Mutant::CancelSkipsChildren);
-                children(run).filter(|_| asked).map(|step| to_child(run, step, request())).collect()
-            }
-            RunEvent::Paused { reason } => {
-                let reason = of_parent(run, &format!("is paused: {reason}"));
-                let pause = || RunEvent::Paused { reason: reason.clone() };
-                children(run).map(|step| to_child(run, step, pause())).collect()
-            }
-            RunEvent::Resumed { reason } => {
-                let reason = of_parent(run, &format!("goes on: {reason}"));
-                let resume = || RunEvent::Resumed { reason: reason.clone() };
-                let go_on = children(run).filter(|step| step.paused.is_none());
-                go_on.map(|step| to_child(run, step, resume())).collect()
-            }
-            RunEvent::Created(_)
-            | RunEvent::CompensationStarted { .. }
-            | RunEvent::SignalReceived { .. }
-            | RunEvent::Stalled { .. }
-            | RunEvent::DecisionRecorded(_) => Vec::new(),
-        },
+        Body::Run(_, body) => after_run(run, body, place),
         Body::Step(_, key, body) => match run.steps.get(key).filter(|step| step.is_child()) {
             Some(step) => after_step(run, step, body),
             None => Vec::new(),
         },
         Body::Partition(_) => Vec::new(),
+    }
+}
+
+fn after_run(run: &RunState, body: &RunEvent, place: Place) -> Vec<Body> {
+    let told = |step: &StepState, event: &RunEvent| to_child(run, step, event.clone());
+    match body {
+        RunEvent::Completed { .. } | RunEvent::Failed { .. } => outcome(run).into_iter().collect(),
+        RunEvent::Cancelled { .. } => {
+            let event = RunEvent::Cancelled { reason: of_parent(run, "ended") };
+            let killed = run.steps.values().filter(|step| was_cut_off(run, step, place));
+            killed.map(|step| told(step, &event)).chain(outcome(run)).collect()
+        }
+        RunEvent::CancelRequested { reason, compensate } => {
+            if planted(Mutant::CancelSkipsChildren) {
+                return Vec::new();
+            }
+            let event = cancel(run, reason, *compensate);
+            children(run).map(|step| told(step, &event)).collect()
+        }
+        RunEvent::Paused { reason } => {
+            let event =
+                RunEvent::Paused { reason: of_parent(run, &format!("is paused: {reason}")) };
+            children(run).map(|step| told(step, &event)).collect()
+        }
+        RunEvent::Resumed { reason } => {
+            let event = RunEvent::Resumed { reason: of_parent(run, &format!("goes on: {reason}")) };
+            let go_on = children(run).filter(|step| step.paused.is_none());
+            go_on.map(|step| told(step, &event)).collect()
+        }
+        RunEvent::Created(_)
+        | RunEvent::CompensationStarted { .. }
+        | RunEvent::SignalReceived { .. }
+        | RunEvent::Stalled { .. }
+        | RunEvent::DecisionRecorded(_) => Vec::new(),
     }
 }
 
@@ -240,8 +243,9 @@ fn of_parent(run: &RunState, what: &str) -> String {
     format!("run {} {what}", run.key.run_id)
 }
 
-fn being_cancelled(run: &RunState, reason: &str) -> String {
-    of_parent(run, &format!("is being cancelled: {reason}"))
+fn cancel(run: &RunState, reason: &str, compensate: bool) -> RunEvent {
+    let reason = of_parent(run, &format!("is being cancelled: {reason}"));
+    RunEvent::CancelRequested { reason, compensate }
 }
 
 fn of_step(run: &RunState, step: &StepState, reason: &str) -> String {

@@ -54,7 +54,7 @@ pub use state::{
 pub use steps::{StepMut, Steps};
 pub use waits::StepCounts;
 pub use wake::{stall_at, wake_at};
-pub use why::{Why, why};
+pub use why::{Why, approved_so_far, why};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 //! of events one of which comes next; the simulator holds the log against it.
 
 use crate::{
-    Holder, RunState, RunStatus, StepState, StepStatus, TaskRef,
+    Holder, RunState, RunStatus, StepState, StepStatus,
     brain::{self, Turn},
     retry, undo,
 };
@@ -407,7 +407,9 @@ fn awaiting(run: &RunState, step: &StepState) -> String {
                 None => "somebody approves".into(),
             },
             task.until.map(|until| until.to_string()).unwrap_or_default(),
-            approved_so_far(step, task).map(|so_far| format!("; {so_far}")).unwrap_or_default(),
+            approved_so_far(step.spec.quorum.unwrap_or(1), &task.approvers)
+                .map(|so_far| format!("; {so_far}"))
+                .unwrap_or_default(),
             task.task_id
         ),
         Some(task) => format!(
@@ -425,16 +427,15 @@ fn awaiting(run: &RunState, step: &StepState) -> String {
     }
 }
 
-/// Who has approved of a call, and who must not again; `None` where nobody has.
-fn approved_so_far(step: &StepState, task: &TaskRef) -> Option<String> {
-    if task.approvers.is_empty() {
-        return None;
-    }
-    let (needed, by) = (step.spec.quorum.unwrap_or(1), task.approvers.join(", "));
-    let given = task.approvers.len() as u32;
-    let (missing, not) = (needed.saturating_sub(given), task.approvers.join(" or "));
-    let missing = if missing == 1 { "one".to_owned() } else { missing.to_string() };
-    Some(format!("approved by {given} of {needed}: {by}; needs {missing} more, not {not}"))
+/// Who has approved of a call so far, and who must not again; `None` where nobody has.
+pub fn approved_so_far(needed: u32, by: &[String]) -> Option<String> {
+    let (given, names, not) = (by.len() as u32, by.join(", "), by.join(" or "));
+    let missing = match needed.saturating_sub(given) {
+        1 => "one".to_owned(),
+        missing => missing.to_string(),
+    };
+    let text = format!("approved by {given} of {needed}: {names}; needs {missing} more, not {not}");
+    (!by.is_empty()).then_some(text)
 }
 
 fn running(run: &RunState, step: &StepState) -> String {

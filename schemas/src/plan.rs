@@ -12,6 +12,7 @@ pub use brain::{BRAIN_ANSWER, BRAIN_FAILED, BRAIN_SCOPE, Brain, BrainEnd, ask_ke
 use crate::{
     Effect, Error, Fault, OnExhausted, Payload, Probe, Result, RetryPolicy, StepKey, canonical,
     limits,
+    spec::{Act, act_of},
 };
 pub use approval::Approval;
 use brain::AnswerJson;
@@ -279,6 +280,26 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// The first tool of the steps from a place on that must not be called or asked, also in the runs that are
+    /// steps: the field that names it, and what `check` says of it.
+    pub fn refused_tool(
+        &self,
+        from: usize,
+        check: &dyn Fn(&str) -> std::result::Result<(), String>,
+    ) -> Option<(String, String)> {
+        self.steps.iter().enumerate().skip(from).find_map(|(at, step)| {
+            let called = (act_of(&step.tool) == Act::Call).then_some(("tool", &step.tool));
+            let probe = step.probe.as_ref().map(|probe| ("probe.tool", &probe.tool));
+            let own = called.into_iter().chain(probe).find_map(|(name, tool)| {
+                Some((format!("{}.{name}", self.path(at)), check(tool).err()?))
+            });
+            own.or_else(|| {
+                let (field, refusal) = step.child.as_ref()?.plan.refused_tool(0, check)?;
+                Some((format!("{}.run.plan.{field}", self.path(at)), refusal))
+            })
+        })
     }
 
     /// The steps of the list, in its order.

@@ -11,7 +11,7 @@ pub(crate) use lifecycle::Told;
 use crate::{cache::RunCache, chain};
 use pending::Pending;
 use spine_log::Record;
-use spine_runs::{Answer, PartitionState, Place, RunState, Verdict, fold, messages};
+use spine_runs::{Answer, PartitionState, Place, RunState, Verdict, fold};
 use spine_schemas::{Body, Digest, Event, RecordClass, RunEvent, RunKey, StepEvent, StepKey, keys};
 use spine_store::{DecisionRow, EventRow, Progress, RefusalRow, StoreBatch, VerdictKind};
 use std::sync::Arc;
@@ -50,8 +50,6 @@ pub(crate) struct Folded {
     pub(crate) letter: Option<LetterDue>,
     /// The transition that must be told before progress may pass.
     pub(crate) told: Option<Told>,
-    /// What other runs must have been told before progress may pass.
-    pub(crate) messages: Vec<Event>,
 }
 
 impl Materializer {
@@ -116,7 +114,7 @@ impl Materializer {
             let letter = self.control_rows(record, event, &verdict);
             let told =
                 self.tells.then(|| self.told_of_partition(record, event, &verdict)).flatten();
-            return Folded { verdict, run: None, letter, told, messages: Vec::new() };
+            return Folded { verdict, run: None, letter, told };
         };
         let bytes = record.value.as_ref().map_or(0, bytes::Bytes::len);
         let slot = cache.slot(&key, record.offset, bytes);
@@ -142,9 +140,7 @@ impl Materializer {
             _ => None,
         };
         self.pending.closings.extend(closings);
-        let run = run.as_deref();
-        let messages = run.map_or_else(Vec::new, |run| messages(run, event, &verdict, place));
-        Folded { verdict, run: Some(key), letter, told, messages }
+        Folded { verdict, run: Some(key), letter, told }
     }
 
     fn place(&self) -> (&str, &str, u32) {

@@ -168,6 +168,8 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     freed: usize,
     /// Where the look at every open run goes on; `None` when it is done.
     sweep: Option<Option<String>>,
+    /// Whether every open run was looked at once since this owner began.
+    has_swept: bool,
     calls: JoinSet<(u64, CallEnd)>,
     /// What tools are asked about attempts whose outcome is not known.
     probes: probes::Probes,

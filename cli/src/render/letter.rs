@@ -7,6 +7,7 @@ use super::{
     when::{clock, lasting, relative},
 };
 use crate::views::{Approval, Letter, LetterAttempt};
+use spine_runs::approved_so_far;
 use spine_schemas::time::Micros;
 use std::fmt::Write as _;
 
@@ -52,17 +53,11 @@ fn share(letter: &Letter) -> String {
 pub(crate) fn approved(approval: &Approval, now: Micros) -> String {
     let Approval { needed, approved_by, expires_at } = approval;
     let until = expires_at.map(|at| format!(", {}", relative(at.0, now))).unwrap_or_default();
-    let missing = match needed.saturating_sub(approved_by.len() as u32) {
-        1 => "one".to_owned(),
-        missing => missing.to_string(),
-    };
-    if approved_by.is_empty() {
-        return format!("needs {missing} to approve{until} at the latest");
-    }
-    let (given, by, not) = (approved_by.len(), approved_by.join(", "), approved_by.join(" or "));
-    format!(
-        "approved by {given} of {needed}: {by}; needs {missing} more, not {not}{until} at the latest"
-    )
+    let so_far = approved_so_far(*needed, approved_by).unwrap_or_else(|| match needed {
+        1 => "needs one to approve".to_owned(),
+        needed => format!("needs {needed} to approve"),
+    });
+    format!("{so_far}{until} at the latest")
 }
 
 fn run_of(letter: &Letter) -> String {

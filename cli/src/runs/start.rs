@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// Arguments of `runs start`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A JSON file: a body with "steps" is a plan; otherwise "driver" is required (- is standard input)
+    /// A JSON file: a body with "steps" or a "brain" is a plan; otherwise "driver" is required (- is standard input)
     file: PathBuf,
     #[command(flatten)]
     server: ServerArgs,

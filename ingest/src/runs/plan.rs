@@ -4,10 +4,7 @@ use super::create::NewRun;
 use crate::{App, Code, Problem, Verdicts};
 use serde_json::value::RawValue;
 use spine_log::EventLog;
-use spine_schemas::{
-    Plan, PlanStep, RunKey,
-    spec::{Act, act_of},
-};
+use spine_schemas::{Plan, RunKey};
 use spine_store::RunStore;
 use std::sync::Arc;
 
@@ -37,33 +34,11 @@ pub(super) fn checked<L: EventLog, S: RunStore, V: Verdicts>(
         let detail = format!("tenant {} is not a test tenant", run.tenant);
         return Err(Problem::new(Code::FaultsRefused, detail).with("field", "faults"));
     }
-    check_tools(app, &plan, "")?;
+    if let Some((field, refusal)) = plan.refused_tool(0, &|tool| app.verdicts().check_tool(tool)) {
+        let detail = format!("{field}: {refusal}");
+        return Err(Problem::new(Code::ToolRefused, detail).with("field", field));
+    }
     Ok(Arc::new(plan))
-}
-
-/// Tools are called only where this installation allows it; also those of the runs that are steps.
-fn check_tools<L: EventLog, S: RunStore, V: Verdicts>(
-    app: &App<L, S, V>,
-    plan: &Plan,
-    within: &str,
-) -> Result<(), Problem> {
-    let acts =
-        |(_, step): &(usize, &PlanStep)| act_of(&step.tool) == Act::Call || step.probe.is_some();
-    for (at, step) in plan.steps.iter().enumerate().filter(acts) {
-        let probe = step.probe.as_deref().map(|probe| ("probe.tool", &probe.tool));
-        let called = (act_of(&step.tool) == Act::Call).then_some(("tool", &step.tool));
-        for (name, tool) in called.into_iter().chain(probe) {
-            app.verdicts().check_tool(tool).map_err(|refusal| {
-                let field = format!("{within}{}.{name}", plan.path(at));
-                Problem::new(Code::ToolRefused, format!("{field}: {refusal}")).with("field", field)
-            })?;
-        }
-    }
-    for (at, step) in plan.steps.iter().enumerate() {
-        let Some(child) = &step.child else { continue };
-        check_tools(app, &child.plan, &format!("{within}{}.run.plan.", plan.path(at)))?;
-    }
-    Ok(())
 }
 
 fn without_steps(field: &'static str) -> Problem {

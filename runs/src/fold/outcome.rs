@@ -140,12 +140,11 @@ fn replace_answer(state: &mut RunState, which: Which<'_>, output: &Output) {
 }
 
 /// Whether a step ended by exactly this success.
-pub(super) fn is_repeat(step: &StepState, body: &StepEvent) -> bool {
+pub(super) fn is_repeat(step: &StepState, body: &StepEvent, driver: Driver) -> bool {
     let StepEvent::Completed { attempt, lease, .. } = body else { return false };
-    let is_newest = |newest: &AttemptState| {
-        newest.attempt == *attempt && Some(newest.lease) == *lease && step.edit == newest.edit
-    };
-    step.status == StepStatus::Completed && step.attempts.last().is_some_and(is_newest)
+    let which = Which { key: &step.key, attempt: *attempt, lease: *lease };
+    let is_done = step.status == StepStatus::Completed;
+    is_done && matches!(timing(step, which, driver), Ok(Timing::Newest))
 }
 
 /// Completes a step from any state in which no newer start has been accepted; closes its letter.

@@ -208,7 +208,7 @@ fn after_end(state: &RunState, key: &StepKey, body: &StepEvent, author: Author) 
         return late(Reason::RunEnded);
     }
     // Whoever was not answered says it again. That the run ended by it is no other answer.
-    let is_repeat = |step: &StepState| outcome::is_repeat(step, body);
+    let is_repeat = |step: &StepState| outcome::is_repeat(step, body, state.driver());
     if author == Author::Runner && state.steps.get(key).is_some_and(|step| is_repeat(step)) {
         return author.duplicate();
     }

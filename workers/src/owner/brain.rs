@@ -3,10 +3,7 @@
 
 use crate::tools::{CallEnd, Tools};
 use spine_runs::{RunState, brain};
-use spine_schemas::{
-    BRAIN_ANSWER, ErrorClass, Plan, StepError, StepKey,
-    spec::{Act, act_of},
-};
+use spine_schemas::{BRAIN_ANSWER, ErrorClass, Plan, StepError, StepKey};
 use std::sync::Arc;
 
 /// The end of a call of a step that may have asked a brain; `run` is as it was when the call began.
@@ -27,24 +24,9 @@ pub(super) fn asks(run: &Arc<RunState>, step: &StepKey) -> bool {
     run.plan().and_then(|plan| plan.next_ask()).is_some_and(|ask| ask.key == *step)
 }
 
-/// The first step of the newest answer whose tool must not be called, in the runs that are steps as well.
+/// A step of the newest answer whose tool must not be called.
 fn forbidden<T: Tools>(plan: &Plan, tools: &T) -> Option<StepError> {
-    let refusal = first_refusal(plan, plan.settled, "answer: ", tools)?;
-    Some(StepError::new(ErrorClass::Contract, BRAIN_ANSWER, refusal))
-}
-
-fn first_refusal<T: Tools>(plan: &Plan, from: usize, within: &str, tools: &T) -> Option<String> {
-    let new = plan.steps.iter().enumerate().skip(from);
-    new.into_iter().find_map(|(at, step)| {
-        let called = (act_of(&step.tool) == Act::Call).then_some(("tool", &step.tool));
-        let probe = step.probe.as_ref().map(|probe| ("probe.tool", &probe.tool));
-        let own = called.into_iter().chain(probe).find_map(|(name, tool)| {
-            let refusal = tools.check(tool).err()?;
-            Some(format!("{within}{}.{name}: {refusal}", plan.path(at)))
-        });
-        own.or_else(|| {
-            let within = format!("{within}{}.run.plan.", plan.path(at));
-            first_refusal(&step.child.as_ref()?.plan, 0, &within, tools)
-        })
-    })
+    let (field, refusal) = plan.refused_tool(plan.settled, &|tool| tools.check(tool))?;
+    let message = format!("answer: {field}: {refusal}");
+    Some(StepError::new(ErrorClass::Contract, BRAIN_ANSWER, message))
 }

@@ -178,16 +178,24 @@ where
         let page = || store.open_runs(partition, after.as_deref(), limits::SWEEP_RUNS);
         let page = Self::patiently(&self.orders, page).await?;
         self.sweep = page.next.map(Some);
-        self.load(page.rows.iter()).await?;
-        let known = page.rows.iter().filter_map(|key| self.cache.get(key));
-        let again = known.flat_map(|run| messages_again(run)).collect();
-        self.tell_runs(again).await?;
+        if !self.has_swept {
+            self.begin_again(&page.rows).await?;
+        }
         self.ready.extend(page.rows);
         if self.sweep.is_none() {
+            self.has_swept = true;
             tracing::info!(partition, "caught up");
             self.tell_phase();
         }
         Ok(())
+    }
+
+    /// What the runs of others were told may have been lost with a store. Who owns them now says it again, once.
+    async fn begin_again(&mut self, rows: &[RunKey]) -> Result<()> {
+        self.load(rows.iter()).await?;
+        let known = rows.iter().filter_map(|key| self.cache.get(key));
+        let again = known.flat_map(|run| messages_again(run)).collect();
+        self.tell_runs(again).await
     }
 
     /// Tells whether the partition is ready, unless something else is the matter with it.

@@ -5,9 +5,10 @@
 //! crash the same messages are sent again, with the same ids; that changes nothing.
 
 use super::Owner;
-use crate::{Clock, Error, Result, limits, metrics, tools::Tools};
+use crate::{Clock, Error, Result, limits, materialize::Folded, metrics, tools::Tools};
 use bytes::Bytes;
-use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
+use spine_log::{EventLog, NewRecord, Record, TopicPartition, Urgency};
+use spine_runs::{Place, messages};
 use spine_schemas::{
     Event, codec, keys,
     mutants::{Mutant, planted},
@@ -22,6 +23,19 @@ where
     T: Tools,
     C: Clock,
 {
+    /// What other runs must have been told before progress may pass an event that was just folded.
+    pub(super) fn messages_of(
+        &self,
+        record: &Record,
+        event: &Event,
+        folded: &Folded,
+    ) -> Vec<Event> {
+        let place =
+            Place { partition: self.tp.partition, offset: record.offset, at: record.timestamp };
+        let run = folded.run.as_ref().and_then(|key| self.cache.get(key));
+        run.map_or_else(Vec::new, |run| messages(run, event, &folded.verdict, place))
+    }
+
     /// Sends the messages of events just folded, in their order for each receiver.
     pub(super) async fn tell_runs(&mut self, messages: Vec<Event>) -> Result<()> {
         if messages.is_empty() {

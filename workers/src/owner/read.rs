@@ -105,7 +105,7 @@ where
                     if let Some(told) = &folded.told {
                         self.telling.add(record.offset, told);
                     }
-                    messages.extend(folded.messages);
+                    messages.extend(self.messages_of(&record, &event, &folded));
                     if let Some(letter) = folded.letter {
                         due.push((letter, record));
                     }

@@ -160,6 +160,7 @@ where
             granted: super::Granted::default(),
             freed: 0,
             sweep: None,
+            has_swept: false,
             calls: JoinSet::new(),
             probes: super::probes::Probes::default(),
             writes: JoinSet::new(),
