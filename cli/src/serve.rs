@@ -8,6 +8,7 @@ mod roles;
 mod schemas;
 mod settings;
 mod stop;
+mod surface;
 mod telemetry;
 mod welcome;
 
@@ -144,12 +145,15 @@ impl Served<'_> {
             topic: url.steps(),
             letters_topic: url.letters(),
             control_topic: url.control(),
+            lifecycle_topic: self.args.push.is_on().then(|| url.lifecycle()),
+            stall_after: Duration::from_secs(self.args.stall_after),
             test_tenants: BTreeSet::from_iter(self.args.test_tenant.iter().cloned()),
             allowed_hosts,
             ..Settings::new(listen, &installation_id)
         };
         let worker = identity::worker()?;
-        let (health, said) = Health::new(&worker, self.args.breaker.rules());
+        let breaker = &self.args.breaker;
+        let (health, said) = Health::new(&worker, breaker.rules(), breaker.release_per_second);
         let (log, topic) = (self.log.clone(), url.control());
         // What operators hold back is known before anything starts.
         let control = Control::open(log, &topic, (health.clone(), said), SystemClock).await?;
@@ -243,11 +247,7 @@ impl Served<'_> {
         });
         let (stop_surface, surface_stops) = watch::channel(false);
         let (stop_owners, owners_stop) = watch::channel(false);
-        let router = match roles.ingest {
-            true => spine_ingest::router(app),
-            false => spine_ingest::owners_router(app),
-        };
-        let surface = spine_ingest::serve(listener, router, stop::told(surface_stops));
+        let surface = surface::serve(app, roles, listener, surface_stops);
         let group = self.args.log.group();
         let owners = async move {
             match roles.workers {
@@ -334,9 +334,10 @@ impl Loops {
 
 /// The health of tools as the surface shows and sets it.
 fn steering(health: Health) -> Steering {
-    let heard = health.clone();
+    let (heard, asked) = (health.clone(), health.clone());
     Steering {
         now: Arc::new(move || health.controls()),
+        pause_of: Arc::new(move |tenant, tool| asked.pause_of(tenant, tool)),
         hear: Arc::new(move |record| heard.hear(record, SystemClock.now())),
     }
 }

@@ -15,11 +15,11 @@ use std::collections::VecDeque;
 /// When a breaker opens, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Failures in a row that open it, if `percent` of the calls failed. With 0 none opens by itself; what
-    /// tools and operators ask for is kept to all the same.
+    /// Failures in a row that open it. With 0 none opens by itself; what tools and operators ask for is kept to
+    /// all the same.
     pub failures: u32,
-    /// The part of the calls of [`WINDOW_MS`] that must have failed, in percent. It opens the breaker by
-    /// itself once there were [`WINDOW_LEAST`]: bad luck of a busy tool is no outage.
+    /// The part of the calls of [`WINDOW_MS`] that opens it when so much of them failed, in percent, once there were
+    /// [`WINDOW_LEAST`].
     pub percent: u32,
     /// How long it stays open at first; twice as long after each probe that fails. As long a call is waited
     /// for that tries the tool, before another one may.
@@ -334,15 +334,13 @@ impl Breaker {
         if rules.failures == 0 {
             return None;
         }
-        let failed = self.recent.iter().filter(|(_, works)| !works).count();
-        let (all, percent) = (self.recent.len(), rules.percent as usize);
-        if failed * 100 < all * percent {
-            return None;
-        }
         if self.fails_in_row >= rules.failures {
             return Some(format!("{} calls in a row failed", self.fails_in_row));
         }
-        (all >= WINDOW_LEAST).then(|| format!("{failed} of the newest {all} calls failed"))
+        let failed = self.recent.iter().filter(|(_, works)| !works).count();
+        let (all, percent) = (self.recent.len(), rules.percent as usize);
+        let is_rate = all >= WINDOW_LEAST && failed * 100 >= all * percent;
+        is_rate.then(|| format!("{failed} of the newest {all} calls failed"))
     }
 
     fn open(&mut self, why: String, rules: &Rules, now: Micros) -> Turn {

@@ -1,9 +1,10 @@
 //! Forking: which finished steps of a run a new one takes over, and which effects would happen again.
 //!
 //! Nothing here changes the original. A step is taken over only if the new run would ask for exactly what the
-//! original asked for; whatever rests on a step that runs again runs again, too.
+//! original asked for; whatever rests on a step that runs again runs again, too. So does what the original has
+//! undone, or is about to undo.
 
-use crate::{RunState, RunStatus, StepState, StepStatus, brain, fallback, input, undo, unresolved};
+use crate::{Reason, RunState, StepState, StepStatus, brain, fallback, input, undo, unresolved};
 use spine_schemas::{
     Driver, Effect, Output, Payload, Plan, PlanStep, Role, RunCreated, StepKey, StepSpec,
     mutants::{Mutant, planted},
@@ -71,7 +72,7 @@ pub enum Because {
     Unfinished,
     /// It would be asked for something else.
     Changed,
-    /// What it had done was undone.
+    /// What it had done was undone, or is going to be.
     Undone,
     /// The fork has no such step.
     Dropped,
@@ -97,6 +98,18 @@ impl AgainStep {
 }
 
 impl RunState {
+    /// Whether it can be forked: Spine must run it, and it must have all that it takes over itself.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn may_be_forked(&self) -> Result<(), Reason> {
+        match self.driver() {
+            Driver::Record => Err(Reason::WrongDriver),
+            Driver::Plan | Driver::Journal if self.takes_over() => Err(Reason::StepState),
+            Driver::Plan | Driver::Journal => Ok(()),
+        }
+    }
+
     /// Whether it is a fork that has not taken over all finished steps yet. Nothing of it begins before.
     pub fn takes_over(&self) -> bool {
         let fork = self.created.fork.as_ref();
@@ -165,7 +178,7 @@ fn of_plan(
         at += 1;
     }
     let plan = &*plan;
-    take_fallbacks(original, plan, &kept, &mut forked);
+    take_fallbacks(original, before, plan, &kept, &mut forked);
     let taken: BTreeSet<&StepKey> = forked.reused.iter().map(|step| &step.key).collect();
     let mut others: Vec<&StepState> = original.steps.values().map(|step| &**step).collect();
     others.retain(|step| !taken.contains(&step.key) && !undo::is_undo(original, &step.key));
@@ -227,11 +240,22 @@ fn begun(original: &RunState, created: &RunCreated) -> RunState {
 }
 
 /// The steps that stood in for one that is taken over go with it.
-fn take_fallbacks(original: &RunState, plan: &Plan, kept: &BTreeSet<usize>, forked: &mut Forked) {
+fn take_fallbacks(
+    original: &RunState,
+    before: &Plan,
+    plan: &Plan,
+    kept: &BTreeSet<usize>,
+    forked: &mut Forked,
+) {
     let mut kept = kept.clone();
+    let stays = |key: &StepKey| {
+        let known = before.find(key);
+        known.is_none_or(|(at, _)| !undo::is_taken_back(original, before, at))
+    };
     for (at, planned) in plan.steps.iter().enumerate().skip(plan.listed) {
         let Role::Fallback { of, .. } = planned.role else { continue };
-        let done = original.steps.get(&planned.key).filter(|step| fallback::ended_well(step));
+        let done = original.steps.get(&planned.key);
+        let done = done.filter(|step| fallback::ended_well(step) && stays(&planned.key));
         if let Some(step) = done.filter(|_| kept.contains(&of)) {
             forked.reused.push(reused(step, plan.undo(at).is_some()));
             kept.insert(at);
@@ -255,9 +279,12 @@ fn why_not(
     let (Some(done), Some((at, planned))) = (done, before.find(&step.key)) else {
         return Some(Because::Unfinished);
     };
-    let undo_began = before.undo(at).is_some_and(|undo| original.steps.contains_key(&undo.key));
-    if undo_began {
+    if undo::is_taken_back(original, before, at) {
         return Some(Because::Undone);
+    }
+    // It was left out because of an answer that is taken over.
+    if brain::has_dropped(new, &step.key) {
+        return None;
     }
     let rests_on = |after: &usize| {
         let plan = new.plan();
@@ -307,14 +334,20 @@ fn again(original: &RunState, step: &StepState, because: Because) -> AgainStep {
 
 /// Whether the original may do more by itself while its fork does the same.
 fn goes_on(original: &RunState) -> bool {
-    original.is_open() && original.public_status() == RunStatus::Running.as_str()
+    original.is_open() && original.goes_on_by_itself()
+}
+
+/// The same where it is not about to end: then what waits never begins.
+fn begins_more(original: &RunState) -> bool {
+    goes_on(original) && !original.is_ending() && !undo::goes_back(original)
 }
 
 /// What the original has not begun and may at any moment.
 fn not_begun(original: &RunState, before: &Plan, plan: &Plan) -> Vec<AgainStep> {
     let ahead = before.in_list().iter().filter(|step| {
-        goes_on(original)
+        begins_more(original)
             && !original.steps.contains_key(&step.key)
+            && !before.dropped.contains_key(&step.key)
             && plan.find(&step.key).is_some()
     });
     let again = ahead.map(|step| AgainStep {
@@ -347,7 +380,7 @@ fn happened(original: &RunState, step: &StepState) -> Happened {
         | StepStatus::Deferred
         | StepStatus::Awaiting
         | StepStatus::Failed => {
-            if goes_on(original) {
+            if begins_more(original) {
                 Happened::Maybe
             } else {
                 left()

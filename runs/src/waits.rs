@@ -29,35 +29,22 @@ impl RunState {
     }
 
     fn needs_a_person(&self) -> bool {
-        let steps = self.steps.unsettled().filter_map(|step| self.wait_of(step));
-        let paused = self.paused.as_ref().map(|_| (WaitKind::Paused, None));
-        let mut waits = paused.into_iter().chain(steps).peekable();
-        waits.peek().is_some()
-            && waits.all(|(wait_for, _)| match wait_for {
-                WaitKind::Resolution
-                | WaitKind::DeadLetter
-                | WaitKind::Task
-                | WaitKind::Approval
-                | WaitKind::Signal
-                | WaitKind::Paused
-                | WaitKind::ToolPaused
-                | WaitKind::TenantPaused
-                // The steps that stand in have waits of their own.
-                | WaitKind::Fallback => true,
-                WaitKind::Owner
-                | WaitKind::Attempt
-                | WaitKind::Sleep
-                | WaitKind::Retry
-                | WaitKind::Deferral
-                | WaitKind::Probe
-                | WaitKind::Fork
-                | WaitKind::Breaker
-                | WaitKind::RateLimit
-                | WaitKind::Worker
-                | WaitKind::Child
-                | WaitKind::Client
-                | WaitKind::Reporter => false,
-            })
+        let mut waits = self.kinds_of_waits().peekable();
+        waits.peek().is_some() && waits.all(|kind| ended_by(kind) != EndedBy::Itself)
+    }
+
+    /// Whether the run goes on without anybody's decision about this very run.
+    pub(crate) fn goes_on_by_itself(&self) -> bool {
+        let mut waits = self.kinds_of_waits().peekable();
+        let is_decided = |kind| ended_by(kind) == EndedBy::Decision;
+        let waits_for_decisions = waits.peek().is_some() && waits.all(is_decided);
+        self.status == RunStatus::Running && !waits_for_decisions
+    }
+
+    fn kinds_of_waits(&self) -> impl Iterator<Item = WaitKind> {
+        let paused = self.paused.as_ref().map(|_| WaitKind::Paused);
+        let steps = self.steps.unsettled().filter_map(|step| Some(self.wait_of(step)?.0));
+        paused.into_iter().chain(steps)
     }
 
     /// Everything that an open run waits for; empty once it has ended. An open run always waits
@@ -314,5 +301,42 @@ fn earliest(a: Option<Micros>, b: Option<Micros>) -> Option<Micros> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (one, other) => one.or(other),
+    }
+}
+
+/// What ends a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndedBy {
+    /// Time, or the end of something that is under way.
+    Itself,
+    /// Somebody who need not think of this run: what holds back many at once, or a program that says something.
+    Others,
+    /// A person who decides about this run.
+    Decision,
+}
+
+fn ended_by(kind: WaitKind) -> EndedBy {
+    match kind {
+        WaitKind::Resolution
+        | WaitKind::DeadLetter
+        | WaitKind::Task
+        | WaitKind::Approval
+        | WaitKind::Paused
+        // The steps that stand in have waits of their own.
+        | WaitKind::Fallback => EndedBy::Decision,
+        WaitKind::Signal | WaitKind::ToolPaused | WaitKind::TenantPaused => EndedBy::Others,
+        WaitKind::Owner
+        | WaitKind::Attempt
+        | WaitKind::Sleep
+        | WaitKind::Retry
+        | WaitKind::Deferral
+        | WaitKind::Probe
+        | WaitKind::Fork
+        | WaitKind::Breaker
+        | WaitKind::RateLimit
+        | WaitKind::Worker
+        | WaitKind::Child
+        | WaitKind::Client
+        | WaitKind::Reporter => EndedBy::Itself,
     }
 }

@@ -2,8 +2,13 @@
 //! claims an owner does not claim over.
 
 use crate::{
-    check::all_records, clock::SimClock, kafka::SimKafka, node::RULES, random::Random,
-    store::SimStore, workload::TOPIC,
+    check::all_records,
+    clock::SimClock,
+    kafka::SimKafka,
+    node::{RELEASES, RULES},
+    random::Random,
+    store::SimStore,
+    workload::TOPIC,
 };
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
@@ -128,7 +133,7 @@ impl World {
             hub: hub.clone(),
             book: book.clone(),
             schemas,
-            health: Health::new("alone", RULES).0,
+            health: Health::new("alone", RULES, RELEASES).0,
             memos: Memos::default(),
             polls: Polls::new(1),
             config: Arc::new(config),

@@ -1,6 +1,12 @@
 //! One simulated process: its workers, which end all at once when it is killed.
 
-use crate::{clock::SimClock, store::SimStore, transitions::LIFECYCLE, workload::TOPIC};
+use crate::{
+    clock::SimClock,
+    pauses::{Heard, Listening},
+    store::SimStore,
+    transitions::LIFECYCLE,
+    workload::TOPIC,
+};
 use spine_log::EventLog;
 use spine_runs::breaker::Rules;
 use spine_schemas::codec::SchemaBook;
@@ -13,6 +19,8 @@ use tokio::{sync::watch, task::JoinHandle};
 /// The topic of what processes say of tools.
 pub(crate) const CONTROL: &str = "spine.control";
 
+/// Runs that go on in a second, once nothing holds them back.
+pub(crate) const RELEASES: u32 = 200;
 /// Breakers that open and are probed often.
 pub(crate) const RULES: Rules =
     Rules { failures: 5, percent: 50, open_ms: 300, most_open_ms: 1200 };
@@ -34,6 +42,8 @@ pub(crate) struct Start<'a, L, T> {
     pub(crate) partitions: u32,
     pub(crate) exclusive: bool,
     pub(crate) rules: Rules,
+    /// Where it is noted what it hears.
+    pub(crate) heard: Heard,
 }
 
 impl Process {
@@ -57,8 +67,10 @@ impl Process {
             stall_after: Duration::from_secs(2),
             lifecycle: Some(LIFECYCLE.into()),
         };
-        let (health, said) = Health::new(&start.name, start.rules);
-        let (log, clock) = (start.log.clone(), start.clock.clone());
+        let (health, said) = Health::new(&start.name, start.rules, RELEASES);
+        let (process, clock) = (start.name.as_str().into(), start.clock.clone());
+        let (log, heard) = (start.log.clone(), start.heard);
+        let log = Listening { log, clock: clock.clone(), process, heard };
         let node = Node {
             log: start.log,
             store: start.store.clone(),

@@ -3,10 +3,12 @@
 //! The rules are in `spine_runs::breaker`; here they are kept for every tool, together with what others say
 //! (`control`), and told to the owners as [`Holds`]. Nothing here decides what happens to a step.
 
+mod releases;
 mod retries;
 mod sign;
 
 use crate::{metrics, tools::CallEnd};
+use releases::Releases;
 use retries::Retries;
 use sign::sign;
 use spine_runs::{
@@ -47,6 +49,7 @@ struct Known {
     lent: BTreeMap<String, u32>,
     controls: Controls,
     retries: Retries,
+    releases: Releases,
 }
 
 /// Starts that were lent to an owner while it decides.
@@ -57,8 +60,9 @@ pub(crate) struct Lent {
 }
 
 impl Health {
-    /// The health of tools as a process knows it that has heard of nothing yet, and what it says to others.
-    pub fn new(worker: &str, rules: Rules) -> (Self, mpsc::Receiver<ControlRecord>) {
+    /// The health of tools as a process knows it that has heard of nothing yet, and what it says to others. Of the
+    /// runs that were held back, `releases` go on in a second.
+    pub fn new(worker: &str, rules: Rules, releases: u32) -> (Self, mpsc::Receiver<ControlRecord>) {
         let (says, said) = mpsc::channel(UNSAID);
         let known = Known {
             worker: worker.to_owned(),
@@ -67,6 +71,7 @@ impl Health {
             lent: BTreeMap::new(),
             controls: Controls::default(),
             retries: Retries::default(),
+            releases: Releases::new(releases),
         };
         let health = Self { known: Arc::new(Mutex::new(known)), changes: Arc::default(), says };
         (health, said)
@@ -75,6 +80,11 @@ impl Health {
     /// What others and operators have said, as it stands now.
     pub fn controls(&self) -> Controls {
         self.known().controls.clone()
+    }
+
+    /// What pauses calls of a tool for a tenant.
+    pub fn pause_of(&self, tenant: &str, tool: &str) -> Option<ControlRecord> {
+        self.known().controls.pause_of(tenant, tool).cloned()
     }
 
     /// Takes what somebody said: also what this process said itself, which changes nothing more here.
@@ -157,7 +167,8 @@ impl Health {
         self.say(said);
     }
 
-    /// How many steps that wait at a place may be woken now; `None` for all of them.
+    /// How many steps that wait at a place may be woken now; `None` where nothing holds them back any more, see
+    /// [`Health::release`].
     pub(crate) fn lets_through(&self, at: &HeldAt, now: Micros) -> Option<usize> {
         let known = self.known();
         match at {
@@ -168,6 +179,16 @@ impl Health {
                 Starts::Only(starts, ..) => Some(starts as usize),
             },
         }
+    }
+
+    /// How many of those go on now whom nothing holds back any more.
+    pub(crate) fn release(&self, wanted: usize, now: Micros) -> usize {
+        self.known().releases.take(wanted, now)
+    }
+
+    /// When one more of them goes on.
+    pub(crate) fn releases_at(&self, now: Micros) -> Micros {
+        self.known().releases.next_at(now)
     }
 
     /// When more may begin at a place although nothing was heard.

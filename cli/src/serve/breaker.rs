@@ -1,4 +1,4 @@
-//! The flags of the circuit breakers.
+//! The flags of the circuit breakers, and of what comes after them.
 
 use crate::exit::{Exit, Failure};
 use spine_runs::breaker::Rules;
@@ -6,12 +6,11 @@ use spine_runs::breaker::Rules;
 /// When the circuit breaker of a tool opens, and for how long.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct BreakerArgs {
-    /// Calls of a tool that fail in a row until its circuit breaker opens, if the next flag agrees; with
-    /// 0 none opens by itself
+    /// Calls of a tool that fail in a row until its circuit breaker opens; with 0 none opens by itself
     #[arg(long, value_name = "N", env = "SPINE_BREAKER_FAILURES", default_value_t = 5)]
     pub(crate) breaker_failures: u32,
-    /// Part of a tool's calls of 30 s that must have failed, in percent; it opens the breaker by itself
-    /// once there were 20
+    /// Part of a tool's calls of 30 s that opens the breaker when so much of them failed, in percent, once
+    /// there were 20
     #[arg(
         long, value_name = "PERCENT", env = "SPINE_BREAKER_PERCENT", default_value_t = 50,
         value_parser = clap::value_parser!(u32).range(1..=100)
@@ -26,6 +25,12 @@ pub(crate) struct BreakerArgs {
     /// The longest that it stays open until it is probed again, in milliseconds
     #[arg(long, value_name = "MS", env = "SPINE_BREAKER_MOST_OPEN_MS", default_value_t = 60_000)]
     pub(crate) breaker_most_open_ms: u64,
+    /// Runs that go on in a second in this process, once nothing holds them back any more
+    #[arg(
+        long, value_name = "N", env = "SPINE_RELEASE_PER_SECOND", default_value_t = 500,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(crate) release_per_second: u32,
 }
 
 impl BreakerArgs {

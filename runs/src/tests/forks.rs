@@ -5,16 +5,17 @@ use super::{
     given::Given,
 };
 use crate::{
-    Answer, Because, Forked, Happened, Reason, RunStatus, StepStatus, Verdict, WaitKind, forked,
-    why,
+    Answer, Because, Forked, Happened, Hold, Reason, RunStatus, StepStatus, Verdict, WaitKind,
+    forked, why,
 };
 use spine_schemas::{
-    Body, Driver, Effect, ErrorClass, Fork, Payload, Plan, RunCreated, RunEvent, StepEvent, StepKey,
+    Body, Driver, Effect, ErrorClass, Fork, HeldBy, Payload, Plan, RunCreated, RunEvent, StepEvent,
+    StepKey,
 };
 use std::sync::Arc;
 
 /// Ten steps, one after the other; each gets what the one before it produced.
-fn ten() -> String {
+pub(super) fn ten() -> String {
     let step = |n: usize| {
         let input = match n {
             1 => r#"{"$ref":"run#"}"#.to_owned(),
@@ -30,7 +31,7 @@ fn plan(steps: &str) -> Arc<Plan> {
 }
 
 /// Runs steps to their end, one after the other, as far as there are any that run.
-fn finish(given: &mut Given, most: usize) {
+pub(super) fn finish(given: &mut Given, most: usize) {
     for _ in 0..most {
         given.settle();
         let running = |step: &&Arc<crate::StepState>| step.status == StepStatus::Running;
@@ -42,7 +43,7 @@ fn finish(given: &mut Given, most: usize) {
 }
 
 /// How a fork of a run begins, with as much as it takes over.
-fn fork_of(
+pub(super) fn fork_of(
     original: &Given,
     change: impl FnOnce(&mut RunCreated),
     from: Option<&str>,
@@ -63,7 +64,7 @@ fn fork_of(
 }
 
 /// A partition with the fork in it, as far as `most` of what it takes over have come.
-fn begin(new: RunCreated, taken: &Forked, most: usize) -> Given {
+pub(super) fn begin(new: RunCreated, taken: &Forked, most: usize) -> Given {
     let mut given = Given::nothing();
     given.append(Body::Run("r1".into(), RunEvent::Created(Box::new(new))));
     for reused in taken.reused.iter().take(most) {
@@ -152,6 +153,24 @@ fn a_fork_of_a_failed_run_begins_where_that_failed() {
     let step = again(&taken, "s4");
     assert_eq!((step.because, step.happened), (Because::Unfinished, Happened::Maybe));
     assert!(step.may_repeat(), "a time-out says nothing");
+}
+
+/// One who resumes the tool lets both of them call it.
+#[test]
+fn what_is_held_back_by_a_pause_of_its_tool_may_be_done_twice() {
+    let mut original = Given::plan(&ten());
+    finish(&mut original, 1);
+    let hold = Hold { by: HeldBy::ToolPaused, until: original.now, starts: 0 };
+    original.holds.tools.insert("t".into(), hold);
+    finish(&mut original, 1);
+    let held = original.step("s2");
+    assert_eq!((held.status, original.run().public_status()), (StepStatus::Deferred, "waiting"));
+    let (_, taken) = fork_of(&original, |_| {}, None);
+    assert_eq!(names(&taken), ["s1"]);
+    for name in ["s2", "s3", "s10"] {
+        let step = again(&taken, name);
+        assert_eq!((step.happened, step.may_repeat()), (Happened::Maybe, true), "{name}");
+    }
 }
 
 #[test]

@@ -27,6 +27,10 @@ pub(super) struct HeldRuns {
     at: BTreeMap<HeldAt, Starved>,
     /// Told when more of them may go on, or fewer.
     pub(super) healthier: watch::Receiver<u64>,
+    /// Runs that were held back and are under way now.
+    released: BTreeSet<RunKey>,
+    /// Whether as many of them are as may be; the end of an attempt changes that.
+    is_full: bool,
     /// When retries are looked at again that were too many. Their runs are starved, not held back.
     pub(super) retries_at: Option<Instant>,
 }
@@ -34,7 +38,13 @@ pub(super) struct HeldRuns {
 impl HeldRuns {
     /// None, told of changes by the health of tools.
     pub(super) fn new(healthier: watch::Receiver<u64>) -> Self {
-        Self { at: BTreeMap::new(), healthier, retries_at: None }
+        Self {
+            at: BTreeMap::new(),
+            healthier,
+            released: BTreeSet::new(),
+            is_full: false,
+            retries_at: None,
+        }
     }
 
     /// A run is held back at these places, and at no others.
@@ -66,29 +76,41 @@ where
     T: Tools,
     C: Clock,
 {
-    /// Lets runs go on, as many as their tools take now.
+    /// Lets runs go on, as many as their tools take now. Where nothing holds them back any more they go on at a pace,
+    /// and leave slots to those that were never held back.
     pub(super) fn wake_held(&mut self) {
         if self.held.is_empty() || self.claim.held().is_none() || self.holding.is_held() {
             return;
         }
-        let now = self.node.clock.now();
-        let (mut free, slots) = (0, self.node.config.attempts.saturating_sub(self.open_starts()));
+        let (now, mut room) = (self.node.clock.now(), self.room_for_released());
         for (at, runs) in &mut self.held.at {
             match self.node.health.lets_through(at, now) {
                 Some(count) => self.ready.extend(runs.take(count)),
                 // What workers ask for takes no slot.
                 None if is_queue(at) => self.ready.extend(runs.take(limits::SWEEP_RUNS)),
-                // The slots are the only limit: as many go on as are free, and then one for each that
-                // becomes free.
                 None => {
-                    let woken = runs.take(runs.len());
-                    free += woken.len();
-                    woken.iter().for_each(|key| self.starved.push(key));
+                    let woken = runs.take(self.node.health.release(runs.len().min(room), now));
+                    room -= woken.len();
+                    self.held.is_full = room == 0;
+                    self.held.released.extend(woken.iter().cloned());
+                    self.ready.extend(woken);
                 }
             }
         }
-        self.freed = self.freed.max(free.min(slots));
         self.held.at.retain(|_, runs| runs.len() > 0);
+    }
+
+    /// How many more runs may be under way that were held back: in all, half of what may run.
+    fn room_for_released(&mut self) -> usize {
+        let (attempts, appends, starved) = (&self.attempts, &self.appends, &self.starved);
+        self.held
+            .released
+            .retain(|key| attempts.pins(key) || appends.is_latched(key) || starved.contains(key));
+        let config = &self.node.config;
+        let most = config.attempts.min(config.attempts_per_tool).div_ceil(2);
+        let room = most.saturating_sub(self.held.released.len());
+        self.held.is_full = room == 0;
+        room
     }
 
     /// How long it takes until more may go on although nothing is heard.
@@ -97,11 +119,15 @@ where
             return None;
         }
         let (health, now) = (&self.node.health, self.node.clock.now());
-        // Those that were woken before may have left some for others.
-        if self.held.at.keys().any(|at| health.lets_through(at, now) != Some(0)) {
-            return Some(Duration::ZERO);
-        }
-        let at = self.held.at.keys().filter_map(|at| health.changes_at(at, now)).min()?;
+        let wake_at = |at: &HeldAt| match health.lets_through(at, now) {
+            Some(0) => health.changes_at(at, now),
+            // Those that were woken before may have left some for others.
+            Some(_) => Some(now),
+            None if is_queue(at) => Some(now),
+            None if self.held.is_full => None,
+            None => Some(health.releases_at(now)),
+        };
+        let at = self.held.at.keys().filter_map(wake_at).min()?;
         Some(from_to(now, at))
     }
 }

@@ -42,7 +42,6 @@ impl Starved {
         self.listed.len()
     }
 
-    #[cfg(feature = "mutants")]
     pub(super) fn contains(&self, key: &RunKey) -> bool {
         self.listed.contains(key)
     }
