@@ -2,12 +2,13 @@
 
 use crate::{
     Code, Leases, Problem, Steering, Verdicts, ids, in_flight::InFlight, limits, query::AtLeast,
+    watch::Alarms,
 };
 use spine_log::{EventLog, TopicPartition};
 use spine_runs::RunState;
 use spine_schemas::{RunKey, codec::SchemaBook, keys, time::Micros};
 use spine_store::RunStore;
-use std::{collections::BTreeSet, net::SocketAddr, ops::Deref, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 /// Tells the time.
@@ -30,6 +31,10 @@ pub struct Settings {
     pub letters_topic: Arc<str>,
     /// The topic of what steers the installation.
     pub control_topic: Arc<str>,
+    /// The topic that transitions are told on; `None`: they are not told.
+    pub lifecycle_topic: Option<Arc<str>>,
+    /// A partition in which nothing moves for so long although something should is unattended; zero turns that off.
+    pub stall_after: Duration,
     /// The identity of the installation; part of every idempotency key.
     pub installation_id: String,
     /// Tenants whose plans may inject faults.
@@ -49,6 +54,8 @@ impl Settings {
             topic: "spine.steps".into(),
             letters_topic: "spine.steps.dlq".into(),
             control_topic: "spine.control".into(),
+            lifecycle_topic: None,
+            stall_after: Duration::ZERO,
             installation_id: installation_id.into(),
             test_tenants: BTreeSet::new(),
             requests_in_flight: limits::REQUESTS_IN_FLIGHT,
@@ -94,6 +101,8 @@ pub struct Shared<L, S, V> {
     pub(crate) putting_back: Mutex<()>,
     /// Held while single records of the log are read.
     pub(crate) log_reads: Semaphore,
+    /// Partitions that nobody seems to attend to.
+    pub(crate) alarms: Alarms,
     partitions: OnceCell<u32>,
 }
 
@@ -121,6 +130,7 @@ impl<L: EventLog, S: RunStore, V: Verdicts> App<L, S, V> {
             in_flight,
             putting_back: Mutex::new(()),
             log_reads: Semaphore::new(limits::LOG_READS),
+            alarms: Alarms::default(),
             partitions: OnceCell::new(),
         }))
     }

@@ -11,13 +11,19 @@ pub(crate) async fn healthz() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// `GET /readyz`: every partition has an owner that has caught up.
+/// `GET /readyz`: every partition of this process has an owner that has caught up. Partitions that nobody attends to
+/// are named and change nothing of that: whoever comes in here can do nothing about them, and facts are taken.
 pub(crate) async fn readyz<L: EventLog, S: RunStore, V: Verdicts>(
     State(app): State<App<L, S, V>>,
 ) -> Result<Json<Value>, Problem> {
-    match app.verdicts().ready() {
-        Ok(()) => Ok(Json(json!({"status": "ready"}))),
-        Err(missing) => Err(Problem::new(Code::NotReady, missing)),
+    let unattended = app.alarms.list();
+    match (app.verdicts().ready(), unattended.is_empty()) {
+        (Ok(()), true) => Ok(Json(json!({"status": "ready"}))),
+        (Ok(()), false) => Ok(Json(json!({"status": "ready", "unattended": unattended}))),
+        (Err(missing), true) => Err(Problem::new(Code::NotReady, missing)),
+        (Err(missing), false) => {
+            Err(Problem::new(Code::NotReady, missing).with("unattended", unattended))
+        }
     }
 }
 

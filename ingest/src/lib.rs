@@ -31,6 +31,7 @@ mod steering;
 mod tasks;
 mod verdicts;
 mod views;
+mod watch;
 
 pub use app::{App, Clock, MetricsText, Parts, Random, Settings};
 pub use leases::{Leased, Leases, Poll};
@@ -39,6 +40,7 @@ pub use routes::{owners_router, router};
 pub use server::serve;
 pub use steering::Steering;
 pub use verdicts::{ClaimHolder, VerdictError, Verdicts};
+pub use watch::watch;
 
 #[cfg(test)]
 mod tests;

@@ -57,6 +57,16 @@ pub const RETRY_AFTER_S: u32 = 1;
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a body may pause.
 pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the partitions are looked at, between these two: so many times in the time after which one is unattended.
+pub const WATCH_PARTS: u32 = 4;
+/// See [`WATCH_PARTS`].
+pub const WATCH_LEAST: Duration = Duration::from_secs(1);
+/// See [`WATCH_PARTS`].
+pub const WATCH_MOST: Duration = Duration::from_secs(15);
+/// Partitions that are looked at together.
+pub const WATCHED_AT_ONCE: usize = 4;
+/// Runs of a quiet partition that are looked at, those first that were due first.
+pub const WATCH_RUNS: usize = 8;
 /// How long one read of the log may take.
 pub const LOG_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a record is offered to a log that refuses it, after its letter was closed; and the pause

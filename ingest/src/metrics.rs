@@ -1,6 +1,6 @@
 //! What the surface measures. One function per metric, the unit in its name.
 
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
 use std::time::Duration;
 
 /// `spine_ingest_requests_total`, and `spine_ingest_request_seconds`: requests by route and status.
@@ -34,4 +34,11 @@ pub(crate) fn observe_problem(name: &'static str) {
 /// `spine_ingest_verdict_seconds`: from the append of a request to its verdict.
 pub(crate) fn observe_verdict_seconds(took: Duration) {
     histogram!("spine_ingest_verdict_seconds").record(took.as_secs_f64());
+}
+
+/// `spine_partition_unattended`: whether something is owed in a partition, and nothing has happened there for too long.
+pub(crate) fn observe_unattended(partition: u32, unattended: bool) {
+    let partition = partition.to_string();
+    gauge!("spine_partition_unattended", "partition" => partition)
+        .set(f64::from(u8::from(unattended)));
 }

@@ -16,4 +16,5 @@ mod queues;
 mod resolve;
 mod server;
 mod surface;
+mod unattended;
 pub(crate) mod world;

@@ -1,7 +1,8 @@
 //! What the topic of transitions tells: one JSON record for each that somebody outside may want to hear of.
 //!
 //! A record follows from its event and from the state right after it alone, so that it has equal bytes
-//! however often it is told. Consumers tell repeats by `event_id`.
+//! however often it is told. Consumers tell repeats by `event_id`. Only that of a partition in which nothing
+//! happens follows from no event.
 
 use crate::{Digest, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -45,11 +46,13 @@ pub enum Transition {
     LetterResolved,
     /// A record has a letter: nobody could fold it.
     RecordDeadLettered,
+    /// Something is owed in a partition, and for too long nothing has happened there.
+    PartitionUnattended,
 }
 
 impl Transition {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::RunCreated,
         Self::RunCompleted,
         Self::RunDegraded,
@@ -67,6 +70,7 @@ impl Transition {
         Self::LetterDiscarded,
         Self::LetterResolved,
         Self::RecordDeadLettered,
+        Self::PartitionUnattended,
     ];
 
     /// The name in records, headers and flags.
@@ -89,6 +93,7 @@ impl Transition {
             Self::LetterDiscarded => "letter_discarded",
             Self::LetterResolved => "letter_resolved",
             Self::RecordDeadLettered => "record_dead_lettered",
+            Self::PartitionUnattended => "partition_unattended",
         }
     }
 }
@@ -113,11 +118,11 @@ impl FromStr for Transition {
 /// A transition as it is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LifecycleRecord {
-    /// Identity of the event; a record that comes again has the same.
+    /// Identity of the event, or of what was found without one; a record that comes again has the same.
     pub event_id: String,
     /// What it means.
     pub kind: Transition,
-    /// Kind of the event.
+    /// Kind of the event; where there is none, what the record means.
     pub event: String,
     /// The tenant, where the event names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -34,4 +34,5 @@ mod recovery;
 mod retries;
 mod syncs;
 mod tidy;
+mod unattended;
 mod waiting;

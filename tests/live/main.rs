@@ -15,4 +15,5 @@ mod outages;
 mod producers;
 mod queues;
 mod races;
+mod unattended;
 mod zombies;

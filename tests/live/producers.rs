@@ -366,7 +366,7 @@ fn c3_a_flood_of_bad_records_stops_the_partition_until_somebody_lets_it_go_on() 
 #[test]
 fn c3_transactions_of_foreign_producers_are_folded_and_a_replay_ends() {
     let Some(outside) = Outside::fresh(1) else { return };
-    let spine = outside.spine().start();
+    let spine = outside.spine().with(&["--stall-after", "1"]).start();
     // The log ends with an aborted transaction and its marker, then with the marker of a commit.
     let ends = [("abort", json!(["gone-1", "gone-2"])), ("commit", json!([]))];
     for (end, aborted) in ends {
@@ -383,4 +383,8 @@ fn c3_transactions_of_foreign_producers_are_folded_and_a_replay_ends() {
         println!("a replay up to the marker of {end} took {:?}", started.elapsed());
     }
     assert!(outside.letters().is_empty());
+    // At the end of the log lies a mark that nobody stores, and for longer than is let pass.
+    waits::pass(Duration::from_secs(4));
+    assert_eq!(spine.metric("spine_partition_unattended{partition=\"0\"}"), Some(0.0));
+    assert!(!spine.words().contains("unattended"), "{}", spine.words());
 }

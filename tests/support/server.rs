@@ -368,6 +368,15 @@ impl Spine {
         self.http().get(path).expect("an answer")
     }
 
+    /// What it measures under a name with all its labels; `None` where nothing has yet.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let body = self.get("/metrics").body;
+        let text = String::from_utf8_lossy(&body);
+        let mut values =
+            text.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        values.next()?.parse().ok()
+    }
+
     /// Waits until a run has one of these statuses.
     pub fn wait_run(&self, run: &str, statuses: &[&str]) -> Value {
         let mut http = self.http();

@@ -82,7 +82,8 @@ pub(crate) struct Args {
     pub(crate) breaker: BreakerArgs,
     #[command(flatten)]
     pub(crate) push: PushArgs,
-    /// A run that no event has moved for so long is stalled, in seconds; with 0 none is
+    /// A run that no event has moved for so long is stalled, and a partition in which nothing has happened for so
+    /// long although something should is unattended; in seconds, with 0 none is
     #[arg(long, value_name = "SECONDS", env = "SPINE_STALL_AFTER", default_value_t = 900)]
     pub(crate) stall_after: u64,
     /// How long running attempts may take to end when the server stops, in milliseconds

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex};
 
 /// The embedded log, except that appends to chosen partitions fail.
 #[derive(Clone)]
-struct Failing {
-    log: EmbeddedLog,
-    errors: Arc<Mutex<Vec<(u32, Error)>>>,
+pub(super) struct Failing {
+    pub(super) log: EmbeddedLog,
+    pub(super) errors: Arc<Mutex<Vec<(u32, Error)>>>,
 }
 
 impl EventLog for Failing {

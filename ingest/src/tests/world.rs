@@ -27,10 +27,12 @@ use std::sync::{
 use tower::ServiceExt;
 
 pub(super) const TOPIC: &str = "spine.steps";
+pub(super) const LIFECYCLE: &str = "spine.lifecycle";
 pub(super) const HOST: &str = "127.0.0.1:7700";
 
 /// Everything that a test touches.
 pub(super) struct World<L: EventLog = EmbeddedLog> {
+    pub(super) app: App<L, SqliteStore, Owner>,
     pub(super) router: Router,
     pub(super) log: L,
     pub(super) owner: Owner,
@@ -64,7 +66,8 @@ impl Reply {
 
 fn options(partitions: u32) -> Options {
     let topic = |name: &str| TopicOptions { name: name.into(), partitions, datum: None };
-    let mut options = Options::new("/log", vec![topic(TOPIC), topic("spine.steps.dlq")]);
+    let topics = [TOPIC, "spine.steps.dlq", LIFECYCLE].map(topic);
+    let mut options = Options::new("/log", topics.into());
     options.random = seeded_random(7);
     options.headroom_bytes = 4096;
     options
@@ -113,7 +116,7 @@ impl<L: EventLog> World<L> {
             leases: Arc::new(workers.clone()),
             settings,
         });
-        Self { router: router(app), log, owner, workers, disk }
+        Self { router: router(app.clone()), app, log, owner, workers, disk }
     }
 
     pub(super) async fn call(&self, request: Request<Body>) -> Reply {
