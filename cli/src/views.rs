@@ -161,6 +161,8 @@ pub(crate) struct Step {
     pub(crate) scheduled_offset: u64,
     #[serde(default)]
     pub(crate) reused: bool,
+    #[serde(default)]
+    pub(crate) given_up: bool,
     pub(crate) probe: Option<Probe>,
 }
 

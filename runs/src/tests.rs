@@ -12,6 +12,7 @@ mod bytes;
 mod children;
 mod claims;
 mod deadline;
+mod every_wait;
 mod forks;
 mod given;
 mod held_back;

@@ -3,7 +3,7 @@
 
 use crate::{RunState, StepState, StepStatus, brain, unresolved};
 use spine_schemas::{
-    Driver, OnExhausted, PlanStep, Role, StepKey, UNDO_SCOPE,
+    Driver, OnExhausted, Plan, PlanStep, Role, StepKey, UNDO_SCOPE,
     mutants::{Mutant, planted},
     time::Micros,
 };
@@ -32,8 +32,7 @@ pub(crate) fn next(run: &RunState) -> Next<'_> {
     let done = open.filter_map(|undo| match undo.role {
         Role::Undo { of } => {
             let step = run.steps.get(&plan.steps[of].key)?;
-            let is_ours = !step.reused || undoes_reused(run);
-            (is_ours && may_have_happened(step)).then_some((order(step), undo))
+            concerns(run, step).then_some((order(step), undo))
         }
         Role::Listed | Role::Ask { .. } | Role::Fallback { .. } => None,
     });
@@ -43,6 +42,12 @@ pub(crate) fn next(run: &RunState) -> Next<'_> {
         done.max_by_key(|(order, _)| *order)
     };
     newest.map_or(Next::Done, |(_, undo)| Next::Undo(undo))
+}
+
+/// Whether what a step has done is undone when its run is.
+fn concerns(run: &RunState, step: &StepState) -> bool {
+    let is_ours = !step.reused || undoes_reused(run);
+    is_ours && may_have_happened(step)
 }
 
 /// Whether there may be something to undo: also where an attempt gave no answer and the step was given up.
@@ -71,6 +76,32 @@ pub(crate) fn waits_to_begin(run: &RunState, step: &StepState) -> bool {
     let failed = step.status == StepStatus::Failed && !step.given_up;
     let undoes = run.driver() == Driver::Plan && step.spec.on_exhausted == OnExhausted::Compensate;
     failed && undoes && run.undo.is_none() && run.steps.count(StepStatus::Unknown) > 0
+}
+
+/// Whether a run is on its way back, or is bound to turn back when nothing of it is open any more.
+pub(crate) fn goes_back(run: &RunState) -> bool {
+    let is_asked = run.cancel.as_ref().is_some_and(|cancel| cancel.compensate);
+    let fails = |step: &StepState| {
+        let failed = step.status == StepStatus::Failed && !step.given_up;
+        failed && step.spec.on_exhausted == OnExhausted::Compensate
+    };
+    let turns_back = || run.undo.is_some() || run.steps.unsettled().any(|step| fails(step));
+    run.is_open() && run.driver() == Driver::Plan && (is_asked || turns_back())
+}
+
+/// Whether what a planned step has done was undone, or is going to be. What was left out is gone with what
+/// stands in for it.
+pub(crate) fn is_taken_back(run: &RunState, plan: &Plan, at: usize) -> bool {
+    let Some(step) = run.steps.get(&plan.steps[at].key) else { return false };
+    let begun = |undo: &PlanStep| run.steps.contains_key(&undo.key);
+    let own =
+        plan.undo(at).is_some_and(|undo| begun(undo) || (concerns(run, step) && goes_back(run)));
+    let stands_in = |other: usize| {
+        matches!(plan.steps[other].role, Role::Fallback { of, .. } if of == at)
+            && is_taken_back(run, plan, other)
+    };
+    let is_replaced = step.status == StepStatus::Skipped;
+    own || (is_replaced && (plan.listed..plan.steps.len()).any(stands_in))
 }
 
 /// Whether a step of a plan run undoes another. The scope alone does not tell in runs that are older

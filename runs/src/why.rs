@@ -1,14 +1,20 @@
 //! Why a run is not finished and what happens next, in one sentence that is true.
 //!
 //! The words come from an exhaustive match over the waiting states, and beside them stands the set
-//! of events one of which comes next; the simulator holds the log against it.
+//! of events one of which comes next; the simulator holds the log against it. Here is what concerns the run
+//! as a whole.
+
+mod next;
+mod step;
+
+pub use step::approved_so_far;
 
 use crate::{
-    Holder, RunState, RunStatus, StepState, StepStatus,
+    RunState, RunStatus, StepState, StepStatus,
     brain::{self, Turn},
-    retry, undo,
+    undo,
 };
-use spine_schemas::{Driver, HeldBy, OnExhausted, keys, spec::queue_of};
+use spine_schemas::Driver;
 
 /// The answer to "why is this run not finished?".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +39,12 @@ pub fn why(run: &RunState) -> Why {
     let mut reasons: Vec<(u8, &StepState)> =
         unsettled.filter_map(|step| Some((nearness(step)?, step.as_ref()))).collect();
     reasons.sort_by_key(|(nearness, _)| *nearness);
-    let mut next: Vec<&'static str> = run_level_next(run).to_vec();
+    let mut next: Vec<&'static str> = next::of_run(run).to_vec();
     if run.stalled.is_none() && run.paused.is_none() {
         next.push("run_stalled");
     }
     for step in run.steps.unsettled() {
-        next.extend(step_next(run, step));
+        next.extend(next::of_step(run, step));
     }
     next.sort_unstable();
     next.dedup();
@@ -47,7 +53,7 @@ pub fn why(run: &RunState) -> Why {
         sentence.push_str(&idle(run));
         return Why { sentence, next };
     };
-    sentence.push_str(&step_sentence(run, nearest));
+    sentence.push_str(&step::sentence(run, nearest));
     match reasons.len() - 1 {
         0 => {}
         1 => sentence.push_str(" (one other step is open, too)"),
@@ -60,7 +66,7 @@ pub fn why(run: &RunState) -> Why {
 /// What a run waits for with a step that does not move, and who can move it.
 pub(crate) fn stuck(run: &RunState, step: &StepState) -> String {
     let mut sentence = on_the_whole(run).unwrap_or_default();
-    sentence.push_str(&step_sentence(run, step));
+    sentence.push_str(&step::sentence(run, step));
     sentence.push('.');
     sentence
 }
@@ -95,7 +101,10 @@ fn on_the_whole(run: &RunState) -> Option<String> {
     if let Some(paused) = &run.paused {
         text.push_str(&format!(
             "The run is paused since {} by {} ({}): 'spine runs resume {}' lets it go on. ",
-            paused.at, paused.by, paused.reason, run.key.run_id
+            paused.at,
+            paused.by,
+            paused.reason,
+            step::named(run)
         ));
     }
     (!text.is_empty()).then_some(text)
@@ -144,7 +153,7 @@ fn ending(run: &RunState) -> String {
         (None, None) => {
             let failed = run.steps.unsettled().find(|step| undo::waits_to_begin(run, step));
             if let Some(step) = failed {
-                let (key, error) = (&step.key, last_error(step));
+                let (key, error) = (&step.key, step::last_error(step));
                 text = format!(
                     "The run failed with step {key} ({error}), and what it has done is undone as soon as it \
                      is known what that is. "
@@ -186,14 +195,25 @@ fn undone(run: &RunState) -> String {
     let (done, left): (Vec<_>, Vec<_>) =
         undos.partition(|step| step.status == StepStatus::Completed);
     if !matches!(undo::next(run), undo::Next::Done) {
-        return format!(" Of what it had done {} steps were undone, and not all.", done.len());
+        return format!(
+            " Of what it had done {} undone, and there was more to undo.",
+            counted(done.len())
+        );
     }
     match (done.len(), left.len()) {
         (0, 0) => " Nothing of it had to be undone.".into(),
         (_, 0) => " What it had done was undone.".into(),
         (done, left) => {
-            format!(" Of what it had done {done} steps were undone and {left} were not.")
+            format!(" Of what it had done {} undone, and {} not.", counted(done), counted(left))
         }
+    }
+}
+
+fn counted(steps: usize) -> String {
+    match steps {
+        0 => "no step was".into(),
+        1 => "one step was".into(),
+        steps => format!("{steps} steps were"),
     }
 }
 
@@ -225,10 +245,12 @@ fn idle(run: &RunState) -> String {
     if let Some(fork) = run.created.fork.as_ref().filter(|_| run.takes_over()) {
         return format!(
             "{} of the {} finished steps that it takes over from run {} are here: whoever forked it must do so \
-             again, with the same run id and content, or cancel it.",
+             again, with the same content and '--run-id {}', or 'spine runs cancel {}' ends it.",
             run.steps.len(),
             fork.reused,
-            fork.run_id
+            fork.run_id,
+            run.key.run_id,
+            step::named(run)
         );
     }
     match run.driver() {
@@ -239,363 +261,4 @@ fn idle(run: &RunState) -> String {
         Driver::Record => "No step is open: the system that reports the run has not reported its end.",
     }
     .into()
-}
-
-fn step_sentence(run: &RunState, step: &StepState) -> String {
-    let key = &step.key;
-    let stuck = matches!(step.status, StepStatus::Unknown | StepStatus::DeadLettered);
-    if let Some(paused) = step.paused.as_ref().filter(|_| step.live.is_none() && !stuck) {
-        return format!(
-            "Step {key} is paused since {} by {} ({}): 'spine steps resume {} {key}' lets it go on",
-            paused.at, paused.by, paused.reason, run.key.run_id
-        );
-    }
-    match step.status {
-        StepStatus::Scheduled if run.waits_for_worker(step) => unasked(step),
-        StepStatus::Scheduled => match run.driver() {
-            Driver::Plan => format!(
-                "Step {key} may start: the owner starts attempt {} as soon as a slot is free",
-                step.attempt + 1
-            ),
-            Driver::Journal => format!("Step {key} may start: the agent must begin it"),
-            Driver::Record => format!("Step {key} is scheduled: its start has not been reported"),
-        },
-        StepStatus::Running => running(run, step),
-        StepStatus::RetryWaiting => format!(
-            "Step {key} failed with {}; {} at {}",
-            last_error(step),
-            again(run, step),
-            due(step)
-        ),
-        StepStatus::Deferred => deferred(run, step),
-        StepStatus::Unknown => unknown(run, step),
-        StepStatus::Failed if step.given_up => match run.driver() {
-            Driver::Plan => format!("Step {key} was given up: the run fails when no attempt runs"),
-            Driver::Journal => format!("Step {key} was given up: the agent must end the run"),
-            Driver::Record => format!("Step {key} failed and the end of the run was not reported"),
-        },
-        StepStatus::Failed => match run.driver() {
-            Driver::Plan | Driver::Journal => format!(
-                "Step {key} failed with {}: the owner is about to decide what follows",
-                last_error(step)
-            ),
-            Driver::Record => format!(
-                "Step {key} failed with {}: its next attempt has not been reported",
-                last_error(step)
-            ),
-        },
-        StepStatus::Awaiting => awaiting(run, step),
-        StepStatus::DeadLettered => {
-            let letter = step.letter.as_ref().map(|letter| letter.letter_id.to_string());
-            let letter = letter.unwrap_or_default();
-            format!(
-                "Step {key} used up its attempts with {}: repair the cause, then run \
-                 'spine dead-letters redrive {letter} --reason …', or 'discard'",
-                last_error(step)
-            )
-        }
-        StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => {
-            format!("Step {key} has ended")
-        }
-    }
-}
-
-fn deferred(run: &RunState, step: &StepState) -> String {
-    let key = &step.key;
-    let Some(held) = step.held_back() else {
-        return format!(
-            "Step {key} was put off free of charge after {}; {} at {}",
-            last_error(step),
-            again(run, step),
-            due(step)
-        );
-    };
-    let (tool, since, until) = (&step.spec.tool, held.at, held.until);
-    let instead = retry::patience_until(step);
-    match held.by {
-        HeldBy::Breaker if instead.is_some() => format!(
-            "Step {key} is held back since {since}, and spends no attempt: the circuit breaker of {tool} is \
-             open. If it has not started by {}, its {} stands in",
-            instead.unwrap_or(until),
-            if step.spec.on_exhausted == OnExhausted::Skip { "default" } else { "fallback" }
-        ),
-        HeldBy::Breaker => format!(
-            "Step {key} is held back since {since}, and spends no attempt: the circuit breaker of {tool} is \
-             open, or lets only a few calls through. It starts after calls of the tool have succeeded, at {until} \
-             at the earliest; 'spine tools list' shows the breaker"
-        ),
-        HeldBy::RateLimit => format!(
-            "Step {key} is held back since {since}, and spends no attempt: {tool} asked for a pause. Calls begin \
-             again a few at a time, this one at {until} at the earliest"
-        ),
-        HeldBy::ToolPaused => format!(
-            "Step {key} is held back since {since}: somebody paused {tool}, or opened its breaker. 'spine tools \
-             resume {tool} --reason …' lets it go on, or 'spine tools breaker {tool} auto --reason …'"
-        ),
-        HeldBy::TenantPaused => format!(
-            "Step {key} is held back since {since}: somebody paused tenant {tenant}. 'spine tenants resume \
-             {tenant} --reason …' lets it go on",
-            tenant = run.key.tenant
-        ),
-        HeldBy::Worker => unasked(step),
-    }
-}
-
-fn unknown(run: &RunState, step: &StepState) -> String {
-    let (key, attempt, error) = (&step.key, step.attempt, last_error(step));
-    let mut text =
-        format!("Attempt {attempt} of step {key} may or may not have taken effect ({error}): ");
-    let tool = step.spec.probe.as_ref().map_or("", |probe| &probe.tool);
-    match (step.next_probe().filter(|_| run.paused.is_none()), &step.probe) {
-        (Some(_), None) => text.push_str(&format!("{tool} is asked now. You may ")),
-        (Some(due), Some(probing)) => text.push_str(&format!(
-            "{tool} is asked again at {due}, for the {} time ({}). You may ",
-            ordinal(probing.asked + 1),
-            probing.answer
-        )),
-        (None, Some(probing)) => {
-            text.push_str(&format!("{tool} cannot tell ({}). You must ", probing.answer));
-        }
-        (None, None) => {}
-    }
-    let run_id = &run.key.run_id;
-    text.push_str(&format!(
-        "find out, then run 'spine steps resolve {run_id} {key} --happened' or '--not'"
-    ));
-    text
-}
-
-fn ordinal(number: u32) -> String {
-    let ending = match (number % 10, number % 100) {
-        (_, 11..=13) => "th",
-        (1, _) => "st",
-        (2, _) => "nd",
-        (3, _) => "rd",
-        (..) => "th",
-    };
-    format!("{number}{ending}")
-}
-
-/// A step that waits in a queue.
-fn unasked(step: &StepState) -> String {
-    let queue = queue_of(&step.spec.tool).unwrap_or_default();
-    format!(
-        "Step {} waits in the queue {queue}: no worker has asked for it yet. It begins as soon as one does \
-         ('POST /v1/queues/{queue}/lease'): see that one runs",
-        step.key
-    )
-}
-
-fn awaiting(run: &RunState, step: &StepState) -> String {
-    let key = &step.key;
-    if let Some(wait) = &step.wait {
-        return match &wait.signal {
-            Some(name) => format!(
-                "Step {key} waits for the signal {name} until {}: 'spine runs signal {} {name}' sends it",
-                wait.until, run.key.run_id
-            ),
-            None => format!("Step {key} sleeps until {}", wait.until),
-        };
-    }
-    match &step.task {
-        Some(task) if task.call.is_some() => format!(
-            "Step {key} may call {} only if {} of it until {}{}: 'spine tasks decide {} \
-             --approve --reason …', or '--deny'",
-            step.spec.tool,
-            match step.spec.quorum {
-                Some(needed) => format!("{needed} people approve"),
-                None => "somebody approves".into(),
-            },
-            task.until.map(|until| until.to_string()).unwrap_or_default(),
-            approved_so_far(step.spec.quorum.unwrap_or(1), &task.approvers)
-                .map(|so_far| format!("; {so_far}"))
-                .unwrap_or_default(),
-            task.task_id
-        ),
-        Some(task) => format!(
-            "Step {key} used up its attempts with {}, and somebody is asked what to do since {}: \
-             'spine tasks decide {} --retry --reason …', or '--complete', '--skip', '--fail'",
-            last_error(step),
-            task.at,
-            task.task_id
-        ),
-        None => format!(
-            "Step {key} used up its attempts with {}, and its fallback takes over: the owner \
-             schedules the next step of that, or ends this one, now",
-            last_error(step)
-        ),
-    }
-}
-
-/// Who has approved of a call so far, and who must not again; `None` where nobody has.
-pub fn approved_so_far(needed: u32, by: &[String]) -> Option<String> {
-    let (given, names, not) = (by.len() as u32, by.join(", "), by.join(" or "));
-    let missing = match needed.saturating_sub(given) {
-        1 => "one".to_owned(),
-        missing => missing.to_string(),
-    };
-    let text = format!("approved by {given} of {needed}: {names}; needs {missing} more, not {not}");
-    (!by.is_empty()).then_some(text)
-}
-
-fn running(run: &RunState, step: &StepState) -> String {
-    let until = step.lease_until().map(|until| until.to_string()).unwrap_or_default();
-    let since = step.live.as_ref().map(|live| live.started_at.to_string()).unwrap_or_default();
-    let (key, attempt) = (&step.key, step.attempt);
-    match step.live.as_ref().map(|live| &live.holder) {
-        Some(Holder::Session(session)) => format!(
-            "Attempt {attempt} of step {key} is held by session {session} since {since}; without \
-             a heartbeat its lease ends at {until}"
-        ),
-        Some(Holder::Worker(worker)) => format!(
-            "Attempt {attempt} of step {key} is held by worker {worker} since {since}; without a heartbeat, \
-             or at the end of its time, it is over at {until}"
-        ),
-        Some(Holder::Child) => {
-            let child = keys::child_run_id(&run.key, key, attempt);
-            format!(
-                "Step {key} is a run of its own since {since}, and ends with it: 'spine runs why {child}' says what \
-                 that waits for"
-            )
-        }
-        Some(Holder::Outside) => {
-            format!("Attempt {attempt} of step {key} was reported as started at {since}")
-        }
-        Some(Holder::Owner(_)) | None => format!(
-            "Attempt {attempt} of step {key} runs since {since} and ends by {until} at the latest"
-        ),
-    }
-}
-
-fn again(run: &RunState, step: &StepState) -> String {
-    let attempt = step.attempt + 1;
-    match run.driver() {
-        Driver::Plan if queue_of(&step.spec.tool).is_some() => {
-            format!("a worker gets attempt {attempt} if it asks")
-        }
-        Driver::Plan => format!("attempt {attempt} starts"),
-        Driver::Journal => format!("the agent may begin attempt {attempt}"),
-        Driver::Record => format!("attempt {attempt} is expected"),
-    }
-}
-
-fn due(step: &StepState) -> String {
-    step.due_at.map(|due| due.to_string()).unwrap_or_default()
-}
-
-fn last_error(step: &StepState) -> String {
-    match &step.error {
-        Some(error) => format!("{} ({})", error.code, error.class),
-        None => "an unnamed error".into(),
-    }
-}
-
-fn run_level_next(run: &RunState) -> &'static [&'static str] {
-    if run.takes_over() {
-        return &[
-            "step_reused",
-            "decision_recorded",
-            "run_failed",
-            "run_cancelled",
-            "cancel_requested",
-            "compensation_started",
-            "run_paused",
-            "run_resumed",
-            "signal_received",
-        ];
-    }
-    match run.driver() {
-        Driver::Plan => &[
-            "decision_recorded",
-            "step_scheduled",
-            "run_completed",
-            "run_failed",
-            "run_cancelled",
-            "cancel_requested",
-            "compensation_started",
-            "run_paused",
-            "run_resumed",
-            "signal_received",
-        ],
-        Driver::Journal => &[
-            "decision_recorded",
-            "step_started",
-            "run_completed",
-            "run_failed",
-            "run_cancelled",
-            "cancel_requested",
-            "run_paused",
-            "run_resumed",
-            "signal_received",
-            "wait_created",
-        ],
-        Driver::Record => &[
-            "decision_recorded",
-            "step_scheduled",
-            "step_started",
-            "run_completed",
-            "run_failed",
-            "run_cancelled",
-        ],
-    }
-}
-
-/// The events that an open step waits for.
-fn step_next(run: &RunState, step: &StepState) -> Vec<&'static str> {
-    let is_plan = run.driver() == Driver::Plan;
-    let exhausted = match step.spec.on_exhausted {
-        _ if step.given_up && run.driver() != Driver::Journal => "run_failed",
-        OnExhausted::Fail if run.driver() != Driver::Journal => "run_failed",
-        OnExhausted::Skip if is_plan => "step_skipped",
-        OnExhausted::Fallback if is_plan => "fallback_started",
-        OnExhausted::Compensate if is_plan => "compensation_started",
-        OnExhausted::Escalate => "task_opened",
-        OnExhausted::DeadLetter
-        | OnExhausted::Fail
-        | OnExhausted::Skip
-        | OnExhausted::Fallback
-        | OnExhausted::Compensate => "step_dead_lettered",
-    };
-    let mut next = match step.status {
-        StepStatus::Running => {
-            vec!["step_completed", "step_failed", "step_heartbeat", "step_lost", "step_released"]
-        }
-        StepStatus::Scheduled | StepStatus::RetryWaiting | StepStatus::Deferred => vec![
-            "step_started",
-            "step_deferred",
-            "wait_created",
-            "approval_requested",
-            "step_cancelled",
-            exhausted,
-        ],
-        StepStatus::Unknown => vec!["step_resolved", "step_probed", "step_released"],
-        StepStatus::Failed => {
-            vec!["step_retry_scheduled", "step_deferred", "step_cancelled", exhausted]
-        }
-        StepStatus::DeadLettered => vec!["step_redriven", "step_discarded", "task_opened"],
-        StepStatus::Awaiting => {
-            vec!["step_skipped", "step_cancelled", "wait_expired", "task_expired"]
-        }
-        StepStatus::Completed | StepStatus::Skipped | StepStatus::Cancelled => vec![],
-    };
-    if step.status.may_start() && step.spec.memo_ms.is_some() {
-        next.push("step_reused");
-    }
-    if step.task.is_some() {
-        next.push("task_decided");
-    }
-    // An attempt that is over can still report how it ended, and one that runs may be made to fail.
-    if step.attempt > 0 && !step.status.is_terminal() {
-        next.extend(["step_completed", "step_failed"]);
-    }
-    if step.status == StepStatus::Running {
-        next.push("fault_injected");
-    }
-    match run.driver() {
-        Driver::Record => next.extend(["step_skipped", "step_cancelled", "step_unknown"]),
-        Driver::Plan | Driver::Journal => {
-            next.extend(["step_unknown", "step_paused", "step_resumed"]);
-        }
-    }
-    next
 }

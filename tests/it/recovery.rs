@@ -52,27 +52,150 @@ fn decide(spine: &Spine, task: &Value, body: &Value) -> (u16, Value) {
 fn f23_one_failing_step_under_each_policy_ends_in_six_recorded_outcomes() {
     let (fx, spine) = (fx(), Spine::fresh().start());
     let fallback = json!([lines::step("other", &fx.tool("t"), "pure")]);
-    for (policy_name, more, statuses, recorded) in [
-        ("dead_letter", json!({}), ["waiting"], "step_dead_lettered"),
-        ("fail", json!({}), ["failed"], "run_failed"),
-        ("skip", json!({"default": {"risk": 0}}), ["degraded"], "step_skipped"),
-        ("fallback", json!({"fallback": fallback}), ["degraded"], "fallback_started"),
-        ("compensate", json!({}), ["failed"], "compensation_started"),
-        ("escalate", json!({}), ["waiting"], "task_opened"),
+    for (policy_name, more, status, recorded, told) in [
+        ("dead_letter", json!({}), "waiting", "step_dead_lettered", DEAD_LETTER),
+        ("fail", json!({}), "failed", "run_failed", FAIL),
+        ("skip", json!({"default": {"risk": 0}}), "degraded", "step_skipped", SKIP),
+        ("fallback", json!({"fallback": fallback}), "degraded", "fallback_started", FALLBACK),
+        ("compensate", json!({}), "failed", "compensation_started", COMPENSATE),
+        ("escalate", json!({}), "waiting", "task_opened", ESCALATE),
     ] {
         // A tool of its own: one that fails for all of them would be left alone by its breaker.
         let mut bad = lines::step("bad", &fx.tool(policy_name), "idempotent");
         bad["on_exhausted"] = json!(policy_name);
         more.as_object().expect("members").iter().for_each(|(name, of)| bad[name] = of.clone());
-        spine.start_run(&lines::plan(policy_name, &policy(), vec![bad]));
-        let run = spine.wait_run(policy_name, &statuses);
+        let mut first = lines::step("first", &fx.tool("t"), "pure");
+        first["compensate"] = json!({"tool": fx.tool("undo"), "effect": "pure"});
+        spine.start_run(&lines::plan(policy_name, &policy(), vec![first, bad]));
+        let run = spine.wait_run(policy_name, &[status]);
         let kinds = kinds(&spine, policy_name);
         assert!(kinds.iter().any(|kind| kind == recorded), "{policy_name}: {kinds:?}\n{run}");
         assert_eq!(fx.calls_of(policy_name, "bad").len(), 2, "{policy_name}");
-        let shown = spine.run(&["runs", "show", policy_name]);
-        assert!(shown.status.success(), "{policy_name}: {shown:?}");
+        assert_eq!(shown(&spine, policy_name), story(told), "{policy_name}");
     }
     spine.is_fold_of_log();
+}
+
+/// What `runs show` says, without what differs from time to time.
+fn shown(spine: &Spine, run: &str) -> String {
+    let out = spine.run(&["runs", "show", run]);
+    assert!(out.status.success(), "{run}: {out:?}");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let line = |line: &str| line.split_whitespace().map(plain).collect::<Vec<_>>().join(" ");
+    let told = text.lines().filter(|line| !line.trim_start().starts_with("started"));
+    told.map(|text| format!("{}\n", line(text))).collect()
+}
+
+/// A word without times and ids.
+fn plain(word: &str) -> String {
+    let bare = word.trim_matches(|of: char| !of.is_ascii_alphanumeric());
+    let is_id = bare.len() == 64 && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let has = |wanted: fn(&u8) -> bool| bare.as_bytes().iter().any(wanted);
+    let in_time = |of: char| of.is_ascii_digit() || ".:-TZmsh".contains(of);
+    let is_time = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) || bare.contains('.');
+    if is_id {
+        word.replace(bare, "ID")
+    } else if is_time && bare.chars().all(in_time) {
+        word.replace(bare, "TIME")
+    } else {
+        word.to_owned()
+    }
+}
+
+const DEAD_LETTER: &str = "\
+dead_letter waiting it v1, plan run, tenant default
+steps 1 of 2 completed, 1 dead-lettered, 3 attempts
+input {\"run\":\"dead_letter\"}
+
+first completed pure
+#1 +TIME TIME completed
+bad dead_lettered idempotent
+{TWICE}letter ID
+
+Step bad#1 used up its attempts with http_503 (transient): repair the cause, then run 'spine dead-letters redrive ID \
+--reason …', or 'discard'.
+";
+
+const FAIL: &str = "\
+fail failed it v1, plan run, tenant default
+steps 1 of 2 completed, 1 failed, 3 attempts
+input {\"run\":\"fail\"}
+error transient http_503: {503}
+
+first completed pure
+#1 +TIME TIME completed
+bad failed idempotent
+{TWICE}given up
+
+The run failed at TIME with step bad#1 (http_503: {503}).
+";
+
+const SKIP: &str = "\
+skip degraded it v1, plan run, tenant default
+steps 1 of 2 completed, 3 attempts
+input {\"run\":\"skip\"}
+output {\"risk\":0} (degraded)
+
+first completed pure
+#1 +TIME TIME completed
+bad skipped idempotent
+{TWICE}left out; its default stands in
+
+The run completed at TIME, with something left out or degraded.
+";
+
+const FALLBACK: &str = "\
+fallback degraded it v1, plan run, tenant default
+steps 2 of 3 completed, 4 attempts
+input {\"run\":\"fallback\"}
+output {\"did\":\"other#1\"} (degraded)
+
+first completed pure
+#1 +TIME TIME completed
+bad skipped idempotent
+{TWICE}step other#1 stands in
+other completed pure
+#1 +TIME TIME completed
+
+The run completed at TIME, with something left out or degraded.
+";
+
+const COMPENSATE: &str = "\
+compensate failed it v1, plan run, tenant default
+steps 2 of 3 completed, 1 failed, 4 attempts
+input {\"run\":\"compensate\"}
+error transient http_503: {503}
+
+first completed pure
+#1 +TIME TIME completed
+bad failed idempotent
+{TWICE}given up
+compensate/first completed pure
+#1 +TIME TIME completed
+
+The run failed at TIME with step bad#1 (http_503: {503}). What it had done was undone.
+";
+
+const ESCALATE: &str = "\
+escalate waiting it v1, plan run, tenant default
+steps 1 of 2 completed, 3 attempts
+input {\"run\":\"escalate\"}
+
+first completed pure
+#1 +TIME TIME completed
+bad awaiting idempotent
+{TWICE}task ID: somebody is asked what to do
+
+Step bad#1 used up its attempts with http_503 (transient), and somebody is asked what to do since TIME: 'spine tasks \
+decide ID --retry --reason …', or '--complete', '--skip', '--fail'.
+";
+
+/// A story with what all have in common: a step that fails twice.
+fn story(told: &str) -> String {
+    let refused = r#"503 Service Unavailable: {"error":"scripted"}"#;
+    let failed = format!("+TIME TIME failed transient http_503: {refused}");
+    let twice = format!("#1 {failed}\n#2 {failed} after TIME of waiting\n");
+    told.replace("{TWICE}", &twice).replace("{503}", refused)
 }
 
 #[test]
@@ -237,6 +360,7 @@ fn c8_a_crash_half_way_resumes_and_one_that_fails_is_a_letter_and_a_task() {
     assert_eq!(task["step"], "compensate/s2#1", "{task}");
     let letters = spine.get("/v1/dead-letters?status=open").json();
     assert_eq!(letters["dead_letters"][0]["step"], "compensate/s2#1", "{letters}");
+    is_steered_while_stuck(&spine, &fx);
     fx.behave(|_, _| Answer::Done);
     let letter = letters["dead_letters"][0]["id"].as_str().expect("an id");
     let redrive = ["dead-letters", "redrive", letter, "--reason", "mended"];
@@ -248,6 +372,45 @@ fn c8_a_crash_half_way_resumes_and_one_that_fails_is_a_letter_and_a_task() {
         (open["tasks"] == json!([])).then_some(())
     });
     spine.is_fold_of_log();
+}
+
+/// A cancel is refused, since the run is on its way to its end; a fork does again what is undone there.
+fn is_steered_while_stuck(spine: &Spine, fx: &Fx) {
+    let post = |verb: &str, body: &Value| {
+        let reply = spine.http().post(&format!("/v1/runs/r/{verb}"), body).expect("an answer");
+        (reply.status, reply.json())
+    };
+    let (refused, problem) = post("cancel", &json!({"reason": "enough"}));
+    assert_eq!((refused, &problem["name"]), (409, &json!("run_ending")), "{problem}");
+    let paused = post("pause", &json!({"reason": "look"})).0;
+    assert_eq!((paused, post("resume", &json!({"reason": "seen"})).0), (200, 200));
+    let mut new = json!({"run_id": "f", "reason": "once more", "dry_run": true});
+    let (status, plan) = post("fork", &new);
+    assert_eq!((status, &plan["reused"]), (200, &json!([])), "{plan}");
+    let again: Vec<String> = plan["again"].as_array().expect("a list").iter().map(told).collect();
+    let expected = [
+        "s1#1 undone yes true",
+        "s2#1 undone yes true",
+        "s3#1 undone no false",
+        "s4#1 undone no false",
+        "bad#1 unfinished maybe true",
+    ];
+    assert_eq!(again, expected);
+    new["dry_run"] = json!(false);
+    new["force"] = json!(true);
+    fx.behave(|call, _| match (call.run.as_str(), call.step.as_str()) {
+        ("r", "compensate/s2#1") => Answer::Refuses(503),
+        _ => Answer::Done,
+    });
+    assert_eq!(post("fork", &new).0, 201);
+    spine.wait_run("f", &["completed"]);
+}
+
+/// What a fork says of a step that it does not take over.
+fn told(again: &Value) -> String {
+    let word = |name: &str| again[name].as_str().unwrap_or("?").to_owned();
+    let twice = &again["may_repeat"];
+    format!("{} {} {} {twice}", word("step"), word("because"), word("happened"))
 }
 
 #[test]

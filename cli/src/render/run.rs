@@ -241,7 +241,17 @@ fn probed(probe: &Probe, now: Micros) -> String {
     }
 }
 
-/// What a step that has not ended waits for.
+/// What stands in for a step.
+fn left_out(of: &Step) -> String {
+    match of.output.as_ref().and_then(|output| output.source.as_deref()) {
+        Some("default") => "left out; its default stands in".into(),
+        Some("task") => "left out; the output that somebody gave stands in".into(),
+        Some(from) => format!("{from} stands in"),
+        None => "left out".into(),
+    }
+}
+
+/// What a step that has not ended waits for, or what is to be said of its end.
 fn wait(of: &Step, now: Micros) -> Option<String> {
     let due = |at: Option<Time>| at.map(|at| relative(at.0, now)).unwrap_or_default();
     let held = matches!(of.status.as_str(), "scheduled" | "retry_waiting" | "deferred" | "failed");
@@ -275,7 +285,7 @@ fn wait(of: &Step, now: Micros) -> Option<String> {
         "awaiting" => Some(match (&of.task, &of.awaits) {
             (Some(task), _) => match &of.approval {
                 Some(approval) => format!("task {task}: {}", letter::approved(approval, now)),
-                None => format!("task {task}"),
+                None => format!("task {task}: somebody is asked what to do"),
             },
             (None, Some(Awaits { signal: Some(name), until })) => {
                 format!("waits for the signal {name}; no longer than {}", due(Some(*until)))
@@ -285,7 +295,8 @@ fn wait(of: &Step, now: Micros) -> Option<String> {
             }
             (None, None) => "its fallback takes over".into(),
         }),
-        "skipped" => of.output.as_ref()?.source.as_ref().map(|from| format!("{from} stands in")),
+        "skipped" => Some(left_out(of)),
+        "failed" if of.given_up => Some("given up".into()),
         "dead_lettered" => Some(format!("letter {}", of.letter.as_deref().unwrap_or("unknown"))),
         _ => None,
     }

@@ -219,7 +219,7 @@ fn because(name: &str) -> &str {
         "follows" => "it comes after that",
         "unfinished" => "it had not ended well",
         "changed" => "it is given something else",
-        "undone" => "it was undone",
+        "undone" => "it is undone there",
         "dropped" => "the fork has no such step",
         other => other,
     }

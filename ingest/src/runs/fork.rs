@@ -187,18 +187,12 @@ fn begun<L: EventLog, S: RunStore, V: Verdicts>(
     new: &NewFork<'_>,
 ) -> Result<RunCreated, Problem> {
     let before = &original.created;
-    if before.driver == Driver::Record {
-        let detail = "another system executes this run: only that can fork it";
-        return Err(Problem::new(Code::WrongDriver, detail));
-    }
-    let is_ending = original.cancel.as_ref().is_some_and(|cancel| cancel.compensate);
-    if original.is_open() && (original.undo.is_some() || is_ending) {
-        let detail = "what the run has done is being undone: fork it when it has ended";
-        return Err(Problem::new(Code::RunEnding, detail));
-    }
-    if original.takes_over() {
-        let detail = "the run is a fork itself and has not taken over all finished steps yet";
-        return Err(Problem::new(Code::StepState, detail));
+    if let Err(reason) = original.may_be_forked() {
+        let detail = match reason {
+            Reason::WrongDriver => "another system executes this run: only that can fork it",
+            _ => "the run is a fork itself and has not taken over all finished steps yet",
+        };
+        return Err(Problem::new(reason.into(), detail));
     }
     let parts = [
         ("retry", new.retry),

@@ -21,11 +21,12 @@ pub(super) fn cancel_requested(
         Driver::Journal if !compensate => {}
         Driver::Journal | Driver::Record => return author.reject(Reason::WrongDriver),
     }
-    if state.undo.is_some() {
-        return author.reject(Reason::RunEnding);
-    }
     if state.cancel.as_ref().is_some_and(|known| known.compensate || !compensate) {
         return author.duplicate();
+    }
+    // It failed, and is on its way to its end already.
+    if state.undo.is_some() {
+        return author.reject(Reason::RunEnding);
     }
     let (reason, at) = (reason.to_owned(), place.at);
     state.cancel = Some(Box::new(CancelRequest { reason, compensate, at }));

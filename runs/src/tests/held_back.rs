@@ -115,38 +115,6 @@ fn retries_over_the_budget_of_all_wait_and_first_attempts_do_not() {
 }
 
 #[test]
-fn what_is_held_back_can_be_paused_cancelled_and_explained() {
-    let held = |by| {
-        let mut given = Given::one(Effect::Pure, "");
-        hold(&mut given, by, 0);
-        given.settle();
-        given
-    };
-    for (by, words) in [
-        (HeldBy::Breaker, "the circuit breaker of t is open"),
-        (HeldBy::RateLimit, "t asked for a pause"),
-        (HeldBy::ToolPaused, "'spine tools resume t --reason …'"),
-        (HeldBy::TenantPaused, "'spine tenants resume default --reason …'"),
-    ] {
-        let given = held(by);
-        let said = why(given.run());
-        assert!(said.sentence.contains(words), "{by:?}: {}", said.sentence);
-        assert!(said.next.contains(&"step_started"));
-    }
-    let mut paused = held(HeldBy::Breaker);
-    paused.append(step("a", StepEvent::Paused { reason: "look".into() }));
-    free(&mut paused);
-    assert_eq!(paused.settle(), Vec::<&str>::new());
-    paused.append(step("a", StepEvent::Resumed { reason: "seen".into() }));
-    assert_eq!(paused.settle(), ["step_started"]);
-    let mut cancelled = held(HeldBy::Breaker);
-    let cancel =
-        spine_schemas::RunEvent::CancelRequested { reason: "no".into(), compensate: false };
-    cancelled.append(super::bodies::run(cancel));
-    assert_eq!(cancelled.settle(), ["run_cancelled"]);
-}
-
-#[test]
 fn nothing_is_held_back_that_could_not_start() {
     let mut given = Given::running(Effect::Pure, "");
     let due_at = given.now;

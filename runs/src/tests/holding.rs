@@ -80,49 +80,6 @@ fn a_killed_run_ends_at_once_and_a_careful_attempt_stays_a_question() {
 }
 
 #[test]
-fn every_waiting_state_can_be_cancelled_killed_and_paused() {
-    let once = r#","retry":{"max_attempts":1}"#;
-    let more = |text: &str| format!("{once},{text}");
-    let states: [(StepStatus, ErrorClass, String); 6] = [
-        (StepStatus::RetryWaiting, ErrorClass::Transient, String::new()),
-        (StepStatus::Deferred, ErrorClass::RateLimited, String::new()),
-        (StepStatus::DeadLettered, ErrorClass::Terminal, once.into()),
-        (StepStatus::Unknown, ErrorClass::Timeout, once.into()),
-        (StepStatus::Awaiting, ErrorClass::Terminal, more(r#""on_exhausted":"escalate""#)),
-        (
-            StepStatus::Awaiting,
-            ErrorClass::Terminal,
-            more(r#""on_exhausted":"fallback","fallback":[{"name":"x","tool":"t"}]"#),
-        ),
-    ];
-    for (status, class, more) in states {
-        let effect = if status == StepStatus::Unknown { Effect::AtMostOnce } else { Effect::Pure };
-        let mut given = Given::running(effect, &more);
-        given.fail(class);
-        assert_eq!(given.status(), status);
-
-        let mut cancelled = given.clone();
-        cancelled.append(cancel(false));
-        cancelled.settle();
-        let fallback = cancelled.run().is_open();
-        assert_eq!(fallback, more.contains("fallback"), "{status:?}: only what runs holds it");
-
-        let mut killed = given.clone();
-        killed.append(kill());
-        assert_eq!(killed.run().status, RunStatus::Cancelled, "{status:?}");
-
-        let mut paused = given.clone();
-        assert_eq!(paused.append(pause()), APPLIED);
-        paused.after(7_200_000).settle();
-        assert_eq!(paused.status(), status, "{status:?}: nothing starts while it is paused");
-        assert!(paused.run().waits().iter().any(|wait| wait.wait_for == WaitKind::Paused));
-        paused.append(resume());
-        let waits = paused.run().waits();
-        assert!(waits.iter().all(|wait| wait.wait_for != WaitKind::Paused), "{waits:?}");
-    }
-}
-
-#[test]
 fn l37_no_start_after_a_pause_of_run_or_step_in_any_order() {
     let mut given = Given::one(Effect::Pure, r#","retry":{"jitter":0}"#);
     given.append(pause());

@@ -25,12 +25,16 @@ fn is_due(given: &Given) -> bool {
 }
 
 /// What the owner appends when the tool has answered.
-fn answered(given: &mut Given, answer: ProbeAnswer, over_in_ms: u64) -> Vec<&'static str> {
+pub(super) fn answered(
+    given: &mut Given,
+    answer: ProbeAnswer,
+    over_in_ms: u64,
+) -> Vec<&'static str> {
     let finding = finding(given.step("a"), answer, over_in_ms, given.now);
     given.settle_with(vec![step("a", StepEvent::Probed(finding))])
 }
 
-fn nothing() -> ProbeAnswer {
+pub(super) fn nothing() -> ProbeAnswer {
     ProbeAnswer::Nothing("http_503".into())
 }
 

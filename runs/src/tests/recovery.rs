@@ -1,10 +1,10 @@
 //! What stands in for a step that is out of attempts, who is asked about it, and what is undone.
 
 use super::{
-    bodies::{LOST_RACE, completed, failed, run, step},
+    bodies::{DUPLICATE, LOST_RACE, completed, failed, run, step},
     given::Given,
 };
-use crate::{Answer, Reason, RunStatus, StepStatus, Verdict, WaitKind};
+use crate::{Answer, Because, Reason, RunStatus, StepStatus, Verdict, WaitKind};
 use spine_schemas::{
     Digest, ErrorClass, Output, Payload, RunEvent, StepError, StepEvent, TaskVerdict, keys,
 };
@@ -12,7 +12,7 @@ use spine_schemas::{
 const ONCE: &str = r#""retry":{"max_attempts":1}"#;
 
 /// Ends the running attempt of a step, and lets the owner decide.
-fn end(given: &mut Given, name: &str, class: Option<ErrorClass>) -> Vec<&'static str> {
+pub(super) fn end(given: &mut Given, name: &str, class: Option<ErrorClass>) -> Vec<&'static str> {
     let live = given.step(name).live.clone().expect("it runs");
     given.settle_with(vec![match class {
         Some(class) => failed(name, live.attempt, live.lease, class),
@@ -317,6 +317,70 @@ fn f23_one_failing_step_under_each_policy_leaves_six_different_records() {
         // An undone run fails after all.
         assert_eq!(others, usize::from(recorded == "compensation_started"), "{then:?}");
     }
+}
+
+/// What a fork of a run takes over, and what it does again that was undone or is going to be.
+fn forked(given: &Given) -> (Vec<String>, Vec<String>) {
+    let taken = super::forks::fork_of(given, |_| {}, None).1;
+    let reused = taken.reused.iter().map(|step| step.key.name.to_string());
+    let undone = taken.again.iter().filter(|step| step.because == Because::Undone);
+    let undone = undone.map(|step| format!("{} {:?}", step.key.name, step.happened));
+    (reused.collect(), undone.collect())
+}
+
+#[test]
+fn a_fork_takes_nothing_over_that_was_undone_or_is_going_to_be() {
+    let mut given = undoable("");
+    assert_eq!(forked(&given).0, ["a", "b", "c", "d"], "it goes on");
+    end(&mut given, "e", Some(ErrorClass::Terminal));
+    end(&mut given, "compensate/d", None);
+    let (reused, undone) = forked(&given);
+    assert!(reused.is_empty(), "{reused:?}");
+    assert_eq!(undone, ["a Yes", "b Yes", "c Yes", "d No"]);
+    let mut asked = undoable("");
+    asked.append(run(RunEvent::CancelRequested { reason: "x".into(), compensate: true }));
+    assert!(forked(&asked).0.is_empty(), "it waits for e, and turns back then");
+    asked.append(run(RunEvent::Cancelled { reason: "now".into() }));
+    assert_eq!(forked(&asked).0, ["a", "b", "c", "d"], "killed: nothing is undone any more");
+}
+
+#[test]
+fn what_stood_in_for_a_step_and_was_undone_stands_in_for_it_no_more() {
+    for (compensate, reused) in
+        [(r#","compensate":{"tool":"u","effect":"pure"}"#, vec![]), ("", vec!["a", "x"])]
+    {
+        let mut given = Given::plan(&format!(
+            r#"[{{"name":"a","tool":"t","effect":"pure",{ONCE},"on_exhausted":"fallback",
+                 "fallback":[{{"name":"x","tool":"t","effect":"pure"{compensate}}}]}},
+                {{"name":"e","tool":"t","effect":"pure",{ONCE},"on_exhausted":"compensate"}}]"#
+        ));
+        given.settle();
+        end(&mut given, "a", Some(ErrorClass::Terminal));
+        end(&mut given, "x", None);
+        end(&mut given, "e", Some(ErrorClass::Terminal));
+        assert_eq!(forked(&given).0, reused, "while it is undone");
+        if given.run().is_open() {
+            end(&mut given, "compensate/x", None);
+        }
+        assert_eq!(
+            (given.run().status, forked(&given).0),
+            (RunStatus::Failed, reused.iter().map(|name| name.to_string()).collect())
+        );
+    }
+}
+
+#[test]
+fn a_cancel_that_is_asked_for_again_is_answered_as_before_while_the_run_is_undone() {
+    let mut given = undoable("");
+    let cancel = |compensate| run(RunEvent::CancelRequested { reason: "x".into(), compensate });
+    given.append(cancel(true));
+    end(&mut given, "e", Some(ErrorClass::Terminal));
+    assert_eq!(given.step("compensate/d").status, StepStatus::Running);
+    assert_eq!(given.append(cancel(true)), DUPLICATE);
+    assert_eq!(given.append(cancel(false)), DUPLICATE);
+    let mut failing = undoable("");
+    end(&mut failing, "e", Some(ErrorClass::Terminal));
+    assert_eq!(failing.append(cancel(true)).reason(), Some(Reason::RunEnding));
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn f19_a_run_that_waits_for_a_person_is_found() {
     stalls_after(&mut unknown(), AFTER_MS, &["step a", "spine steps resolve"]);
     stalls_after(&mut dead(), AFTER_MS, &["Step a#1 used up its attempts", "redrive"]);
     let mut task = asked(r#","on_exhausted":"escalate""#);
-    stalls_after(&mut task, AFTER_MS, &["Step a#1 used up", "spine tasks decide"]);
+    stalls_after(&mut task, AFTER_MS, &["Step a#1 is not tried again", "spine tasks decide"]);
     let mut approval = asked(r#","approval":{"expires_ms":86400000}"#);
     stalls_after(&mut approval, AFTER_MS, &["Step a#1 may call", "--approve"]);
     let mut signal =

@@ -1,7 +1,7 @@
 //! Waits for signals and for time, and calls that somebody has to approve of.
 
 use super::{
-    bodies::{APPLIED, DUPLICATE, LOST_RACE, key_of, run, started, step},
+    bodies::{APPLIED, DUPLICATE, LOST_RACE, run, started, step},
     given::Given,
 };
 use crate::{Answer, Reason, RunStatus, StepStatus, Verdict, WaitKind};
@@ -197,23 +197,6 @@ fn p9_an_approval_is_for_one_call_and_a_changed_argument_is_another() {
     assert_eq!(given.decide(started("a", 2)), LOST_RACE, "that call was not approved of");
     assert_eq!(given.settle(), ["approval_requested"]);
     assert_ne!(given.step("a").task.as_ref().unwrap().task_id, task_id);
-}
-
-#[test]
-fn a_run_that_waits_is_cancelled_killed_and_paused_like_others() {
-    for plan in [PAID, ASKS, r#"[{"name":"a","tool":"sleep:5000"}]"#] {
-        let mut cancelled = Given::plan(plan);
-        cancelled.settle();
-        let reason = || "x".to_owned();
-        cancelled.append(run(RunEvent::CancelRequested { reason: reason(), compensate: false }));
-        assert_eq!(cancelled.settle(), ["run_cancelled"]);
-        let step = &cancelled.run().steps[&key_of("a")];
-        assert_eq!((step.status, &step.wait, &step.task), (StepStatus::Cancelled, &None, &None));
-        let mut paused = Given::plan(plan);
-        paused.settle();
-        paused.append(run(RunEvent::Paused { reason: reason() }));
-        assert_eq!(paused.after(3_600_000).settle(), Vec::<&str>::new(), "its time stands still");
-    }
 }
 
 #[test]
