@@ -99,7 +99,7 @@ fn created(seed: u64) -> RunCreated {
 
 fn started(seed: u64) -> StepStarted {
     let spec = StepSpec::new("crm.lookup", Effect::Pure, payload(seed));
-    StepStarted { attempt: Some(1), spec: Some(Arc::new(spec)), lease_ms: None, worker: None }
+    StepStarted { attempt: Some(1), spec: Some(Arc::new(spec)), ..StepStarted::default() }
 }
 
 fn completed(seed: u64) -> StepEvent {

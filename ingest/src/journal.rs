@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use spine_log::{EventLog, Urgency};
 use spine_runs::Reason;
-use spine_schemas::{BatchItem, Event, Op, RunKey, StepKey, check_id, limits, time::Micros};
+use spine_schemas::{
+    BatchItem, Event, Op, RunKey, check_id, control::ControlRecord, limits, time::Micros,
+};
 use spine_store::RunStore;
 
 #[derive(Deserialize)]
@@ -55,7 +57,7 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     let run = query::run_key(tenant, &run_id)?;
     let partition = app.partition_of(&run).await?;
     let ops = read_ops(&journal, partition, app.now())?;
-    let (events, steps) = events(&app, &run, &journal, ops);
+    let (events, about) = events(&app, &run, &journal, ops);
     for (at, event) in events.iter().enumerate() {
         event.check().map_err(|error| at_op(at, error.into()))?;
     }
@@ -64,7 +66,7 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     if asked.first().is_some_and(|first| first.verdict.reason() == Some(Reason::RunAbsent)) {
         return Err(Problem::new(Code::RunAbsent, format!("there is no run {run}")));
     }
-    let results = answer_all(&app, &run, &steps, &asked).await?;
+    let results = answer_all(&app, &run, &about, &asked).await?;
     Ok(Json(Results { results }))
 }
 
@@ -96,18 +98,19 @@ fn at_op(at: usize, problem: Problem) -> Problem {
     Problem::new(problem.code(), detail).with("field", field)
 }
 
-/// The events of the operations, and the steps that they are about.
+/// The events of the operations, and what they are about.
 fn events<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
     run: &RunKey,
     journal: &Journal<'_>,
     ops: Vec<ops::JournalOp>,
-) -> (Vec<Event>, Vec<Option<StepKey>>) {
+) -> (Vec<Event>, Vec<answers::About>) {
     let op_ids: Vec<u64> = ops.iter().map(|op| op.op_id).collect();
     let batch = (ops.len() > 1).then(|| ids::of_operations(&journal.session, &op_ids));
-    let mut steps = Vec::with_capacity(ops.len());
+    let mut about = Vec::with_capacity(ops.len());
     let mut events = Vec::with_capacity(ops.len());
-    for (index, op) in (0..).zip(ops) {
+    for (index, mut op) in (0..).zip(ops) {
+        let paused = hold_back(app, run, &mut op);
         let body = op.body.into_body(run);
         let mut event = app.event(&run.tenant, journal.actor.as_deref(), body);
         // An operation that is sent again is the same event.
@@ -119,10 +122,24 @@ fn events<L: EventLog, S: RunStore, V: Verdicts>(
             version: journal.version.clone(),
         });
         event.batch = batch.clone().map(|id| BatchItem { id, index });
-        steps.push(op.step);
+        about.push(answers::About { step: op.step, paused });
         events.push(event);
     }
-    (events, steps)
+    (events, about)
+}
+
+/// Says in a `begin` what pauses its tool or its tenant, as far as this process has heard. Whether an attempt would
+/// begin is known to the fold alone, and of pauses it knows what stands in the event, so that everybody folds the same.
+fn hold_back<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    op: &mut ops::JournalOp,
+) -> Option<ControlRecord> {
+    let start = op.begins_mut()?;
+    let tool = &start.spec.as_ref()?.tool;
+    let paused = (app.parts.steering.pause_of)(&run.tenant, tool)?;
+    start.held_by = paused.change.held_by();
+    Some(paused)
 }
 
 /// Outcomes and signs of life may use the head-room of a log that is nearly full.
@@ -134,12 +151,12 @@ fn urgency(events: &[Event]) -> Urgency {
 async fn answer_all<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
     run: &RunKey,
-    steps: &[Option<StepKey>],
+    about: &[answers::About],
     asked: &[Asked],
 ) -> Result<Vec<answers::OpResult>, Problem> {
     let mut results = Vec::with_capacity(asked.len());
-    for (asked, step) in asked.iter().zip(steps) {
-        results.push(answers::answer(app, run, step.as_ref(), asked).await?);
+    for (asked, about) in asked.iter().zip(about) {
+        results.push(answers::answer(app, run, about, asked).await?);
     }
     Ok(results)
 }

@@ -23,6 +23,8 @@ use std::{collections::BTreeSet, sync::Arc};
 pub struct Steering {
     /// What stands now.
     pub now: Arc<dyn Fn() -> Controls + Send + Sync>,
+    /// What pauses calls of a tool for a tenant now.
+    pub pause_of: Arc<dyn Fn(&str, &str) -> Option<ControlRecord> + Send + Sync>,
     /// Takes a record that is durable, before it is read back.
     pub hear: Arc<dyn Fn(ControlRecord) + Send + Sync>,
 }
@@ -30,7 +32,11 @@ pub struct Steering {
 impl Steering {
     /// That of a process that knows of nothing.
     pub fn none() -> Self {
-        Self { now: Arc::new(Controls::default), hear: Arc::new(|_| ()) }
+        Self {
+            now: Arc::new(Controls::default),
+            pause_of: Arc::new(|_, _| None),
+            hear: Arc::new(|_| ()),
+        }
     }
 }
 
@@ -79,7 +85,8 @@ fn limited(tool: &ToolControl, now: Micros) -> Option<String> {
     tool.limited_until(now).map(|until| until.to_string())
 }
 
-fn said(record: &ControlRecord) -> Value {
+/// Who said it, when, and why.
+pub(crate) fn said(record: &ControlRecord) -> Value {
     json!({"since": record.at.to_string(), "by": record.by, "reason": record.reason})
 }
 

@@ -4,6 +4,7 @@
 use crate::limits;
 use spine_schemas::{
     control::{Change, ControlRecord, Forced},
+    mutants::{Mutant, planted},
     time::Micros,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -34,6 +35,9 @@ impl Controls {
     /// Takes a record. When it is about more tools than [`limits::TOOLS`], all that
     /// was found out of tools is forgotten.
     pub fn apply(&mut self, record: ControlRecord) {
+        if record.change.held_by().is_some() && planted(Mutant::PauseUnheard) {
+            return;
+        }
         match record.change.clone() {
             Change::TenantPaused { tenant } => {
                 self.paused_tenants.insert(tenant, record);
@@ -59,6 +63,11 @@ impl Controls {
         if self.tools.len() > limits::TOOLS {
             self.tools.clear();
         }
+    }
+
+    /// What pauses a call of a tool for a tenant, and who said so.
+    pub fn pause_of(&self, tenant: &str, tool: &str) -> Option<&ControlRecord> {
+        self.paused_tenants.get(tenant).or_else(|| self.paused_tools.get(tool))
     }
 
     fn tool(&mut self, tool: String) -> &mut ToolControl {

@@ -327,7 +327,8 @@ fn replaced(output: Output) -> StepEvent {
 
 fn start(attempt: u32, grant: Option<Grant>) -> StepEvent {
     let (worker, lease_ms) = grant.map(|grant| (grant.worker, grant.lease_ms)).unzip();
-    StepEvent::Started(StepStarted { attempt: Some(attempt), spec: None, lease_ms, worker })
+    let attempt = Some(attempt);
+    StepEvent::Started(StepStarted { attempt, lease_ms, worker, ..StepStarted::default() })
 }
 
 /// After a restore the log may lack the newest attempts, so no careful step may simply go on; nor

@@ -6,7 +6,7 @@
 //! what runs. So the answer needs no look at the clock, and one timer finds it.
 
 use crate::{
-    Owner, RunState, StepState, WaitKind,
+    Answer, Owner, RunState, Session, StepState, WaitKind,
     limits::STALL_GRACE_MS,
     why::{stuck, why},
 };
@@ -35,6 +35,10 @@ pub(crate) fn next<'a>(
         Some(live.lease_ends_at(owner.claim_at))
     };
     let busy_until = run.steps.unsettled().filter_map(|step| lease_ends(step)).max();
+    // An agent that asks in vain is not silent: somebody wants that nothing moves.
+    let asked_at = run.sessions.values().filter(|session| is_held_back(session));
+    let asked_at = asked_at.map(|session| session.last_at).max();
+    let busy_until = busy_until.max(asked_at);
     let mut first: Option<(Micros, Option<&StepState>)> = None;
     let mut is_held = false;
     for step in run.steps.unsettled() {
@@ -51,10 +55,30 @@ pub(crate) fn next<'a>(
         }
     }
     // No step at all: then the next one, or the end, is what somebody owes.
-    let first = first.or_else(|| (!is_held).then_some((run.last_at, None)));
+    let idle_from = asked_at.map_or(run.last_at, |asked| asked.max(run.last_at));
+    let first = first.or_else(|| (!is_held).then_some((idle_from, None)));
     // Whoever should have moved it could not, as long as there was no owner.
     let grace = owner.claim_at.plus_ms(after_ms.min(STALL_GRACE_MS));
     first.map(|(from, step)| (from.plus_ms(after_ms).max(grace), step))
+}
+
+/// Whether an agent was told at last that its tool or its tenant is paused.
+fn is_held_back(session: &Session) -> bool {
+    session.ops.last_key_value().is_some_and(|(_, op)| match &op.answer {
+        Answer::Wait { wait_for, .. } => {
+            matches!(wait_for, WaitKind::ToolPaused | WaitKind::TenantPaused)
+        }
+        Answer::Ok
+        | Answer::Counted { .. }
+        | Answer::Execute { .. }
+        | Answer::Replay
+        | Answer::Asked { .. }
+        | Answer::Unknown { .. }
+        | Answer::Denied { .. }
+        | Answer::DeadLettered { .. }
+        | Answer::Conflict { .. }
+        | Answer::NotTried => false,
+    })
 }
 
 /// From when on silence about a step counts.

@@ -2,9 +2,9 @@
 //! decoding. Which fields a kind carries is settled by the types and in `wire`.
 
 use crate::{
-    Body, Claim, Decision, Driver, Error, Event, Finding, Op, Output, PartitionEvent, Payload,
-    Result, RunCreated, RunEvent, StepError, StepEvent, StepKey, StepSpec, StepStarted, Trace,
-    Usage, check_id, check_tenant, limits,
+    Body, Claim, Decision, Driver, Error, Event, Finding, HeldBy, Op, Output, PartitionEvent,
+    Payload, Result, RunCreated, RunEvent, StepError, StepEvent, StepKey, StepSpec, StepStarted,
+    Trace, Usage, check_id, check_tenant, limits,
 };
 use std::collections::BTreeMap;
 
@@ -225,7 +225,21 @@ fn check_started(started: &StepStarted) -> Result<()> {
             return Err(Error::invalid("start.worker", "goes with a numbered attempt only"));
         }
     }
+    check_held(started)?;
     started.spec.as_deref().map_or(Ok(()), check_spec)
+}
+
+/// What an owner holds back it does not start at all.
+fn check_held(started: &StepStarted) -> Result<()> {
+    let wrong = |message: &str| Err(Error::invalid("timer.held_by", message));
+    match started.held_by {
+        None => Ok(()),
+        Some(HeldBy::ToolPaused | HeldBy::TenantPaused) if started.attempt.is_none() => Ok(()),
+        Some(HeldBy::ToolPaused | HeldBy::TenantPaused) => wrong("goes with an agent's begin only"),
+        Some(HeldBy::Breaker | HeldBy::RateLimit | HeldBy::Worker) => {
+            wrong("must be a pause where an agent begins")
+        }
+    }
 }
 
 fn check_attempt(attempt: u32, lease: Option<u64>) -> Result<()> {

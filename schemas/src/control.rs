@@ -3,7 +3,7 @@
 //!
 //! What they mean is in `runs::breaker` and `runs::controls`; the health of tools in the workers keeps to them.
 
-use crate::{Error, Result, limits, time::Micros};
+use crate::{Error, HeldBy, Result, limits, time::Micros};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -133,6 +133,21 @@ impl Change {
             | Self::ToolPaused { tool }
             | Self::ToolResumed { tool } => Some(tool),
             Self::TenantPaused { .. } | Self::TenantResumed { .. } => None,
+        }
+    }
+}
+
+impl Change {
+    /// What holds steps back from now on, where it is a pause.
+    pub fn held_by(&self) -> Option<HeldBy> {
+        match self {
+            Self::ToolPaused { .. } => Some(HeldBy::ToolPaused),
+            Self::TenantPaused { .. } => Some(HeldBy::TenantPaused),
+            Self::BreakerChanged { .. }
+            | Self::BreakerForced { .. }
+            | Self::LimitChanged { .. }
+            | Self::ToolResumed { .. }
+            | Self::TenantResumed { .. } => None,
         }
     }
 }

@@ -464,6 +464,8 @@ pub struct StepStarted {
     pub lease_ms: Option<u64>,
     /// The worker that asked for it; of steps that wait in a queue only.
     pub worker: Option<String>,
+    /// The pause that an agent's door knew of when the agent asked: then no attempt begins.
+    pub held_by: Option<HeldBy>,
 }
 
 /// What a person or a probe found out about an unknown outcome.

@@ -47,6 +47,10 @@ pub enum Mutant {
     MemoOfAnybody,
     /// A pause holds back nothing.
     StartWhilePaused,
+    /// An operator's pause of a tool or of a tenant is not heard.
+    PauseUnheard,
+    /// An agent gets an attempt although its door knew of a pause.
+    BeginWhileHeld,
     /// Failures of a tool that is known to be down spend budget.
     OpenBreakerSpends,
     /// Waves go on although the tool fails again.

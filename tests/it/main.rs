@@ -26,6 +26,7 @@ mod kills;
 mod letters;
 mod memo;
 mod no_space;
+mod pauses;
 mod pushed;
 mod queues;
 mod races;

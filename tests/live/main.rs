@@ -12,6 +12,7 @@ mod fleet;
 mod load;
 mod nodes;
 mod outages;
+mod pauses;
 mod producers;
 mod queues;
 mod races;

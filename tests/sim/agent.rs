@@ -15,6 +15,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 const STEPS: u32 = 3;
 const LEASE_MS: u64 = 800;
+/// What agents say they call.
+pub(crate) const TOOL: &str = "agent.act";
 
 /// Creates the run that agents will drive.
 pub(crate) fn created() -> RunEvent {
@@ -102,7 +104,7 @@ impl<A: Access> Agent<'_, A> {
     }
 
     async fn begin(&mut self, step: &StepKey) -> Answer {
-        let mut spec = StepSpec::new("agent.act", Effect::AtMostOnce, Payload::null());
+        let mut spec = StepSpec::new(TOOL, Effect::AtMostOnce, Payload::null());
         // All agents say the same of a step, as those of one program do.
         let digit = self.key.run_id.bytes().last().unwrap_or_default();
         if self.asks_for_approval(step) {
@@ -113,7 +115,9 @@ impl<A: Access> Agent<'_, A> {
             attempt: None,
             spec: Some(Arc::new(spec)),
             lease_ms: Some(LEASE_MS),
-            worker: None,
+            // As the real door says it.
+            held_by: self.clients.access.pause_of(&self.key.tenant, TOOL),
+            ..StepStarted::default()
         };
         self.ask(Body::Step(self.key.run_id.clone(), step.clone(), StepEvent::Started(start))).await
     }

@@ -5,6 +5,7 @@ use crate::{
     children::Children,
     forks,
     memo::Memoized,
+    pauses::Heard,
     random::Random,
     recovery,
     store::{Rows, SimStore},
@@ -39,6 +40,7 @@ pub(crate) struct Reading {
     approvals: Approvals,
     memoized: Memoized,
     children: Children,
+    heard: Heard,
     pub(crate) events: u64,
     /// A digest of every record, for comparing two runs of one seed.
     pub(crate) history: Option<Digest>,
@@ -57,10 +59,10 @@ pub(crate) async fn all_records<L: EventLog>(log: &L, at: &TopicPartition) -> Ve
     records
 }
 
-/// Reads and folds the log from its beginning, independently of the owners.
-pub(crate) async fn read_log<L: EventLog>(log: &L, partitions: u32) -> Reading {
+/// Reads and folds the log from its beginning, independently of the owners, of whom is known what they had heard.
+pub(crate) async fn read_log<L: EventLog>(log: &L, partitions: u32, heard: &Heard) -> Reading {
     let book = SchemaBook::default();
-    let mut reading = Reading::default();
+    let mut reading = Reading { heard: heard.clone(), ..Reading::default() };
     let mut parts: Vec<Vec<u8>> = Vec::new();
     for partition in 0..partitions {
         let at = TopicPartition::new(TOPIC, partition);
@@ -119,6 +121,8 @@ impl Reading {
                 // A begin may only have made people be asked.
                 StepEvent::Started(_) if approvals::is_asked(run.as_deref(), step) => {}
                 StepEvent::Started(start) => {
+                    let owner = state.claim.as_ref().map(|claim| claim.claim.worker.as_str());
+                    self.heard.check(owner, event, run.as_deref());
                     // A begin carries no attempt: the fold assigned it.
                     let assigned = run.as_ref().map_or(0, |run| run.steps[step].attempt);
                     let attempt = start.attempt.unwrap_or(assigned);

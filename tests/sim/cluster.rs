@@ -6,6 +6,7 @@ use crate::{
     clock::SimClock,
     kafka::SimKafka,
     node::{Process, RULES, Start},
+    pauses::Heard,
     random::Random,
     store::SimStore,
     tools::SimTools,
@@ -13,6 +14,7 @@ use crate::{
     workload::{Access, Clients, Ledger},
 };
 use spine_runs::Verdict;
+use spine_schemas::HeldBy;
 use std::{sync::Arc, time::Duration};
 
 const PARTITIONS: u32 = 2;
@@ -25,6 +27,10 @@ impl Access for SimKafka {
     }
 
     async fn verdict(&self, _offset: u64) -> Option<Verdict> {
+        None
+    }
+
+    fn pause_of(&self, _tenant: &str, _tool: &str) -> Option<HeldBy> {
         None
     }
 }
@@ -41,6 +47,7 @@ struct World {
     nodes: Vec<(u64, Process)>,
     started: u64,
     doors: Doors,
+    heard: Heard,
 }
 
 /// Lives one simulated history and checks it; gives its digest and the number of its events.
@@ -56,6 +63,7 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
         nodes: Vec::new(),
         started: 0,
         doors: Doors::default(),
+        heard: Heard::default(),
         random: random.fork(),
     };
     let ledger = Ledger::default();
@@ -117,6 +125,7 @@ impl World {
             partitions: PARTITIONS,
             exclusive: false,
             rules: RULES,
+            heard: self.heard.clone(),
         });
         // It joins when it has read what is said of tools.
         let member = loop {
@@ -166,7 +175,7 @@ impl World {
     }
 
     async fn check(&self, ledger: &Ledger) -> (spine_schemas::Digest, u64) {
-        let reading = check::read_log(&self.log, PARTITIONS).await;
+        let reading = check::read_log(&self.log, PARTITIONS, &self.heard).await;
         reading.check_store(&self.log, PARTITIONS, &self.store).await;
         reading.check_acked(&self.log, ledger).await;
         reading.check_letters(&self.log, PARTITIONS, &self.store.rows()).await;

@@ -5,6 +5,7 @@ use crate::{
     check,
     clock::SimClock,
     node::{CONTROL, Process, RULES, Start},
+    pauses::Heard,
     random::Random,
     store::SimStore,
     tools::SimTools,
@@ -20,27 +21,40 @@ use spine_log::{
     },
 };
 use spine_runs::Verdict;
-use spine_schemas::{RunKey, codec};
+use spine_schemas::{HeldBy, RunKey, codec, time::Micros};
 use spine_workers::{Clock, VerdictHub};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-/// The log of the process that is up, if one is.
+/// The process that is up, if one is.
 #[derive(Clone, Default)]
-pub(crate) struct Current(Arc<Mutex<Option<(EmbeddedLog, VerdictHub)>>>);
+pub(crate) struct Current(Arc<Mutex<Option<Up>>>);
+
+struct Up {
+    log: EmbeddedLog,
+    hub: VerdictHub,
+    name: String,
+    heard: Heard,
+}
 
 impl Access for Current {
     type Log = EmbeddedLog;
 
     fn log(&self) -> Option<EmbeddedLog> {
-        self.0.lock().unwrap().as_ref().map(|(log, _)| log.clone())
+        self.0.lock().unwrap().as_ref().map(|up| up.log.clone())
     }
 
     async fn verdict(&self, offset: u64) -> Option<Verdict> {
-        let hub = self.0.lock().unwrap().as_ref().map(|(_, hub)| hub.clone())?;
+        let hub = self.0.lock().unwrap().as_ref().map(|up| up.hub.clone())?;
         hub.wait(0, offset, Duration::from_secs(1)).await.ok()
+    }
+
+    fn pause_of(&self, tenant: &str, tool: &str) -> Option<HeldBy> {
+        let current = self.0.lock().unwrap();
+        let up = current.as_ref()?;
+        up.heard.pause_of(&up.name, Micros(i64::MAX), (tenant, tool))
     }
 }
 
@@ -58,6 +72,7 @@ struct World {
     random: Random,
     current: Current,
     doors: Doors,
+    heard: Heard,
     lives: u64,
 }
 
@@ -72,6 +87,7 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
         clock: clock.clone(),
         current: Current::default(),
         doors: Doors::default(),
+        heard: Heard::default(),
         lives: 0,
         random: random.fork(),
     };
@@ -162,17 +178,20 @@ impl World {
     fn start(&mut self) -> Process {
         let log = self.open();
         self.lives += 1;
+        let (name, heard) = (format!("p{}", self.lives), self.heard.clone());
         let process = Process::start(Start {
             log: log.clone(),
             store: &self.store,
             tools: &self.tools,
             clock: self.clock.clone(),
-            name: format!("p{}", self.lives),
+            name: name.clone(),
             partitions: 1,
             exclusive: true,
             rules: RULES,
+            heard: heard.clone(),
         });
-        *self.current.0.lock().unwrap() = Some((log, process.hub.clone()));
+        let hub = process.hub.clone();
+        *self.current.0.lock().unwrap() = Some(Up { log, hub, name, heard });
         self.doors.open(DOOR, process.polls.clone());
         process
     }
@@ -228,7 +247,7 @@ impl World {
         let end = log.bounds(&at).await.unwrap().end;
         let stored = self.store.progress_of(0).unwrap().offset;
         assert_eq!(stored + 1, end, "the store does not end where the log does");
-        let reading = check::read_log(&log, 1).await;
+        let reading = check::read_log(&log, 1, &self.heard).await;
         reading.check_store(&log, 1, &self.store).await;
         reading.check_acked(&log, ledger).await;
         reading.check_letters(&log, 1, &self.store.rows()).await;

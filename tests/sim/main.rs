@@ -24,6 +24,7 @@ mod memo;
 mod mutants;
 mod node;
 mod outage;
+mod pauses;
 mod plans;
 mod random;
 mod rebalance;

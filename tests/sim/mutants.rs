@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 26] = [
+const ALL: [Mutant; 28] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
@@ -26,6 +26,8 @@ const ALL: [Mutant; 26] = [
     Mutant::MessagesTriedOnce,
     Mutant::CancelSkipsRunning,
     Mutant::StartWhilePaused,
+    Mutant::PauseUnheard,
+    Mutant::BeginWhileHeld,
     Mutant::ApprovalNotCompared,
     Mutant::ApproverCountsTwice,
     Mutant::MemoOfAnybody,
@@ -39,9 +41,10 @@ const ALL: [Mutant; 26] = [
 /// The worlds in which a fault can show: the disk is simulated in one, several owners in the other.
 fn worlds(mutant: Mutant) -> &'static [World] {
     match mutant {
-        Mutant::ReadBeforeSync | Mutant::CutLastBlock | Mutant::AnswerBeforeVerdict => {
-            &[World::Embedded]
-        }
+        Mutant::ReadBeforeSync
+        | Mutant::CutLastBlock
+        | Mutant::AnswerBeforeVerdict
+        | Mutant::BeginWhileHeld => &[World::Embedded],
         Mutant::OpenBreakerSpends | Mutant::WaveIgnoresRelapse => &[World::Outage],
         Mutant::ActBeforeReadBack
         | Mutant::ActBeforeDurable
@@ -63,6 +66,7 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         | Mutant::BelieveEarlyNo
         | Mutant::ForkBeginsEarly
         | Mutant::AnswerReplaced
+        | Mutant::PauseUnheard
         | Mutant::StartWhilePaused => &[World::Embedded, World::Cluster],
     }
 }

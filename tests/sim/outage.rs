@@ -7,6 +7,7 @@ use crate::{
     kafka::SimKafka,
     node::{Process, Start},
     paused_runtime,
+    pauses::Heard,
     random::Random,
     store::SimStore,
 };
@@ -172,6 +173,7 @@ async fn live_through(story: Story, seed: u64) -> (spine_schemas::Digest, u64) {
             partitions: 1,
             exclusive: false,
             rules: story.rules,
+            heard: Heard::default(),
         }));
         sleep(Duration::from_millis(1)).await;
         log.group.rebalance();
@@ -189,7 +191,7 @@ async fn live_through(story: Story, seed: u64) -> (spine_schemas::Digest, u64) {
         node.stop().await;
     }
     check_story(&tools, &store);
-    let reading = check::read_log(&log, 1).await;
+    let reading = check::read_log(&log, 1, &Heard::default()).await;
     reading.check_store(&log, 1, &store).await;
     (reading.history.unwrap(), reading.events)
 }

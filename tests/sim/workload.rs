@@ -14,8 +14,9 @@ use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
 use spine_runs::{AttemptEnd, RunState, StepState, StepStatus, Verdict};
 use spine_schemas::{
-    BRAIN_SCOPE, Body, Digest, Driver, Effect, Event, Output, Payload, Resolution, RunCreated,
-    RunEvent, RunKey, StepEvent, StepKey, StepSpec, StepStarted, TaskVerdict, Then, codec,
+    BRAIN_SCOPE, Body, Digest, Driver, Effect, Event, HeldBy, Output, Payload, Resolution,
+    RunCreated, RunEvent, RunKey, StepEvent, StepKey, StepSpec, StepStarted, TaskVerdict, Then,
+    codec,
     control::{Change, ControlRecord},
     keys,
 };
@@ -60,6 +61,8 @@ pub(crate) trait Access: Clone + Send + Sync + 'static {
     fn log(&self) -> Option<Self::Log>;
     /// The verdict on the event at an offset of partition 0, if a process tells it in time.
     fn verdict(&self, offset: u64) -> impl Future<Output = Option<Verdict>> + Send;
+    /// What pauses a call of a tool for a tenant, as the door of the process that is up knows it.
+    fn pause_of(&self, tenant: &str, tool: &str) -> Option<HeldBy>;
 }
 
 pub(crate) struct Clients<A> {
@@ -177,8 +180,9 @@ impl<A: Access> Clients<A> {
             Some(Change::ToolPaused { tool }) => (Change::ToolResumed { tool }, None),
             Some(_) => (Change::TenantResumed { tenant: "default".into() }, None),
             None if self.random.chance(4) => {
-                let tool = match self.random.below(4) {
+                let tool = match self.random.below(5) {
                     3 => format!("queue:{QUEUE}"),
+                    4 => agent::TOOL.to_owned(),
                     number => format!("http://tool/{number}"),
                 };
                 let tenant = "default".into();
@@ -327,8 +331,7 @@ impl<A: Access> Clients<A> {
         }));
         let step = StepKey::named("work");
         let spec = Arc::new(StepSpec::new("outside", Effect::Pure, Payload::null()));
-        let started =
-            StepStarted { attempt: Some(1), spec: Some(spec), lease_ms: None, worker: None };
+        let started = StepStarted { attempt: Some(1), spec: Some(spec), ..StepStarted::default() };
         let output = Output::of(Payload::null());
         let of_step = |event| Body::Step(key.run_id.clone(), step.clone(), event);
         let mut bodies = vec![

@@ -5,14 +5,22 @@ use crate::{
     App, Code, Problem, Verdicts,
     ask::Asked,
     query::AtLeast,
+    steering,
     views::{self, Time},
 };
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use spine_log::EventLog;
 use spine_runs::{Answer, Reason, RunState, StepStatus, WaitKind};
-use spine_schemas::{Digest, RunKey, StepKey, keys};
+use spine_schemas::{Digest, RunKey, StepKey, control::ControlRecord, keys};
 use spine_store::RunStore;
+
+/// What an operation is about.
+pub(super) struct About {
+    pub(super) step: Option<StepKey>,
+    /// The pause of its tool or tenant that this process knew of.
+    pub(super) paused: Option<ControlRecord>,
+}
 
 /// The answer to one operation.
 #[derive(Serialize)]
@@ -33,6 +41,8 @@ pub(crate) enum OpResult {
         until: Option<Time>,
         #[serde(skip_serializing_if = "Option::is_none")]
         task: Option<Digest>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        paused: Option<Value>,
     },
     Unknown {
         attempt: u32,
@@ -56,14 +66,14 @@ pub(crate) enum OpResult {
 pub(super) async fn answer<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
     run: &RunKey,
-    step: Option<&StepKey>,
+    about: &About,
     asked: &Asked,
 ) -> Result<OpResult, Problem> {
     let Some(answer) = asked.verdict.answer() else {
         // Only a refusal comes without an answer.
         return Ok(denied(asked.verdict.reason().unwrap_or(Reason::StepState)));
     };
-    Ok(match (answer.clone(), step) {
+    Ok(match (answer.clone(), about.step.as_ref()) {
         (Answer::Ok | Answer::Counted { .. }, _) => OpResult::Ok,
         (Answer::Execute { attempt, lease, lease_until, edit }, Some(step)) => OpResult::Execute {
             attempt,
@@ -77,13 +87,17 @@ pub(super) async fn answer<L: EventLog, S: RunStore, V: Verdicts>(
         (Answer::Execute { .. } | Answer::Replay, None) => {
             return Err(Problem::new(Code::Internal, "an answer about a step names none"));
         }
-        (Answer::Wait { wait_for, until }, _) => {
-            OpResult::Wait { r#for: wait_for, until: Time::of(until), task: None }
-        }
+        (Answer::Wait { wait_for, until }, _) => OpResult::Wait {
+            r#for: wait_for,
+            until: Time::of(until),
+            task: None,
+            paused: about.who_paused(wait_for),
+        },
         (Answer::Asked { task_id, until }, _) => OpResult::Wait {
             r#for: WaitKind::Approval,
             until: Time::of(until),
             task: Some(task_id),
+            paused: None,
         },
         (Answer::Unknown { attempt }, _) => OpResult::Unknown { attempt },
         (Answer::Denied { code }, _) => denied(code),
@@ -91,6 +105,14 @@ pub(super) async fn answer<L: EventLog, S: RunStore, V: Verdicts>(
         (Answer::Conflict { stored, given }, _) => OpResult::Conflict { stored, given },
         (Answer::NotTried, _) => OpResult::NotTried,
     })
+}
+
+impl About {
+    /// Who paused what is waited for, since when, and why.
+    fn who_paused(&self, wait_for: WaitKind) -> Option<Value> {
+        let is_told = matches!(wait_for, WaitKind::ToolPaused | WaitKind::TenantPaused);
+        self.paused.as_ref().filter(|_| is_told).map(steering::said)
+    }
 }
 
 fn denied(reason: Reason) -> OpResult {

@@ -20,6 +20,16 @@ pub(super) struct JournalOp {
     pub(super) body: OpBody,
 }
 
+impl JournalOp {
+    /// The start that it asks for.
+    pub(super) fn begins_mut(&mut self) -> Option<&mut StepStarted> {
+        match &mut self.body {
+            OpBody::Step(_, StepEvent::Started(start)) => Some(start),
+            OpBody::Step(..) | OpBody::Run(_) => None,
+        }
+    }
+}
+
 /// What an operation records.
 pub(super) enum OpBody {
     Run(RunEvent),
@@ -222,12 +232,8 @@ fn begin(begin: Begin<'_>) -> Result<JournalOp, Problem> {
         memo_ms: None,
         probe: None,
     };
-    let start = StepStarted {
-        attempt: None,
-        spec: Some(Arc::new(spec)),
-        lease_ms: Some(lease_ms),
-        worker: None,
-    };
+    let (spec, lease_ms) = (Some(Arc::new(spec)), Some(lease_ms));
+    let start = StepStarted { spec, lease_ms, ..StepStarted::default() };
     Ok(of_step(begin.op_id, begin.step.key()?, StepEvent::Started(start)))
 }
 

@@ -55,7 +55,7 @@ impl Held {
             attempt: Some(1),
             lease_ms: Some(5_000),
             worker: Some("w1".into()),
-            spec: None,
+            ..StepStarted::default()
         };
         world.decide(&run, "mail", StepEvent::Started(start)).await;
         let live = live(&world, &run).await;

@@ -44,6 +44,14 @@ pub(super) fn is_approved(step: &StepState) -> bool {
         || planted(Mutant::ApprovalNotCompared) && step.approved.is_some()
 }
 
+/// Whether people would be asked now, before an agent's call of a step is made.
+pub(super) fn would_ask(step: Option<&StepState>, asked: &StepSpec) -> bool {
+    let Some(step) = step else { return asked.approval_ms.is_some() };
+    let mut step = step.clone();
+    demand(&mut step, asked);
+    !is_approved(&step)
+}
+
 /// An agent may ask for approval of a step that it began without. It cannot take back what it asked for.
 pub(super) fn demand(step: &mut StepState, asked: &StepSpec) {
     if step.spec.approval_ms.is_none() && asked.approval_ms.is_some() {

@@ -4,7 +4,11 @@ use super::{Place, Verdict, approval, attempt};
 use crate::{
     Answer, Holder, Reason, RunState, StepState, StepStatus, WaitKind, kept, undo, unresolved,
 };
-use spine_schemas::{Driver, Event, StepKey, StepSpec, StepStarted, limits, spec};
+use spine_schemas::{
+    Driver, Event, HeldBy, StepKey, StepSpec, StepStarted, limits,
+    mutants::{Mutant, planted},
+    spec,
+};
 use std::sync::Arc;
 
 pub(super) fn begin(
@@ -43,6 +47,11 @@ pub(super) fn begin(
         let answer = Answer::Wait { wait_for: WaitKind::Paused, until: None };
         return Verdict::Refused(Reason::StepState, answer);
     }
+    // People may be asked meanwhile; a call that they approved of waits.
+    let asks = || approval::would_ask(state.steps.get(key).map(|step| &**step), spec);
+    if let Some(wait_for) = held_at_the_door(start).filter(|_| !asks()) {
+        return Verdict::Refused(Reason::StepState, Answer::Wait { wait_for, until: None });
+    }
     if !state.steps.contains_key(key) {
         let has_room = kept::has_room(state, spec.input.data.len());
         if state.steps.len() >= limits::RUN_STEPS || !has_room {
@@ -63,6 +72,17 @@ pub(super) fn begin(
     state.totals.attempts += 1;
     let lease_until = place.at.plus_ms(lease_ms);
     Verdict::Applied(Answer::Execute { attempt: number, lease: place.offset, lease_until, edit })
+}
+
+/// The pause of a tool or tenant that whoever took the request knew of. Nothing else is known of those here.
+fn held_at_the_door(start: &StepStarted) -> Option<WaitKind> {
+    let held_by = start.held_by.filter(|_| !planted(Mutant::BeginWhileHeld));
+    match held_by? {
+        HeldBy::ToolPaused => Some(WaitKind::ToolPaused),
+        HeldBy::TenantPaused => Some(WaitKind::TenantPaused),
+        // Agents call their tools themselves.
+        HeldBy::Breaker | HeldBy::RateLimit | HeldBy::Worker => None,
+    }
 }
 
 /// The answer where no attempt may start now; `None` where one may.

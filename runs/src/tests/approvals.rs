@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{Answer, Reason, RunStatus, StepStatus, Verdict, WaitKind, why};
 use spine_schemas::{
-    Body, Digest, Effect, ErrorClass, Event, InputEdit, Payload, RunEvent, StepEvent, StepSpec,
-    StepStarted, TaskVerdict, Then,
+    Body, Digest, Effect, ErrorClass, Event, HeldBy, InputEdit, Payload, RunEvent, StepEvent,
+    StepSpec, StepStarted, TaskVerdict, Then,
 };
 use std::sync::Arc;
 
@@ -111,8 +111,30 @@ fn guarded(tool: &str, input: &'static str, quorum: Option<u32>) -> Body {
         quorum,
         ..StepSpec::new(tool, Effect::AtMostOnce, input)
     };
-    let (spec, lease_ms) = (Some(Arc::new(spec)), None);
-    step("a", StepEvent::Started(StepStarted { attempt: None, spec, lease_ms, worker: None }))
+    let spec = Some(Arc::new(spec));
+    step("a", StepEvent::Started(StepStarted { spec, ..StepStarted::default() }))
+}
+
+/// The same where the tool is paused.
+fn guarded_and_held() -> Body {
+    let body = guarded("pay", "1", None);
+    let Body::Step(run, key, StepEvent::Started(start)) = body else { panic!("a begin") };
+    let held_by = Some(HeldBy::ToolPaused);
+    Body::Step(run, key, StepEvent::Started(StepStarted { held_by, ..start }))
+}
+
+#[test]
+fn people_are_asked_about_an_agents_call_whose_tool_is_paused_and_it_waits_for_both() {
+    let mut given = Given::journal();
+    let asked = begins(&mut given, guarded_and_held());
+    let Answer::Asked { task_id, .. } = asked else { panic!("{asked:?}") };
+    assert_eq!(begins(&mut given, guarded_and_held()), asked);
+    assert_eq!(task(&given), task_id);
+    assert_eq!(says(&mut given, "alice", TaskVerdict::Approve), APPLIED);
+    let held = Answer::Wait { wait_for: WaitKind::ToolPaused, until: None };
+    assert_eq!(begins(&mut given, guarded_and_held()), held);
+    let begun = begins(&mut given, guarded("pay", "1", None));
+    assert!(matches!(begun, Answer::Execute { attempt: 1, .. }), "{begun:?}");
 }
 
 fn begins(given: &mut Given, body: Body) -> Answer {

@@ -2,8 +2,8 @@
 
 use super::{
     bodies::{
-        begin, claimed, completed, decision, failed, heartbeat, item, key_of, leased, lost,
-        redriven, released, reported, resolved, run, spec, started, step,
+        begin, claimed, completed, decision, failed, heartbeat, held_begin, item, key_of, leased,
+        lost, redriven, released, reported, resolved, run, spec, started, step,
     },
     given::Given,
     retry::CLASSES,
@@ -206,6 +206,7 @@ fn attempt_body(found: Option<&StepState>, choice: Choice) -> Body {
         }
         5 | 6 => started(name, attempt + 1),
         7 if choice.wrong.is_multiple_of(2) => guarded(name, effect),
+        8 if choice.wrong.is_multiple_of(3) => held_begin(name, effect, HeldBy::TenantPaused),
         7 | 8 => begin(name, effect),
         9 | 10 => reported(name, attempt + 1),
         11 => heartbeat(name, attempt, lease),

@@ -2,7 +2,7 @@
 
 use crate::{Answer, Reason, Verdict};
 use spine_schemas::{
-    BatchItem, Body, Claim, Decision, Digest, Driver, Effect, ErrorClass, Event, Output,
+    BatchItem, Body, Claim, Decision, Digest, Driver, Effect, ErrorClass, Event, HeldBy, Output,
     PartitionEvent, Payload, Plan, Resolution, RunCreated, RunEvent, StepError, StepEvent, StepKey,
     StepSpec, StepStarted,
 };
@@ -58,30 +58,31 @@ pub(super) fn spec(effect: Effect, input: &'static str) -> Arc<StepSpec> {
 /// A start that a worker `w` asked for.
 pub(super) fn leased(name: &str, attempt: u32, lease_ms: u64) -> Body {
     let (attempt, lease_ms, worker) = (Some(attempt), Some(lease_ms), Some("w".into()));
-    step(name, StepEvent::Started(StepStarted { attempt, spec: None, lease_ms, worker }))
+    let start = StepStarted { attempt, lease_ms, worker, ..StepStarted::default() };
+    step(name, StepEvent::Started(start))
 }
 
 pub(super) fn started(name: &str, attempt: u32) -> Body {
     let attempt = Some(attempt);
-    step(
-        name,
-        StepEvent::Started(StepStarted { attempt, spec: None, lease_ms: None, worker: None }),
-    )
+    step(name, StepEvent::Started(StepStarted { attempt, ..StepStarted::default() }))
 }
 
 /// A report of a start, as in a record run.
 pub(super) fn reported(name: &str, attempt: u32) -> Body {
     let (attempt, spec) = (Some(attempt), Some(spec(Effect::Pure, "1")));
-    step(name, StepEvent::Started(StepStarted { attempt, spec, lease_ms: None, worker: None }))
+    step(name, StepEvent::Started(StepStarted { attempt, spec, ..StepStarted::default() }))
 }
 
 /// A journal's `begin`.
 pub(super) fn begin(name: &str, effect: Effect) -> Body {
     let spec = Some(spec(effect, "1"));
-    step(
-        name,
-        StepEvent::Started(StepStarted { attempt: None, spec, lease_ms: None, worker: None }),
-    )
+    step(name, StepEvent::Started(StepStarted { spec, ..StepStarted::default() }))
+}
+
+/// The same as a door sends it that knows of a pause.
+pub(super) fn held_begin(name: &str, effect: Effect, by: HeldBy) -> Body {
+    let (spec, held_by) = (Some(spec(effect, "1")), Some(by));
+    step(name, StepEvent::Started(StepStarted { spec, held_by, ..StepStarted::default() }))
 }
 
 pub(super) fn output(text: &'static str) -> Output {

@@ -179,10 +179,7 @@ fn kept(given: &Given) -> usize {
 
 fn begin_with(name: &str, input: Payload) -> Body {
     let spec = Some(Arc::new(StepSpec::new("t", Effect::Pure, input)));
-    step(
-        name,
-        StepEvent::Started(StepStarted { attempt: None, spec, lease_ms: None, worker: None }),
-    )
+    step(name, StepEvent::Started(StepStarted { spec, ..StepStarted::default() }))
 }
 
 fn complete_with(name: &str, lease: Option<u64>, output: &Payload) -> Body {
@@ -221,7 +218,7 @@ fn a_full_record_run_keeps_every_fact_and_no_more_bytes() {
     for at in 0..count {
         let name = format!("s{at}");
         let spec = Some(Arc::new(StepSpec::new("t", Effect::Pure, large.clone())));
-        let start = StepStarted { attempt: Some(1), spec, lease_ms: None, worker: None };
+        let start = StepStarted { attempt: Some(1), spec, ..StepStarted::default() };
         let started = step(&name, StepEvent::Started(start));
         assert_eq!(given.append(started.clone()), APPLIED);
         assert_eq!(given.append(complete_with(&name, None, &large)), APPLIED);

@@ -2,13 +2,15 @@
 
 use super::{
     bodies::{
-        APPLIED, begin, completed, decision, denied, failed, heartbeat, refused, run, spec, step,
+        APPLIED, begin, completed, decision, denied, failed, heartbeat, held_begin, refused, run,
+        spec, step,
     },
     given::Given,
 };
-use crate::{Answer, Reason, RunStatus, StepStatus, Verdict, WaitKind};
+use crate::{Answer, Reason, RunStatus, StepStatus, Verdict, WaitKind, stall_at};
 use spine_schemas::{
-    Effect, ErrorClass, OnExhausted, RunEvent, StepError, StepEvent, StepSpec, StepStarted, Then,
+    Effect, ErrorClass, HeldBy, OnExhausted, RunEvent, StepError, StepEvent, StepSpec, StepStarted,
+    Then,
 };
 use std::sync::Arc;
 
@@ -36,7 +38,7 @@ fn answer(given: &Given) -> Answer {
 fn begin_assigns_the_attempt_and_the_lease_at_its_own_place() {
     let mut given = Given::journal();
     let spec = Some(spec(Effect::Pure, "1"));
-    let start = StepStarted { attempt: None, spec, lease_ms: Some(5_000), worker: None };
+    let start = StepStarted { spec, lease_ms: Some(5_000), ..StepStarted::default() };
     let verdict = given.op("S", 1, step("a", StepEvent::Started(start)));
     let lease_until = given.now.plus_ms(5_000);
     let lease = given.offset;
@@ -49,7 +51,7 @@ fn begin_assigns_the_attempt_and_the_lease_at_its_own_place() {
 fn a_lease_has_a_limit() {
     let mut given = Given::journal();
     let spec = Some(spec(Effect::Pure, "1"));
-    let start = StepStarted { attempt: None, spec, lease_ms: Some(u64::MAX), worker: None };
+    let start = StepStarted { spec, lease_ms: Some(u64::MAX), ..StepStarted::default() };
     given.op("S", 1, step("a", StepEvent::Started(start)));
     assert_eq!(given.step("a").lease_until(), Some(given.now.plus_ms(24 * 3_600_000)));
 }
@@ -99,12 +101,57 @@ fn begin_has_an_answer_for_every_state() {
     assert_eq!(answer(&cancelled), denied(Reason::StepState), "cancelled");
 }
 
+/// What an agent is told whose door knows of a pause.
+fn held_answer(given: &mut Given, name: &str, by: HeldBy) -> Verdict {
+    let op_id = given.offset;
+    given.op("H", op_id, held_begin(name, Effect::Pure, by))
+}
+
+#[test]
+fn l37_a_begin_that_its_door_holds_back_begins_nothing_and_is_answered_from_what_is_there() {
+    for (by, wait_for) in
+        [(HeldBy::ToolPaused, WaitKind::ToolPaused), (HeldBy::TenantPaused, WaitKind::TenantPaused)]
+    {
+        let mut given = begun(Effect::Pure);
+        let held = Verdict::Refused(Reason::StepState, Answer::Wait { wait_for, until: None });
+        assert_eq!(held_answer(&mut given, "b", by), held);
+        assert_eq!((given.run().steps.len(), given.run().totals.attempts), (1, 1));
+        let until = given.step("a").lease_until();
+        let runs = Answer::Wait { wait_for: WaitKind::Attempt, until };
+        assert_eq!(held_answer(&mut given, "a", by).answer(), Some(&runs), "it runs already");
+        let mut done = given.clone();
+        let lease = done.lease();
+        assert_eq!(done.op("S", 2, completed("a", 1, lease)), APPLIED);
+        assert_eq!(held_answer(&mut done, "a", by).answer(), Some(&Answer::Replay));
+        fail(&mut given, ErrorClass::Transient);
+        given.settle();
+        given.now = given.step("a").due_at.unwrap();
+        assert_eq!(held_answer(&mut given, "a", by), held, "it is due");
+        assert_eq!(given.step("a").attempt, 1);
+        assert!(matches!(answer(&given), Answer::Execute { attempt: 2, .. }), "once nothing does");
+        assert_eq!(given.append(run(RunEvent::Paused { reason: "so".into() })), APPLIED);
+        let paused = Answer::Wait { wait_for: WaitKind::Paused, until: None };
+        assert_eq!(held_answer(&mut given, "a", by).answer(), Some(&paused), "by its run, too");
+    }
+}
+
+#[test]
+fn an_agent_that_asks_while_its_tool_is_paused_is_not_silent_and_one_that_has_gone_is() {
+    let mut given = Given::journal();
+    given.stall_after_ms = 900_000;
+    held_answer(given.after(600_000), "a", HeldBy::ToolPaused);
+    let at = given.run().sessions["H"].last_at.plus_ms(900_000);
+    assert_eq!(stall_at(given.run(), &given.owner()), Some(at));
+    assert_eq!(given.after(899_999).settle(), [""; 0]);
+    assert_eq!(given.after(1).settle(), ["run_stalled"]);
+}
+
 #[test]
 fn begin_with_another_input_is_a_conflict_with_both_digests() {
     let mut given = begun(Effect::Pure);
     let other = spec(Effect::Pure, "2");
     let (stored, sent) = (given.step("a").spec.input.digest, other.input.digest);
-    let start = StepStarted { attempt: None, spec: Some(other), lease_ms: None, worker: None };
+    let start = StepStarted { spec: Some(other), ..StepStarted::default() };
     let verdict = given.op("S", 2, step("a", StepEvent::Started(start)));
     assert_eq!(verdict.answer(), Some(&Answer::Conflict { stored, given: sent }));
 }
@@ -222,8 +269,7 @@ fn exhaustion_in_a_journal_is_a_letter_whatever_the_policy() {
     for on_exhausted in [OnExhausted::DeadLetter, OnExhausted::Fail] {
         let mut given = Given::journal();
         let spec = StepSpec { on_exhausted, ..StepSpec::clone(&spec(Effect::Pure, "1")) };
-        let start =
-            StepStarted { attempt: None, spec: Some(Arc::new(spec)), lease_ms: None, worker: None };
+        let start = StepStarted { spec: Some(Arc::new(spec)), ..StepStarted::default() };
         given.op("S", 1, step("a", StepEvent::Started(start)));
         fail(&mut given, ErrorClass::Terminal);
         assert_eq!(

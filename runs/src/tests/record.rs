@@ -144,10 +144,8 @@ fn a_reported_failure_of_a_run_may_name_any_step() {
 fn careful_classes_park_nothing_in_a_record_run() {
     let mut given = Given::record();
     let spec = Some(super::bodies::spec(spine_schemas::Effect::AtMostOnce, "1"));
-    let (attempt, lease_ms) = (Some(1), None);
-    let start =
-        StepEvent::Started(spine_schemas::StepStarted { attempt, spec, lease_ms, worker: None });
-    given.append(step("a", start));
+    let start = spine_schemas::StepStarted { attempt: Some(1), spec, ..Default::default() };
+    given.append(step("a", StepEvent::Started(start)));
     given.append(failed("a", 1, 0, ErrorClass::UnknownOutcome));
     assert_eq!(given.status(), StepStatus::Failed);
 }

@@ -126,11 +126,13 @@ pub fn decision() -> impl Strategy<Value = Decision> {
 fn step_event() -> BoxedStrategy<StepEvent> {
     let attempt = || 1..=u32::MAX;
     let lease = || option::of(number());
-    let held = (option::of(number()), option::of(id()));
+    let pause = select(vec![HeldBy::ToolPaused, HeldBy::TenantPaused]);
+    let held = (option::of(number()), option::of(id()), option::of(pause));
     let started = (option::of(attempt()), option::of(spec()), held).prop_map(
-        |(attempt, spec, (lease_ms, worker))| {
+        |(attempt, spec, (lease_ms, worker, pause))| {
             let (spec, worker) = (spec.map(Arc::new), worker.filter(|_| attempt.is_some()));
-            StepEvent::Started(StepStarted { attempt, spec, lease_ms, worker })
+            let held_by = pause.filter(|_| attempt.is_none());
+            StepEvent::Started(StepStarted { attempt, spec, lease_ms, worker, held_by })
         },
     );
     let outcomes = prop_oneof![

@@ -1,7 +1,7 @@
 //! The JSON form: the examples of the design page, defaults, refusals, round trips.
 
 use super::*;
-use crate::{Driver, Kind, arbitrary, limits};
+use crate::{Driver, HeldBy, Kind, arbitrary, limits};
 use proptest::prelude::*;
 
 fn defaults() -> Defaults<'static> {
@@ -275,6 +275,26 @@ fn a_line_is_one_line() {
         panic!()
     };
     assert_eq!(one.payload.digest, two.payload.digest);
+}
+
+#[test]
+fn a_pause_goes_with_an_agents_begin_only_and_is_kept() {
+    let mut event =
+        parse(r#"{"kind":"step_started","run_id":"r1","step":{"name":"a"},"attempt":1}"#).unwrap();
+    for (attempt, by, is_taken) in [
+        (None, HeldBy::ToolPaused, true),
+        (None, HeldBy::TenantPaused, true),
+        (Some(1), HeldBy::ToolPaused, false),
+        (None, HeldBy::Breaker, false),
+    ] {
+        let start = StepStarted { attempt, held_by: Some(by), ..StepStarted::default() };
+        let Body::Step(run, step, _) = event.body.clone() else { panic!("no step: {event:?}") };
+        event.body = Body::Step(run, step, StepEvent::Started(start));
+        assert_eq!(event.check().is_ok(), is_taken, "{attempt:?} {by:?}");
+        if is_taken {
+            assert_eq!(parse(&to_text(&event).unwrap()).unwrap(), event);
+        }
+    }
 }
 
 #[test]

@@ -168,6 +168,9 @@ impl<'a> StepEvent<'a> {
         let lease_ms = started.lease_ms.map(long);
         let is_held = lease_ms.is_some() || worker.is_some();
         self.start = is_held.then_some(Start { lease_ms, worker });
+        let due_at = Time(self.occurred_at.0);
+        let held_by = started.held_by.map(Symbol::Known);
+        self.timer = held_by.map(|by| Timer { due_at, held_by: Some(by) });
     }
 
     fn put_resolution(&mut self, resolution: &'a typed::Resolution) {

@@ -209,7 +209,11 @@ impl StepEvent<'_> {
         let (lease_ms, worker) = start.map_or((None, None), |start| (start.lease_ms, start.worker));
         let lease_ms = optional_whole("start.lease_ms", lease_ms)?;
         let worker = worker.map(Cow::into_owned);
-        Ok(typed::StepEvent::Started(typed::StepStarted { attempt, spec, lease_ms, worker }))
+        let held = self.timer.take_if(|timer| timer.held_by.is_some());
+        let held_by = held.and_then(|timer| timer.held_by);
+        let held_by = held_by.map(|by| known("timer.held_by", by)).transpose()?;
+        let started = typed::StepStarted { attempt, spec, lease_ms, worker, held_by };
+        Ok(typed::StepEvent::Started(started))
     }
 
     fn step_heartbeat(&mut self) -> Result<typed::StepEvent> {

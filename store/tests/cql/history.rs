@@ -357,8 +357,7 @@ impl History {
 
     fn begin(&mut self, key: &RunKey, name: &str, op_id: u64) {
         let spec = StepSpec::new("t", Effect::Idempotent, Payload::null());
-        let start =
-            StepStarted { attempt: None, spec: Some(Arc::new(spec)), lease_ms: None, worker: None };
+        let start = StepStarted { spec: Some(Arc::new(spec)), ..StepStarted::default() };
         let body = Body::Step(key.run_id.clone(), StepKey::named(name), StepEvent::Started(start));
         let op = Some(Op { session: "S1".into(), op_id, replaces: None, version: None });
         let event = Event { op, ..self.event(key, body) };
