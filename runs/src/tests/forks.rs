@@ -159,7 +159,7 @@ fn a_fork_of_a_failed_run_begins_where_that_failed() {
 #[test]
 fn what_is_held_back_by_a_pause_of_its_tool_may_be_done_twice() {
     let mut original = Given::plan(&ten());
-    finish(&mut original, 1);
+    original.settle();
     let hold = Hold { by: HeldBy::ToolPaused, until: original.now, starts: 0 };
     original.holds.tools.insert("t".into(), hold);
     finish(&mut original, 1);
