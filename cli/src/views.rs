@@ -156,6 +156,7 @@ pub(crate) struct Step {
     pub(crate) paused: Option<Paused>,
     pub(crate) held: Option<Held>,
     pub(crate) output: Option<Source>,
+    pub(crate) error: Option<StepError>,
     pub(crate) scheduled_at: Time,
     #[serde(default)]
     pub(crate) scheduled_offset: u64,

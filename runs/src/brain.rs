@@ -6,13 +6,13 @@
 
 use crate::{
     RunState, StepState, StepStatus, Steps, kept,
-    limits::{ASK_ERROR_BYTES, ASK_INPUT_BYTES, ASK_STEPS_BYTES},
+    limits::{ASK_AHEAD_BYTES, ASK_ERROR_BYTES, ASK_INPUT_BYTES, ASK_STEPS_BYTES},
 };
 use bytes::Bytes;
 use serde_json::json;
 use spine_schemas::{
     BRAIN_ANSWER, BRAIN_SCOPE, Digest, ErrorClass, Output, Payload, Plan, PlanStep, Role,
-    RunCreated, StepError, StepKey, ask_key, canonical, kept_state, limits::JSON_DEPTH,
+    RunCreated, StepError, StepEvent, StepKey, ask_key, canonical, kept_state, limits::JSON_DEPTH,
 };
 use std::{borrow::Cow, sync::Arc};
 
@@ -84,8 +84,8 @@ pub fn answered(
 /// Where an answer would begin a run in a run that was begun so: else nothing would end that.
 fn first_run(run: &RunState, plan: &Plan) -> Option<String> {
     run.created.caller.as_ref()?;
-    let new = plan.steps.iter().enumerate().skip(plan.settled);
-    new.into_iter().find(|(_, step)| step.child.is_some()).map(|(at, _)| plan.path(at))
+    let mut given = plan.given_from(plan.newest());
+    given.find(|(_, step)| step.child.is_some()).map(|(at, _)| plan.path(at))
 }
 
 fn unprefixed(error: &spine_schemas::Error) -> String {
@@ -98,14 +98,52 @@ pub(crate) fn said_nonsense(error: &StepError) -> bool {
     error.class == ErrorClass::Contract && error.code == BRAIN_ANSWER
 }
 
-/// Whether a step may be scheduled, as far as the turns of the run's brain are concerned: they come one by
-/// one, when nothing else is open.
+/// Whether a step may be scheduled, as far as the run's brain is concerned. Turns come one by one, when nothing
+/// else is open, and what was dropped does not come.
 pub(crate) fn may_schedule(run: &RunState, key: &StepKey) -> bool {
     if asks(run, key).is_none() {
-        return true;
+        return !has_dropped(run, key);
     }
     let is_next = run.plan().and_then(|plan| plan.next_ask()).is_some_and(|ask| ask.key == *key);
     is_next && run.steps.unsettled().next().is_none()
+}
+
+/// Whether other steps than those of the newest answer lie before the step that asks next.
+pub(crate) fn asks_behind_others(run: &RunState, ask: &PlanStep) -> bool {
+    let Some(plan) = run.plan() else { return false };
+    let mut between = plan.in_list()[plan.settled..].iter().take_while(|step| step.key != ask.key);
+    let is_other =
+        |step: &PlanStep| step.given_at != plan.newest() && !plan.dropped.contains_key(&step.key);
+    between.any(is_other)
+}
+
+/// Whether the brain decided against a step.
+pub(crate) fn has_dropped(run: &RunState, key: &StepKey) -> bool {
+    run.plan().is_some_and(|plan| plan.dropped.contains_key(key))
+}
+
+/// Steps that the brain has dropped, as long as the log does not say so of them.
+pub(crate) fn to_leave_out<'p>(
+    run: &'p RunState,
+    plan: &'p Plan,
+) -> impl Iterator<Item = &'p PlanStep> {
+    let first = if plan.dropped.is_empty() { plan.listed } else { plan.settled };
+    let behind = plan.in_list()[first..].iter();
+    behind.filter(move |step| {
+        plan.dropped.contains_key(&step.key) && !run.steps.contains_key(&step.key)
+    })
+}
+
+/// What the log says of a step that the brain has dropped.
+pub(crate) fn left_out(plan: &Plan, step: &PlanStep) -> StepEvent {
+    let tool = plan.brain.as_ref().map_or("", |brain| &brain.tool);
+    let turn = plan.dropped.get(&step.key).copied().unwrap_or_default();
+    let reason = if plan.brain_end.is_some() && turn == plan.newest() {
+        format!("the brain {tool} ended the run at turn {turn}")
+    } else {
+        format!("the brain {tool} dropped it at turn {turn}")
+    };
+    StepEvent::Skipped { reason, output: None }
 }
 
 /// The plan that the steps of a run have made of the one that it began with; `None` where that is still it.
@@ -150,16 +188,42 @@ pub(crate) fn input(run: &RunState, turn: u32) -> String {
     let state = (turn as usize).checked_sub(2).and_then(|last| plan.answers.get(last));
     let state = state.and_then(|answer| kept_state(answer)).unwrap_or("null");
     let max_turns = plan.brain.as_ref().map_or(turn, |brain| brain.max_turns);
+    let ahead = ahead(plan, turn);
     let input = &run.created.input;
     let given = value(input).filter(|text| text.len() <= ASK_INPUT_BYTES);
     let given = given.unwrap_or_else(|| json!(omission(input)).to_string().into());
     format!(
         "{{\"run_id\":{},\"workflow\":{},\"input\":{given},\"turn\":{turn},\"max_turns\":{max_turns},\
-         \"state\":{state},\"steps_omitted\":{omitted},\"steps\":[{}]}}",
+         \"state\":{state},\"steps_omitted\":{omitted},\"steps\":[{}]{ahead}}}",
         json!(run.key.run_id),
         json!(run.created.workflow),
         steps.join(",")
     )
+}
+
+/// What is listed behind a turn and was not dropped before: a member of the object if there is anything, as far
+/// as there is room for it.
+fn ahead(plan: &Plan, turn: u32) -> String {
+    let behind = plan.in_list().iter().skip_while(|step| step.role != Role::Ask { turn });
+    let comes = |step: &&PlanStep| {
+        let is_left = plan.dropped.get(&step.key).is_none_or(|dropped| *dropped >= turn);
+        step.role == Role::Listed && step.given_at < turn && is_left
+    };
+    let (mut names, mut bytes, mut omitted) = (Vec::new(), 0, 0);
+    for step in behind.filter(comes) {
+        let name = json!(step.key).to_string();
+        bytes += name.len() + 1;
+        if bytes <= ASK_AHEAD_BYTES {
+            names.push(name);
+        } else {
+            omitted += 1;
+        }
+    }
+    match (names.join(","), omitted) {
+        (names, 0) if names.is_empty() => names,
+        (names, 0) => format!(",\"ahead\":[{names}]"),
+        (names, omitted) => format!(",\"ahead\":[{names}],\"ahead_omitted\":{omitted}"),
+    }
 }
 
 /// The steps in their order, as far as there is room for them, and how many older ones are left out. Half of

@@ -86,6 +86,11 @@ fn template(step: &PlanStep) -> Payload {
     Payload::json("input", step.input.clone()).unwrap_or_else(|_| Payload::null())
 }
 
+/// The spec of a plan step that is not to begin.
+pub(crate) fn unresolved(step: &PlanStep) -> StepSpec {
+    spec_of(step, template(step))
+}
+
 fn spec_of(step: &PlanStep, input: Payload) -> StepSpec {
     StepSpec {
         tool: step.tool.clone(),

@@ -15,6 +15,8 @@ pub const RUN_BYTES: usize = 64 * 1024 * 1024;
 pub const ASK_INPUT_BYTES: usize = 64 * 1024;
 /// Bytes of steps and of their outputs that a brain is asked with.
 pub const ASK_STEPS_BYTES: usize = 128 * 1024;
+/// Bytes of the names of steps that a brain is told lie ahead.
+pub const ASK_AHEAD_BYTES: usize = 15 * 1024;
 /// Bytes of the message of a step's error that a brain is told.
 pub const ASK_ERROR_BYTES: usize = 1024;
 
@@ -31,7 +33,7 @@ pub const STALL_GRACE_MS: u64 = 60_000;
 
 const _: () = assert!(BATCH_BYTES >= limits::EVENT_BYTES, "every event fits");
 const _: () = assert!(
-    ASK_INPUT_BYTES + ASK_STEPS_BYTES + limits::BRAIN_STATE_BYTES + 16 * 1024
+    ASK_INPUT_BYTES + ASK_STEPS_BYTES + ASK_AHEAD_BYTES + limits::BRAIN_STATE_BYTES + 16 * 1024
         <= limits::PAYLOAD_BYTES,
     "what a brain is asked with fits into an event"
 );

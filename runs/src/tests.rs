@@ -27,6 +27,7 @@ mod properties;
 mod queue;
 mod record;
 mod recovery;
+mod replan;
 mod retry;
 mod sessions;
 mod skip;

@@ -43,6 +43,9 @@ pub fn why(run: &RunState) -> Why {
     if run.stalled.is_none() && run.paused.is_none() {
         next.push("run_stalled");
     }
+    if run.plan().is_some_and(|plan| brain::to_leave_out(run, plan).next().is_some()) {
+        next.push("step_skipped");
+    }
     for step in run.steps.unsettled() {
         next.extend(next::of_step(run, step));
     }
@@ -114,18 +117,25 @@ fn on_the_whole(run: &RunState) -> Option<String> {
 fn turn_sentence(run: &RunState, turn: &Turn<'_>) -> String {
     let Turn { tool, turn, max_turns } = *turn;
     let asks = run.plan().and_then(|plan| plan.next_ask());
-    let asks_now = asks.is_some_and(|ask| run.steps.contains_key(&ask.key));
+    let asked = asks.and_then(|ask| run.steps.get(&ask.key));
     match (turn, asks) {
         (0, _) => {
             format!("The brain {tool} is asked for more steps when those before have ended. ")
         }
-        (_, Some(ask)) if asks_now => format!(
+        (_, Some(_)) if asked.is_some_and(|ask| ask.status.is_terminal()) => format!(
+            "Turn {turn} was left out, so the brain {tool} is not asked any more: what is listed is done as it is. "
+        ),
+        (_, Some(ask)) if asked.is_some() => format!(
             "Turn {turn} of at most {max_turns}: step {} asks the brain {tool} what comes next. ",
             ask.key
         ),
-        (_, Some(_)) => format!(
-            "Turn {turn} of at most {max_turns}: the brain {tool} is asked again when the steps that it gave \
-             have ended. "
+        (_, Some(ask)) => format!(
+            "Turn {turn} of at most {max_turns}: the brain {tool} is asked again when {} have ended. ",
+            if brain::asks_behind_others(run, ask) {
+                "the steps before that"
+            } else {
+                "the steps that it gave"
+            }
         ),
         (_, None) => format!("The brain {tool} has ended the run at turn {turn}. "),
     }

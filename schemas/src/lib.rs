@@ -44,7 +44,7 @@ pub use letter::{DeadLetter, LetterAttempt, LetterSource};
 pub use lifecycle::{LifecyclePosition, LifecycleRecord, Transition};
 pub use payload::{Output, Payload};
 pub use plan::{
-    Approval, BRAIN_ANSWER, BRAIN_FAILED, BRAIN_SCOPE, Brain, BrainEnd, Child, OnDeadline, Plan,
-    PlanFault, PlanStep, Role, UNDO_SCOPE, ask_key, kept_state,
+    Approval, BRAIN_ANSWER, BRAIN_DROPPED, BRAIN_FAILED, BRAIN_SCOPE, Brain, BrainEnd, Child,
+    OnDeadline, Plan, PlanFault, PlanStep, Role, UNDO_SCOPE, ask_key, kept_state,
 };
 pub use spec::{Driver, Effect, OnExhausted, Probe, RetryPolicy, StepSpec};

@@ -3,11 +3,14 @@
 mod approval;
 mod brain;
 mod child;
+mod dropped;
 mod memo;
 mod order;
 mod read;
 
-pub use brain::{BRAIN_ANSWER, BRAIN_FAILED, BRAIN_SCOPE, Brain, BrainEnd, ask_key, kept_state};
+pub use brain::{
+    BRAIN_ANSWER, BRAIN_DROPPED, BRAIN_FAILED, BRAIN_SCOPE, Brain, BrainEnd, ask_key, kept_state,
+};
 
 use crate::{
     Effect, Error, Fault, OnExhausted, Payload, Probe, Result, RetryPolicy, StepKey, canonical,
@@ -18,6 +21,7 @@ pub use approval::Approval;
 use brain::AnswerJson;
 use bytes::Bytes;
 pub use child::Child;
+use dropped::Dropped;
 use read::{Flat, Lists, PlanJson, Written};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -36,10 +40,14 @@ pub struct Plan {
     /// What it has answered so far, the oldest first. The list holds the steps of each answer behind the step
     /// that asked for it, and as long as the brain has not ended the run, the step that asks next.
     pub answers: Vec<Bytes>,
+    /// Steps of the list that it has dropped, and at which turn. They keep their places.
+    pub dropped: BTreeMap<StepKey, u32>,
     /// How it has ended the run.
     pub brain_end: Option<BrainEnd>,
     /// How many steps of the list had all ended when the brain gave its newest answer.
     pub settled: usize,
+    /// Index of the step that asks it next.
+    ask: Option<usize>,
     /// How many plans it lies in.
     level: usize,
     /// The steps of the list, and behind them those that only run when something fails.
@@ -79,6 +87,10 @@ pub struct PlanStep {
     pub key: StepKey,
     /// When it runs at all.
     pub role: Role,
+    /// The turn of the answer that gave it; 0 for what the plan has itself.
+    pub given_at: u32,
+    /// Place in the list of the text that it is from.
+    pub place: usize,
     /// The tool to call.
     pub tool: String,
     /// What repeating may do.
@@ -120,7 +132,8 @@ pub struct PlanStep {
 pub enum Role {
     /// In its turn.
     Listed,
-    /// When all that is listed before it has ended well: it asks the brain for what comes next.
+    /// When all that is listed before it has ended well: it asks the brain for what comes next. What is listed
+    /// behind it begins after it.
     Ask {
         /// From 1.
         turn: u32,
@@ -186,7 +199,7 @@ impl Plan {
         let mut answers = self.answers.clone();
         answers.push(answer.data.clone());
         let plan = self.answered(answers)?;
-        plan.check_from(plan.settled)?;
+        plan.check_given(plan.newest())?;
         Ok(plan)
     }
 
@@ -218,25 +231,21 @@ impl Plan {
         let lists = Lists::of(&json, &texts, ask.as_ref(), brain_end.is_some())?;
         let (flat, listed) = read::flat(&lists)?;
         let names = index_of_names(&flat)?;
-        let mut steps: Vec<PlanStep> = Vec::with_capacity(flat.len());
-        for (at, step) in flat.iter().enumerate() {
-            let path = || path(at, |at| flat[at].role);
-            if json.brain.is_some() {
-                brain::check_scope(step, path)?;
-            }
-            let after = order::predecessors(at, &flat, &names)
-                .map_err(|message| Error::invalid(format!("{}.after", path()), message))?;
-            steps.push(step.read(&path, after, &json.retry, level)?);
-        }
-        order::check_references(&steps, &names)?;
+        let dropped = Dropped::of(&flat, listed, &names, &texts)?;
+        let steps = read_steps(&flat, &names, &dropped, &json, level)?;
+        dropped.check_references(&steps, &names, newest(&answers))?;
+        order::check_references(&steps, &names, &dropped)?;
         check_faults(&json.faults, &names)?;
         let settled = match texts.len().checked_sub(1) {
             Some(before) => order::place_of_ask(&flat[..listed], before) + 1,
             None => 0,
         };
+        let next = flat[settled..listed].iter().position(Flat::is_ask);
         let on_deadline = json.on_deadline()?;
         let PlanJson { faults, deadline_ms, brain, .. } = json;
         Ok(Self {
+            dropped: dropped.by_key(&steps[..listed]),
+            ask: next.map(|place| settled + place),
             steps,
             listed,
             faults,
@@ -258,12 +267,12 @@ impl Plan {
     /// [`Error::TooLarge`] naming the step, over [`limits::STEP_REFERENCES`]; [`Error::Invalid`] for a
     /// step in the scope of those that undo others.
     pub fn check_new(&self) -> Result<()> {
-        self.check_from(0)
+        self.check_given(0)
     }
 
-    /// The same for what comes in the list from some place on, and for what is behind the list.
-    fn check_from(&self, first: usize) -> Result<()> {
-        for (at, step) in self.steps.iter().enumerate().skip(first) {
+    /// The same for what was given at a turn or later.
+    fn check_given(&self, turn: u32) -> Result<()> {
+        for (at, step) in self.given_from(turn) {
             let count = canonical::references(&step.input)?.len();
             if count > limits::STEP_REFERENCES {
                 let field = format!("{}.input.$ref", self.path(at));
@@ -282,14 +291,24 @@ impl Plan {
         Ok(())
     }
 
-    /// The first tool of the steps from a place on that must not be called or asked, also in the runs that are
-    /// steps: the field that names it, and what `check` says of it.
+    /// The turn of the newest answer; 0 before the first.
+    pub fn newest(&self) -> u32 {
+        newest(&self.answers)
+    }
+
+    /// The steps that were given at a turn or later, those beside the list included, and their indexes.
+    pub fn given_from(&self, turn: u32) -> impl Iterator<Item = (usize, &PlanStep)> {
+        self.steps.iter().enumerate().filter(move |(_, step)| step.given_at >= turn)
+    }
+
+    /// The first tool of the steps given at a turn or later that must not be called or asked, also in the runs
+    /// that are steps: the field that names it, and what `check` says of it.
     pub fn refused_tool(
         &self,
-        from: usize,
+        turn: u32,
         check: &dyn Fn(&str) -> std::result::Result<(), String>,
     ) -> Option<(String, String)> {
-        self.steps.iter().enumerate().skip(from).find_map(|(at, step)| {
+        self.given_from(turn).find_map(|(at, step)| {
             let called = (act_of(&step.tool) == Act::Call).then_some(("tool", &step.tool));
             let probe = step.probe.as_ref().map(|probe| ("probe.tool", &probe.tool));
             let own = called.into_iter().chain(probe).find_map(|(name, tool)| {
@@ -325,13 +344,12 @@ impl Plan {
 
     /// Where a step stands in the plan's text, for messages.
     pub fn path(&self, at: usize) -> String {
-        path(at, |at| self.steps[at].role)
+        path(at, |at| self.steps[at].origin())
     }
 
     /// The step that asks the brain next, if one does.
     pub fn next_ask(&self) -> Option<&PlanStep> {
-        let last = self.in_list().last().filter(|_| self.brain_end.is_none());
-        last.filter(|step| matches!(step.role, Role::Ask { .. }))
+        self.ask.map(|at| &self.steps[at])
     }
 
     /// The fault planned for an attempt, if any.
@@ -341,31 +359,57 @@ impl Plan {
     }
 }
 
-fn path(at: usize, role_of: impl Fn(usize) -> Role) -> String {
-    let (mut at, mut below) = (at, String::new());
-    loop {
-        match role_of(at) {
-            Role::Listed => return format!("steps[{}]{below}", place_in_text(at, &role_of)),
-            Role::Ask { .. } => return format!("brain{below}"),
-            Role::Fallback { of, place } => {
-                (at, below) = (of, format!(".fallback[{place}]{below}"))
-            }
-            Role::Undo { of } => (at, below) = (of, format!(".compensate{below}")),
-        }
+impl PlanStep {
+    /// When it runs, and its place in the text that it is from.
+    fn origin(&self) -> (Role, usize) {
+        (self.role, self.place)
     }
 }
 
-/// The place of a step of the list in the text that it comes from: the plan's own, or an answer.
-fn place_in_text(at: usize, role_of: &impl Fn(usize) -> Role) -> usize {
-    let asked_by = (0..at).rev().find(|before| matches!(role_of(*before), Role::Ask { .. }));
-    at - asked_by.map_or(0, |asked_by| asked_by + 1)
+fn newest(answers: &[Bytes]) -> u32 {
+    u32::try_from(answers.len()).unwrap_or(u32::MAX)
+}
+
+/// The steps with their predecessors. Behind what is dropped comes what came before it.
+fn read_steps(
+    flat: &[Flat<'_>],
+    names: &BTreeMap<StepKey, usize>,
+    dropped: &Dropped,
+    json: &PlanJson<'_>,
+    level: usize,
+) -> Result<Vec<PlanStep>> {
+    let mut steps: Vec<PlanStep> = Vec::with_capacity(flat.len());
+    for (at, step) in flat.iter().enumerate() {
+        let path = || path(at, |at| flat[at].origin());
+        brain::check_step(step, json.brain.as_ref(), path)?;
+        let after = order::predecessors(at, flat, names)
+            .map_err(|message| Error::invalid(format!("{}.after", path()), message))?;
+        let after = dropped.passed_on(step.role, after, &steps);
+        steps.push(step.read(&path, after, &json.retry, level)?);
+    }
+    Ok(steps)
+}
+
+/// The path of a step. `origin_of` says when a step runs, and its place in the text that it is from.
+fn path(at: usize, origin_of: impl Fn(usize) -> (Role, usize)) -> String {
+    let (mut at, mut below) = (at, String::new());
+    loop {
+        match origin_of(at) {
+            (Role::Listed, place) => return format!("steps[{place}]{below}"),
+            (Role::Ask { .. }, _) => return format!("brain{below}"),
+            (Role::Fallback { of, place }, _) => {
+                (at, below) = (of, format!(".fallback[{place}]{below}"))
+            }
+            (Role::Undo { of }, _) => (at, below) = (of, format!(".compensate{below}")),
+        }
+    }
 }
 
 fn index_of_names(steps: &[Flat<'_>]) -> Result<BTreeMap<StepKey, usize>> {
     let mut names = BTreeMap::new();
     for (at, step) in steps.iter().enumerate() {
         if names.insert(step.key.clone(), at).is_some() {
-            let field = format!("{}.name", path(at, |at| steps[at].role));
+            let field = format!("{}.name", path(at, |at| steps[at].origin()));
             return Err(Error::invalid(field, format!("{} is there twice", step.key)));
         }
     }

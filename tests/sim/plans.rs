@@ -28,7 +28,7 @@ fn source(random: &Random) -> String {
     let count = 1 + random.below(5);
     // Whether all that it does can be undone.
     let undoable = random.chance(40);
-    let steps: Vec<String> = (0..count)
+    let mut steps: Vec<String> = (0..count)
         .map(|number| {
             let after = match random.below(3) {
                 0 if number > 0 => format!(",\"after\":[\"s{}\"]", random.below(number)),
@@ -61,6 +61,10 @@ fn source(random: &Random) -> String {
         0 => brain(random),
         _ => String::new(),
     };
+    for step in steps.iter_mut().filter(|_| !brain.is_empty() && random.chance(40)) {
+        step.truncate(step.len() - 1);
+        step.push_str(",\"then_ask\":true}");
+    }
     format!(
         "{{\"retry\":{{\"max_attempts\":{},\"initial_ms\":{},\"max_ms\":500}},\"steps\":[{}]{deadline}{brain}}}",
         1 + random.below(4),

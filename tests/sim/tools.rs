@@ -121,12 +121,12 @@ impl SimTools {
         remote.effects.entry((run.clone(), step.clone())).or_default().push(effect);
     }
 
-    /// What the tool of a step says to an attempt. A brain says something else each time, and now and then what
-    /// no plan can take.
-    pub(crate) fn says(&self, run: &RunKey, step: &StepKey, attempt: u32) -> Payload {
+    /// What the tool of a step says to an attempt with an input. A brain says something else each time, and now
+    /// and then what no plan can take.
+    pub(crate) fn says(&self, run: &RunKey, step: &StepKey, attempt: u32, input: &[u8]) -> Payload {
         let text = if *step.scope == *BRAIN_SCOPE {
             let draw = hash(self.seed ^ 2, &format!("{run}/{step}/{attempt}"));
-            answer(draw, step.occurrence, attempt, self.is_healed())
+            answer(draw, step.occurrence, attempt, self.is_healed(), &ahead(input))
         } else {
             r#"{"ok":true}"#.to_owned()
         };
@@ -185,7 +185,7 @@ impl Tools for SimTools {
         let fate = self.fate(&call);
         let draw = hash(self.seed ^ 1, &format!("{}/{}/{}", call.run, call.step, call.attempt));
         let (before_ms, after_ms) = (1 + draw % 40, 1 + (draw >> 16) % 40);
-        let said = self.says(&call.run, &call.step, call.attempt);
+        let said = self.says(&call.run, &call.step, call.attempt, &call.body);
         let timeout = call.timeout;
         let effect = call.effect;
         let lingers = u64::try_from(timeout.as_millis()).unwrap() * 3 / 2;
@@ -226,11 +226,20 @@ impl Tools for SimTools {
     }
 }
 
-fn answer(draw: u64, turn: u32, attempt: u32, healed: bool) -> String {
+/// The steps that a brain is told lie ahead.
+fn ahead(input: &[u8]) -> Vec<String> {
+    let input: serde_json::Value = serde_json::from_slice(input).unwrap_or_default();
+    let names = input["ahead"].as_array().into_iter().flatten();
+    names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+}
+
+fn answer(draw: u64, turn: u32, attempt: u32, healed: bool, ahead: &[String]) -> String {
     // Two turns are the fewest that there may be.
     let is_last = turn >= 2;
     match draw % 10 {
         0 if !healed => r#"{"steps":[{"name":"s0"}]}"#.into(),
+        // The first step of a plan has begun whenever its brain is asked.
+        1 if !healed && !ahead.is_empty() => r#"{"drop":["s0"]}"#.into(),
         1 if !healed => r#"["what?"]"#.into(),
         2 => r#"{"fail":"simulated"}"#.into(),
         3 => r#"{"done":true}"#.into(),
@@ -241,13 +250,22 @@ fn answer(draw: u64, turn: u32, attempt: u32, healed: bool) -> String {
             let effect = ["pure", "idempotent", "at_most_once"][number as usize % 3];
             let step = |at: u64| {
                 let after = if draw >> 8 & at == 0 { "" } else { r#","after":[]"# };
+                let then_ask = at == 0 && draw >> 48 & 3 == 0;
                 format!(
                     r#"{{"name":"t{turn}a{attempt}n{at}","tool":"http://tool/{at}","effect":"{effect}"{after},
-                        "timeout_ms":300,"compensate":{{"tool":"http://tool/2","effect":"pure","timeout_ms":300}}}}"#
+                        "then_ask":{then_ask},"timeout_ms":300,
+                        "compensate":{{"tool":"http://tool/2","effect":"pure","timeout_ms":300}}}}"#
                 )
             };
-            let steps: Vec<String> = (0..1 + draw / 16 % 3).map(step).collect();
-            format!(r#"{{"steps":[{}],"state":{attempt}}}"#, steps.join(","))
+            // Where something is left it may go on with that alone.
+            let goes_on = ahead.len() > 1 && draw >> 50 & 1 == 0;
+            let new = if goes_on { 0 } else { 1 + draw / 16 % 3 };
+            let steps: Vec<String> = (0..new).map(step).collect();
+            let left = ahead.iter().enumerate().skip(usize::from(goes_on));
+            let dropped = left.filter(|(at, _)| draw >> (52 + at % 8) & 1 == 0);
+            let dropped: Vec<&String> = dropped.map(|(_, name)| name).collect();
+            let steps = steps.join(",");
+            format!(r#"{{"steps":[{steps}],"drop":{dropped:?},"state":{attempt}}}"#)
         }
     }
 }

@@ -271,7 +271,8 @@ impl<A: Access> Clients<A> {
         };
         if given_up && self.tools.effects().get(&place).is_some_and(acted) {
             let (attempt, lease) = (last.attempt, Some(last.lease));
-            let output = Output::of(self.tools.says(&run.key, &step.key, attempt));
+            let said = self.tools.says(&run.key, &step.key, attempt, step.input_bytes());
+            let output = Output::of(said);
             let event = StepEvent::Completed { attempt, lease, output, usage: None };
             let body = Body::Step(run.key.run_id.clone(), step.key.clone(), event);
             self.append(&run.key, vec![body], false).await;
@@ -285,7 +286,8 @@ impl<A: Access> Clients<A> {
             let newest = step.attempt;
             for other in step.attempts.iter().filter(|other| other.attempt != newest) {
                 let (attempt, lease) = (other.attempt, Some(other.lease));
-                let output = Output::of(self.tools.says(&run.key, &step.key, attempt));
+                let said = self.tools.says(&run.key, &step.key, attempt, step.input_bytes());
+                let output = Output::of(said);
                 let event = StepEvent::Completed { attempt, lease, output, usage: None };
                 let body = Body::Step(run.key.run_id.clone(), step.key.clone(), event);
                 self.append(&run.key, vec![body], false).await;

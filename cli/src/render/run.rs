@@ -6,7 +6,7 @@ use super::{
     when::{after, clock, lasting, relative},
 };
 use crate::views::{Attempt, Awaits, Held, Payloads, Probe, Run, Step, Time, Why};
-use spine_schemas::time::Micros;
+use spine_schemas::{BRAIN_DROPPED, time::Micros};
 use std::fmt::Write as _;
 
 /// Characters of a payload or message that are shown.
@@ -295,7 +295,10 @@ fn wait(of: &Step, now: Micros) -> Option<String> {
             }
             (None, None) => "its fallback takes over".into(),
         }),
-        "skipped" => Some(left_out(of)),
+        "skipped" => match of.error.as_ref().filter(|error| error.code == BRAIN_DROPPED) {
+            Some(dropped) => Some(short(&dropped.message, EXCERPT)),
+            None => Some(left_out(of)),
+        },
         "failed" if of.given_up => Some("given up".into()),
         "dead_lettered" => Some(format!("letter {}", of.letter.as_deref().unwrap_or("unknown"))),
         _ => None,

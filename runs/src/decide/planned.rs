@@ -2,7 +2,7 @@
 
 use super::{Decided, recover, running_steps};
 use crate::{
-    RunState, fallback, input,
+    RunState, brain, fallback, input,
     limits::{BATCH_BYTES, LOOK_UP_BYTES},
     undo,
 };
@@ -19,10 +19,18 @@ pub(super) fn go_on(run: &RunState, decided: &mut Decided) {
     };
     let ended_well =
         |step: &PlanStep| run.steps.get(&step.key).is_some_and(|step| fallback::ended_well(step));
+    for step in brain::to_leave_out(run, &plan) {
+        if decided.bytes >= BATCH_BYTES {
+            decided.more = true;
+            return;
+        }
+        decided.push_step(run, &step.key, brain::left_out(&plan, step));
+    }
     let unscheduled = plan.steps.len().saturating_sub(run.steps.len());
     // What was listed before the newest answer of a brain has all ended.
     let next = (plan.steps[plan.settled..].iter())
         .filter(|step| !run.steps.contains_key(&step.key))
+        .filter(|step| !plan.dropped.contains_key(&step.key))
         .take(unscheduled);
     let mut read_bytes = 0;
     for step in next.filter(|step| step.after.iter().all(|before| ended_well(&plan.steps[*before])))
@@ -50,15 +58,16 @@ pub(super) fn go_on(run: &RunState, decided: &mut Decided) {
 
 /// The end of a run whose steps have all ended well: what its brain says, else the output of the last one.
 fn end(run: &RunState, plan: &Plan) -> Option<RunEvent> {
-    let last = plan.in_list().last();
     let output = match &plan.brain_end {
         Some(BrainEnd::Fail(reason)) => return recover::give_up(run, plan, reason),
         Some(BrainEnd::Done(output)) => {
             let payload = output.clone().and_then(|json| Payload::json("output", json).ok());
-            let source = last.map(|ask| format!("step {}", ask.key));
+            // The newest answer came from the step behind which nothing had begun.
+            let ask = plan.settled.checked_sub(1).and_then(|place| plan.steps.get(place));
+            let source = ask.map(|ask| format!("step {}", ask.key));
             payload.map(|payload| Output { payload, degraded: false, source })
         }
-        None => last.and_then(|last| output_of(run, &last.key)),
+        None => plan.in_list().last().and_then(|last| output_of(run, &last.key)),
     };
     Some(RunEvent::Completed { output })
 }

@@ -3,6 +3,7 @@
 use super::{Place, Verdict, attempt::end_attempt, ending, gate::Author, pause, wait};
 use crate::{
     Answer, AttemptEnd, Reason, RunState, RunStatus, Stall, StepState, StepStatus, Steps, Totals,
+    brain,
 };
 use spine_schemas::{
     Body, BrainEnd, Caller, Digest, Driver, Event, Fork, Output, RunCreated, RunEvent, RunKey,
@@ -153,8 +154,9 @@ fn completed(
     }
     let is_plan = state.driver() == Driver::Plan;
     let left_out = state.steps.values().any(|step| {
-        // What was not called for in the end was not left out.
-        let needless = is_plan && step.status == StepStatus::Cancelled;
+        // What was not called for in the end was not left out, nor what the brain decided against.
+        let cancelled = step.status == StepStatus::Cancelled;
+        let needless = is_plan && (cancelled || brain::has_dropped(state, &step.key));
         !needless && step.status != StepStatus::Completed
             || step.output.as_ref().is_some_and(|output| output.degraded)
     });

@@ -1,8 +1,15 @@
 //! Steps that are left out, and those that others stand in for.
 
-use super::{Place, Verdict, attempt::end_attempt, gate::Author};
-use crate::{Answer, AttemptEnd, Reason, RunState, StepState, StepStatus, fallback, kept};
-use spine_schemas::{Driver, ErrorClass, OnExhausted, Output, StepError, StepKey};
+use super::{
+    Place, Verdict,
+    attempt::{end_attempt, fresh},
+    gate::Author,
+};
+use crate::{
+    Answer, AttemptEnd, Reason, RunState, StepState, StepStatus, brain, fallback, input, kept,
+};
+use spine_schemas::{BRAIN_DROPPED, Driver, ErrorClass, OnExhausted, Output, StepError, StepKey};
+use std::sync::Arc;
 
 /// How a step is left out.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +33,7 @@ pub(super) fn left_out(
     let driver = state.driver();
     let has_room = kept::has_room(state, output.map_or(0, |output| output.payload.data.len()));
     let Some(step) = state.steps.get(key) else {
-        return author.reject(Reason::StepAbsent);
+        return never_begun(state, key, how, place, author);
     };
     if step.status == status {
         return author.duplicate();
@@ -62,6 +69,32 @@ pub(super) fn left_out(
     step.due_at = None;
     step.ended_at = Some(place.at);
     step.last_offset = place.offset;
+    Verdict::Applied(Answer::Ok)
+}
+
+/// `step_skipped` of a step that has not begun: the brain of its run has dropped it.
+fn never_begun(
+    state: &mut RunState,
+    key: &StepKey,
+    how: LeftOut<'_>,
+    place: Place,
+    author: Author,
+) -> Verdict {
+    let is_gone = how.status == StepStatus::Skipped && brain::has_dropped(state, key);
+    let planned = state.plan().filter(|_| is_gone).and_then(|plan| plan.find(key));
+    let Some((_, planned)) = planned else {
+        return author.reject(Reason::StepAbsent);
+    };
+    if state.is_ending() {
+        return author.reject(Reason::StepState);
+    }
+    let spec = Arc::new(input::unresolved(planned));
+    let has_room = kept::has_room(state, spec.input.data.len());
+    let mut step = fresh(key, &kept::spec(&spec, has_room), place);
+    step.status = StepStatus::Skipped;
+    step.error = Some(StepError::new(ErrorClass::Cancelled, BRAIN_DROPPED, how.reason));
+    step.ended_at = Some(place.at);
+    state.steps.insert(Arc::new(step));
     Verdict::Applied(Answer::Ok)
 }
 

@@ -9,7 +9,7 @@ use crate::{
     Effect, Error, OnExhausted, Payload, Result, RetryPolicy, StepKey, canonical, limits, spec,
 };
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// The scope of the steps that ask the brain. No other step of such a plan is in it.
@@ -18,6 +18,11 @@ pub const BRAIN_SCOPE: &str = "brain";
 pub const BRAIN_ANSWER: &str = "brain_answer";
 /// Code of the error of a run that its brain gave up.
 pub const BRAIN_FAILED: &str = "brain_failed";
+/// Code of the error of a step that the brain dropped.
+pub const BRAIN_DROPPED: &str = "brain_dropped";
+
+/// What is wrong with an answer from which nothing follows.
+pub(super) const NOTHING_SAID: &str = "an answer has steps, \"done\": true or a reason to \"fail\"";
 
 /// The endpoint that is asked for the next steps.
 #[derive(Clone, Debug, Deserialize)]
@@ -103,8 +108,11 @@ impl Brain {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnswerJson<'a> {
-    #[serde(borrow, default)]
-    pub(super) steps: Vec<Written<'a>>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    steps: Option<Vec<Written<'a>>>,
+    /// Names of steps that are not to be done.
+    #[serde(default)]
+    pub(super) drop: Vec<String>,
     #[serde(borrow)]
     state: Option<&'a RawValue>,
     #[serde(default)]
@@ -112,6 +120,13 @@ pub(super) struct AnswerJson<'a> {
     #[serde(borrow)]
     output: Option<&'a RawValue>,
     fail: Option<String>,
+}
+
+/// A list that is there, be it empty: that is not the same as none.
+fn given<'de: 'a, 'a, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<Vec<Written<'a>>>, D::Error> {
+    Vec::deserialize(from).map(Some)
 }
 
 impl<'a> AnswerJson<'a> {
@@ -126,21 +141,25 @@ impl<'a> AnswerJson<'a> {
     fn check(&self) -> Result<()> {
         let wrong = |field: &str, message: &str| Err(Error::invalid(field, message));
         let ends = [self.done, self.fail.is_some()];
-        match (self.steps.is_empty(), ends) {
+        let changes = self.steps.is_some() || !self.drop.is_empty();
+        match (self.steps().is_empty(), ends) {
             (false, [false, false]) | (true, [true, false] | [false, true]) => {}
-            (true, [false, false]) => {
-                return wrong(
-                    "steps",
-                    "an answer has steps, \"done\": true or a reason to \"fail\"",
-                );
-            }
+            // That is an answer where something is left of the list.
+            (true, [false, false]) if changes => {}
+            (true, [false, false]) => return wrong("steps", NOTHING_SAID),
             (_, [true, true]) => return wrong("fail", "the run is done, or it fails"),
             (false, _) => return wrong("steps", "a run that is done or fails has no more of them"),
         }
         if self.output.is_some() && !self.done {
             return wrong("output", "is for \"done\": true");
         }
-        if self.state.is_some() && self.steps.is_empty() {
+        if self.ends() && !self.drop.is_empty() {
+            return wrong("drop", "is not needed: what is left is dropped when the run ends");
+        }
+        if self.drop.len() > limits::PLAN_STEPS {
+            return Err(Error::too_large("drop", self.drop.len(), limits::PLAN_STEPS));
+        }
+        if self.state.is_some() && self.ends() {
             return wrong("state", "is for the next turn, and this is the last one");
         }
         if let Some(state) =
@@ -154,6 +173,21 @@ impl<'a> AnswerJson<'a> {
             return wrong("fail", "must have 1 to 4096 bytes");
         }
         Ok(())
+    }
+
+    /// The steps that it gives.
+    pub(super) fn steps(&self) -> &[Written<'a>] {
+        self.steps.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the list is to be done as it is.
+    pub(super) fn changes_nothing(&self) -> bool {
+        self.steps().is_empty() && self.drop.is_empty() && !self.ends()
+    }
+
+    /// Whether it is the last one.
+    pub(super) fn ends(&self) -> bool {
+        self.done || self.fail.is_some()
     }
 
     /// How it ends the run, if it does.
@@ -178,10 +212,22 @@ pub fn kept_state(answer: &[u8]) -> Option<&str> {
     answer.state.map(RawValue::get)
 }
 
-/// Steps that ask, and their answers' steps, are in a scope that nobody else uses.
-pub(super) fn check_scope(step: &Flat<'_>, path: impl FnOnce() -> String) -> Result<()> {
-    let asks = matches!(step.role, Role::Ask { .. });
-    if !asks && step.key.scope.split('/').next() == Some(BRAIN_SCOPE) {
+/// Steps that ask are in a scope that nobody else uses, and only where a brain is named can it be asked.
+pub(super) fn check_step(
+    step: &Flat<'_>,
+    brain: Option<&Brain>,
+    path: impl Fn() -> String,
+) -> Result<()> {
+    if step.written.then_ask && step.role != Role::Listed {
+        let message = "is for steps of the list: the brain is asked between those";
+        return Err(Error::invalid(format!("{}.then_ask", path()), message));
+    }
+    if brain.is_none() {
+        let message = "needs a brain, and the plan names none";
+        let wrong = || Error::invalid(format!("{}.then_ask", path()), message);
+        return if step.written.then_ask { Err(wrong()) } else { Ok(()) };
+    }
+    if !step.is_ask() && step.key.scope.split('/').next() == Some(BRAIN_SCOPE) {
         let message = "\"brain\" is the scope of the steps that ask the brain";
         return Err(Error::invalid(format!("{}.scope", path()), message));
     }

@@ -1,6 +1,6 @@
 //! What comes before a step of a plan, and that it refers only to what has surely ended by then.
 
-use super::{PlanStep, Role, path, read::Flat};
+use super::{PlanStep, Role, dropped::Dropped, path, read::Flat};
 use crate::{Error, StepKey, canonical, limits};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub(super) fn predecessors(
     let step = &steps[at];
     match (step.role, step.after()) {
         (Role::Listed, Some(after)) => {
-            // Nothing that a brain asked for begins before it was asked for.
+            // Nothing behind a question to a brain begins before that was answered.
             let mut after = named(at, after, names)?;
             let missing =
                 step.asked_by.and_then(|ask| after.binary_search(&ask).err().zip(Some(ask)));
@@ -63,6 +63,7 @@ fn named(
 pub(super) fn check_references(
     steps: &[PlanStep],
     names: &BTreeMap<StepKey, usize>,
+    dropped: &Dropped,
 ) -> crate::Result<()> {
     let mut before: Vec<Indexes> = Vec::with_capacity(steps.len());
     for step in steps {
@@ -80,12 +81,15 @@ pub(super) fn check_references(
             ended.insert(index);
             ended.insert_all(&before[index]);
         }
+        let at = before.len();
         for reference in canonical::references(&step.input)? {
-            let Some(source) = &reference.step else { continue };
+            // What is dropped resolves nothing.
+            let source = reference.step.as_ref().filter(|_| !dropped.has(at));
+            let Some(source) = source else { continue };
             if !names.get(source).is_some_and(|&index| ended.contains(index)) {
                 let message = format!("$ref to {source}, which this step does not come after");
                 return Err(Error::invalid(
-                    format!("{}.input", path(before.len(), |at| steps[at].role)),
+                    format!("{}.input", path(at, |at| steps[at].origin())),
                     message,
                 ));
             }
@@ -97,7 +101,7 @@ pub(super) fn check_references(
 
 /// Where in the list a brain is asked, counted from 0.
 pub(super) fn place_of_ask(listed: &[Flat<'_>], number: usize) -> usize {
-    let asks = listed.iter().enumerate().filter(|(_, step)| matches!(step.role, Role::Ask { .. }));
+    let asks = listed.iter().enumerate().filter(|(_, step)| step.is_ask());
     asks.map(|(at, _)| at).nth(number).unwrap_or(0)
 }
 

@@ -11,7 +11,7 @@ use crate::{
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,6 +82,9 @@ pub(super) struct Written<'a> {
     probe: Option<Box<Probe>>,
     #[serde(borrow, default)]
     run: Option<&'a RawValue>,
+    /// Whether the brain is asked before what follows in the list begins.
+    #[serde(default)]
+    pub(super) then_ask: bool,
 }
 
 impl Written<'_> {
@@ -109,6 +112,7 @@ impl Written<'_> {
             memo: None,
             probe: None,
             run: None,
+            then_ask: false,
         }
     }
 }
@@ -121,12 +125,17 @@ fn one() -> u32 {
 pub(super) struct Flat<'j> {
     pub(super) key: StepKey,
     pub(super) role: Role,
-    /// The step that asked for it, or that asked before it does.
+    /// The step that asked last before it in the list.
     pub(super) asked_by: Option<usize>,
+    /// The turn of the answer that it is from; 0 for what the plan has itself.
+    pub(super) given_at: u32,
+    /// Its place in the text that it is from.
+    pub(super) place: usize,
     pub(super) written: &'j Written<'j>,
 }
 
-/// What makes the list of a plan: its own steps, and between two turns of its brain those of an answer.
+/// What makes the list of a plan: its own steps and those of the answers. An answer's steps lie behind the step
+/// that asked for them, before what was left of the list then.
 pub(super) struct Lists<'j> {
     own: &'j [Written<'j>],
     answers: &'j [AnswerJson<'j>],
@@ -153,9 +162,9 @@ impl<'j> Lists<'j> {
             let message = format!("{most_turns} turns are all that there may be: end the run");
             return Err(Error::invalid("steps", message));
         }
-        if let Some(answer) = answers.iter().find(|answer| answer.steps.len() > limits::PLAN_STEPS)
-        {
-            return Err(Error::too_large("steps", answer.steps.len(), limits::PLAN_STEPS));
+        let most = limits::PLAN_STEPS;
+        if let Some(answer) = answers.iter().find(|answer| answer.steps().len() > most) {
+            return Err(Error::too_large("steps", answer.steps().len(), most));
         }
         let most = if answers.is_empty() { limits::PLAN_STEPS } else { limits::RUN_STEPS };
         Ok(Self { own: &json.steps, answers, ask, turns, most })
@@ -164,40 +173,74 @@ impl<'j> Lists<'j> {
 
 /// The steps of the list, then those that stand in for others or undo them; and how many the list has.
 pub(super) fn flat<'j>(lists: &Lists<'j>) -> Result<(Vec<Flat<'j>>, usize)> {
-    let mut steps = Vec::with_capacity(lists.own.len());
-    let most = lists.most;
-    for written in lists.own {
-        push(&mut steps, Role::Listed, written, (None, most))?;
-    }
-    let mut asked_by = None;
-    for (turn, at) in (1..=lists.turns).zip(0..) {
-        let Some(ask) = lists.ask else { break };
-        push(&mut steps, Role::Ask { turn }, ask, (asked_by, most))?;
-        asked_by = Some(steps.len() - 1);
-        for written in lists.answers.get(at).into_iter().flat_map(|answer| &answer.steps) {
-            push(&mut steps, Role::Listed, written, (asked_by, most))?;
-        }
-    }
+    let mut steps = list(lists)?;
     let (listed, mut of) = (steps.len(), 0);
     while of < steps.len() {
-        let written = steps[of].written;
+        let (written, given_at) = (steps[of].written, steps[of].given_at);
+        let from = Origin { asked_by: None, given_at, place: 0, most: lists.most };
         for (place, fallback) in written.fallback.iter().enumerate() {
-            push(&mut steps, Role::Fallback { of, place }, fallback, (None, most))?;
+            push(&mut steps, Role::Fallback { of, place }, fallback, from)?;
         }
         if let Some(undo) = &written.compensate {
-            push(&mut steps, Role::Undo { of }, undo, (None, most))?;
+            push(&mut steps, Role::Undo { of }, undo, from)?;
         }
         of += 1;
     }
     Ok((steps, listed))
 }
 
+/// The brain is asked where a step says so that is not dropped and that more follows, and at the end. Behind the
+/// turn that has no answer yet nothing is known of later ones.
+fn list<'j>(lists: &Lists<'j>) -> Result<Vec<Flat<'j>>> {
+    let mut steps = Vec::with_capacity(lists.own.len());
+    let mut from = Origin { asked_by: None, given_at: 0, place: 0, most: lists.most };
+    // What is left of each text, the newest last: its steps come first.
+    let mut left = vec![(0, lists.own.iter().enumerate())];
+    let (mut turn, mut dropped) = (0, BTreeSet::<StepKey>::new());
+    loop {
+        let next = left.last_mut().map(|(given_at, rest)| (*given_at, rest.next()));
+        if let Some((given_at, Some((place, written)))) = next {
+            push(&mut steps, Role::Listed, written, Origin { given_at, place, ..from })?;
+            let is_last = left.iter().all(|(_, rest)| rest.len() == 0);
+            let is_dropped = steps.last().is_some_and(|step| dropped.contains(&step.key));
+            if !written.then_ask || is_last || is_dropped {
+                continue;
+            }
+        } else if left.pop().is_some() {
+            continue;
+        }
+        let Some(ask) = lists.ask.filter(|_| turn < lists.turns) else {
+            if left.is_empty() {
+                return Ok(steps);
+            }
+            continue;
+        };
+        turn += 1;
+        push(&mut steps, Role::Ask { turn }, ask, from)?;
+        from.asked_by = Some(steps.len() - 1);
+        if let Some(answer) = lists.answers.get(turn as usize - 1) {
+            dropped.extend(answer.drop.iter().filter_map(|name| name.parse::<StepKey>().ok()));
+            left.push((turn, answer.steps().iter().enumerate()));
+        }
+    }
+}
+
+/// Where a step comes from, and how many there may be.
+#[derive(Clone, Copy)]
+struct Origin {
+    asked_by: Option<usize>,
+    given_at: u32,
+    place: usize,
+    most: usize,
+}
+
 fn push<'j>(
     steps: &mut Vec<Flat<'j>>,
     role: Role,
     written: &'j Written<'j>,
-    (asked_by, most): (Option<usize>, usize),
+    from: Origin,
 ) -> Result<()> {
+    let Origin { asked_by, given_at, place, most } = from;
     if steps.len() >= most {
         return Err(Error::too_large("steps", steps.len() + 1, most));
     }
@@ -208,9 +251,9 @@ fn push<'j>(
         Role::Ask { turn } => Ok(ask_key(turn)),
         Role::Undo { of } => undo_key(&steps[of].key, written),
     };
-    let path = || path(steps.len(), |at| steps.get(at).map_or(role, |step| step.role));
+    let path = || path(steps.len(), |at| steps.get(at).map_or((role, place), Flat::origin));
     let key = key.map_err(|error| Error::invalid(path(), error.to_string()))?;
-    steps.push(Flat { key, role, asked_by, written });
+    steps.push(Flat { key, role, asked_by, given_at, place, written });
     Ok(())
 }
 
@@ -227,6 +270,15 @@ fn undo_key(undone: &StepKey, written: &Written<'_>) -> Result<StepKey> {
 }
 
 impl Flat<'_> {
+    /// When it runs, and its place in the text that it is from.
+    pub(super) fn origin(&self) -> (Role, usize) {
+        (self.role, self.place)
+    }
+
+    pub(super) fn is_ask(&self) -> bool {
+        matches!(self.role, Role::Ask { .. })
+    }
+
     /// The predecessors that are named, if any are.
     pub(super) fn after(&self) -> Option<&[String]> {
         self.written.after.as_deref()
@@ -277,6 +329,8 @@ impl Flat<'_> {
         Ok(PlanStep {
             key: self.key.clone(),
             role: self.role,
+            given_at: self.given_at,
+            place: self.place,
             tool: step.tool.clone(),
             // A step that only waits has no effect that could repeat.
             effect: if act.acts() { step.effect } else { Effect::Pure },

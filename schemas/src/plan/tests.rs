@@ -1,5 +1,7 @@
 //! Plans: defaults, order, references, limits.
 
+mod drops;
+
 use super::*;
 use crate::spec;
 

@@ -26,7 +26,7 @@ pub(super) fn asks(run: &Arc<RunState>, step: &StepKey) -> bool {
 
 /// A step of the newest answer whose tool must not be called.
 fn forbidden<T: Tools>(plan: &Plan, tools: &T) -> Option<StepError> {
-    let (field, refusal) = plan.refused_tool(plan.settled, &|tool| tools.check(tool))?;
+    let (field, refusal) = plan.refused_tool(plan.newest(), &|tool| tools.check(tool))?;
     let message = format!("answer: {field}: {refusal}");
     Some(StepError::new(ErrorClass::Contract, BRAIN_ANSWER, message))
 }

@@ -75,6 +75,6 @@ fn changed(before: &Plan, steps: &RawValue, changes: &Changes<'_>) -> Result<Str
 }
 
 fn place(plan: &Plan, key: &StepKey) -> Option<usize> {
-    let at = plan.in_list().iter().position(|step| step.key == *key)?;
-    (plan.steps[at].role == Role::Listed).then_some(at)
+    let step = plan.in_list().iter().find(|step| step.key == *key)?;
+    (step.role == Role::Listed).then_some(step.place)
 }
