@@ -1,7 +1,7 @@
 //! Forks on the real binary: what was finished is not called again, and a kill in between loses nothing.
 
 use serde_json::{Value, json};
-use spine_tests::{Answer, Fx, Spine, lines};
+use spine_tests::{Answer, Fx, Spine, lines, waits};
 
 const STEPS: usize = 10;
 
@@ -87,22 +87,120 @@ fn c13_effects_that_may_happen_twice_are_listed_first_and_must_be_accepted() {
     spine.is_fold_of_log();
 }
 
+/// The events of a run that an agent of a version or the creation made, with what became of them.
+fn versions(spine: &Spine, run: &str) -> Vec<(String, String, String)> {
+    let events = spine.get(&format!("/v1/runs/{run}/events?limit=1000")).json();
+    let events = events["events"].as_array().expect("events").clone();
+    let of = |event: &Value| {
+        let text = |of: &Value| of.as_str().map(str::to_owned);
+        let body = &event["event"];
+        let version = text(&body["run"]["version"]).or_else(|| text(&body["op"]["version"]))?;
+        Some((text(&event["kind"])?, version, text(&event["verdict"])?))
+    };
+    events.iter().filter_map(of).collect()
+}
+
+/// What an agent of a version says of a run that may be of another, one after the other.
+fn agent_of(spine: &Spine, run: &str, version: &str) -> Vec<Value> {
+    let mut op_id = 0;
+    let mut says = |mut op: Value| {
+        op_id += 1;
+        op["op_id"] = json!(op_id);
+        let body = json!({"session": format!("v{version}"), "version": version, "ops": [op]});
+        let path = format!("/v1/runs/{run}/journal");
+        let reply = spine.http().post(&path, &body).expect("an answer");
+        reply.json()["results"][0].clone()
+    };
+    let begun = says(json!({"op": "begin", "step": {"name": "a"}, "tool": "t", "effect": "pure",
+        "input": 1}));
+    let decided = says(json!({"op": "decide", "decision": {"decision": "go on"}}));
+    let mut answers = vec![begun.clone(), decided];
+    if begun["status"] == "execute" {
+        let done = json!({"op": "complete", "step": {"name": "a"}, "attempt": begun["attempt"],
+            "lease": begun["lease"], "output": {"by": version}});
+        answers.push(says(done));
+    }
+    answers.push(says(json!({"op": "end", "status": "completed", "output": version})));
+    answers
+}
+
 #[test]
-fn c16b_a_journal_run_ends_with_the_version_that_it_began_with() {
-    let spine = Spine::fresh().start();
+fn c16b_journal_runs_of_two_versions_end_each_with_its_own_and_no_history_mixes_them() {
+    let mut spine = Spine::fresh().start();
     for version in ["1", "2"] {
         let body = json!({"run_id": format!("j{version}"), "workflow": "w", "version": version,
             "driver": "journal"});
         spine.start_run(&body);
     }
-    let ops = |run: &str, version: &str| {
-        let body = json!({"session": "S", "version": version, "ops": [
-            {"op": "begin", "op_id": 1, "step": {"name": "a"}, "tool": "t", "effect": "pure", "input": 1}]});
-        let reply =
-            spine.http().post(&format!("/v1/runs/{run}/journal"), &body).expect("an answer");
-        reply.json()["results"][0].clone()
+    for (run, other) in [("j1", "2"), ("j2", "1")] {
+        let answers = agent_of(&spine, run, other);
+        assert_eq!(answers.len(), 3, "it begins nothing: {answers:?}");
+        assert!(answers.iter().all(|answer| answer["code"] == 1230), "{run}: {answers:?}");
+    }
+    spine.kill();
+    spine.restart();
+    for (run, own) in [("j1", "1"), ("j2", "2")] {
+        let answers = agent_of(&spine, run, own);
+        let statuses: Vec<&Value> = answers.iter().map(|answer| &answer["status"]).collect();
+        assert_eq!(statuses, ["execute", "ok", "ok", "ok"], "{run}");
+        let ended = spine.wait_run(run, &["completed"]);
+        assert_eq!((&ended["version"], &ended["output"]["data"]), (&json!(own), &json!(own)));
+        let versions = versions(&spine, run);
+        assert_eq!(
+            versions.len(),
+            8,
+            "a creation, three of the other, four of its own: {versions:?}"
+        );
+        for (kind, version, verdict) in &versions {
+            assert_eq!(
+                version == own,
+                verdict == "applied",
+                "{run}: {kind} of {version}: {verdict}"
+            );
+        }
+    }
+    spine.is_fold_of_log();
+}
+
+#[test]
+fn c16b_plan_runs_of_two_versions_end_each_with_its_own_steps_over_a_restart() {
+    let fx = Fx::start(|call, before| match (call.step.as_str(), before) {
+        ("a#1", 0) => Answer::Hangs,
+        _ => Answer::Done,
+    });
+    let mut spine = Spine::fresh().start();
+    let plan = |version: &str, then: &str| {
+        let run = format!("p{version}");
+        let steps = ["a", then].map(|name| lines::step(name, &fx.tool(name), "idempotent"));
+        let mut plan = lines::plan(&run, &lines::quick(3), steps.to_vec());
+        plan["version"] = json!(version);
+        plan
     };
-    assert_eq!(ops("j1", "2")["code"], 1230, "version_conflict");
-    assert_eq!(ops("j1", "1")["status"], "execute");
-    assert_eq!(ops("j2", "2")["status"], "execute", "two versions run side by side");
+    // The second one is deployed while a run of the first is on its way.
+    spine.start_run(&plan("1", "one"));
+    waits::until("the first call", || (!fx.calls_of("p1", "a").is_empty()).then_some(()));
+    spine.start_run(&plan("2", "two"));
+    waits::until("the first call", || (!fx.calls_of("p2", "a").is_empty()).then_some(()));
+    spine.kill();
+    spine.restart();
+    for (version, then) in [("1", "one"), ("2", "two")] {
+        let run = format!("p{version}");
+        let ended = spine.wait_run(&run, &["completed"]);
+        assert_eq!(ended["version"], version);
+        let steps = spine.steps(&run);
+        let names: Vec<&Value> = steps.iter().map(|step| &step["name"]).collect();
+        assert_eq!(names, ["a", then]);
+        let created = ("run_created".to_owned(), version.to_owned(), "applied".to_owned());
+        assert_eq!(versions(&spine, &run), [created]);
+    }
+    // The newer plan does not take the place of the older one.
+    let mut changed = plan("2", "two");
+    changed["run_id"] = json!("p1");
+    let reply = spine.http().post("/v1/runs", &changed).expect("an answer");
+    assert_eq!((reply.status, &reply.json()["name"]), (409, &json!("run_exists")));
+    let called: Vec<String> = fx.calls().into_iter().map(|call| call.run + &call.step).collect();
+    let mixed = ["p1two#1".to_owned(), "p2one#1".to_owned()];
+    assert!(mixed.iter().all(|call| !called.contains(call)), "{called:?}");
+    assert!(spine.stop().success(), "{}", spine.words());
+    spine.is_fold_of_log();
 }

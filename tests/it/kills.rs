@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -160,4 +160,66 @@ fn f13_f14_f22_s8d_s8e_random_kills_under_load() {
     let result = json!({"plans": acked.plans.len(), "records": acked.records.len(),
         "calls": fx.calls().len(), "statuses": statuses});
     row::print("kills", started, json!({"kills": kills, "seed": seed}), result);
+}
+
+/// Runs of the batch, and items of each, which do not wait for one another.
+const BATCH: (usize, usize) = (6, 8);
+/// Calls that are answered before the tool freezes, and those that may be under way then.
+const ANSWERED: usize = 20;
+const UNDER_WAY: &str = "16";
+
+/// Items that the store says are done.
+fn done(spine: &Spine, run: &str) -> Vec<String> {
+    let steps = spine.steps(run).into_iter().filter(|step| step["status"] == "completed");
+    steps.map(|step| step["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+/// Of a batch some items are done, some hang in their tool, and some never began; then the server is gone, and its
+/// store with it.
+#[test]
+fn l25_a_batch_that_froze_in_its_tool_is_completed_by_a_fresh_instance() {
+    let began = Instant::now();
+    let served = AtomicUsize::new(0);
+    let fx = Fx::start(move |_, _| match served.fetch_add(1, Ordering::SeqCst) < ANSWERED {
+        true => Answer::Done,
+        false => Answer::Hangs,
+    });
+    let mut spine = Spine::fresh().with(&["--attempts", UNDER_WAY]).start();
+    let (runs, items) = BATCH;
+    let runs: Vec<String> = (0..runs).map(|number| format!("b{number}")).collect();
+    let item = |number: usize| {
+        let mut item = lines::patient_step(&format!("i{number}"), &fx.tool("i"), "idempotent");
+        item["after"] = json!([]);
+        // On Kafka, where no lock proves that a server is gone, its calls are missed after this.
+        item["timeout_ms"] = json!(8000);
+        item
+    };
+    for run in &runs {
+        spine.start_run(&lines::plan(run, &lines::quick(3), (0..items).map(item).collect()));
+    }
+    let under_way: usize = UNDER_WAY.parse().expect("a number");
+    let is_frozen = || fx.calls().len() == ANSWERED + under_way;
+    waits::until("the calls that hang", || is_frozen().then_some(()));
+    let before = waits::until("items that are done", || {
+        let before: Vec<_> = runs.iter().map(|run| (run, done(&spine, run))).collect();
+        before.iter().any(|(_, done)| !done.is_empty()).then_some(before)
+    });
+    spine.kill();
+    fx.behave(|_, _| Answer::Done);
+    spine.forget_store();
+    spine.restart();
+    for run in &runs {
+        let ended = spine.wait_run(run, &["completed"]);
+        assert_eq!(ended["steps"]["completed"], items, "{ended}");
+    }
+    for (run, done) in &before {
+        for item in done {
+            assert_eq!(fx.calls_of(run, item).len(), 1, "{run} {item} was done before");
+        }
+    }
+    let effects = fx.rows().len();
+    assert_eq!(effects, runs.len() * items, "one key for each item");
+    let result = json!({"calls": fx.calls().len(), "effects": effects});
+    row::print("frozen_batch", began, json!({"runs": runs.len(), "items": items}), result);
+    spine.is_fold_of_log();
 }

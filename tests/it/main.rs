@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time")]
 
+mod agents;
 mod approvals;
 mod backlog;
 mod bad_input;
@@ -15,6 +16,7 @@ mod children;
 mod containers;
 mod contract;
 mod damage;
+mod deterministic;
 mod events;
 mod fault_rates;
 mod faults;
@@ -22,10 +24,12 @@ mod forks;
 mod formats;
 mod halts;
 mod holding;
+mod killers;
 mod kills;
 mod letters;
 mod memo;
 mod no_space;
+mod objectives;
 mod pauses;
 mod pushed;
 mod queues;

@@ -151,15 +151,24 @@ fn f19_a_blocked_step_alerts_within_the_threshold_and_why_names_all() {
     spine.is_fold_of_log();
 }
 
+/// A second by itself; among other tests, which share two cores with it, longer.
 #[test]
-fn l35_a_dead_letter_is_on_the_webhook_within_a_second() {
+fn l35_a_dead_letter_is_told_and_posted_in_the_soak_within_a_second() {
+    let most_ms = if row::is_soak() { 1_000 } else { 10_000 };
     let hook = Received::start();
     let fx = Fx::start(|_, _| Answer::Refuses(503));
     let spine = Spine::fresh().with(&["--webhook", &hook.url(), "--breaker-failures", "0"]).start();
-    let mut took_ms: Vec<i64> = Vec::new();
-    for run in ["d0", "d1", "d2"] {
+    let plan = |run: &str| {
         let steps = vec![lines::step("pay", &fx.tool("pay"), "idempotent")];
-        spine.start_run(&lines::plan(run, &lines::quick(2), steps));
+        lines::plan(run, &lines::quick(2), steps)
+    };
+    // From here on its group has the topic's partition.
+    spine.start_run(&plan("first"));
+    hook.wait("run_created", "first");
+    let mut took_ms: Vec<i64> = Vec::new();
+    for number in 0..row::size(3, 50) {
+        let run = &format!("d{number}");
+        spine.start_run(&plan(run));
         let seen = spine.wait_run(run, &["waiting"]);
         let told = hook.wait("step_dead_lettered", run);
         took_ms.push(hook.way_ms(&told));
@@ -174,10 +183,10 @@ fn l35_a_dead_letter_is_on_the_webhook_within_a_second() {
     row::print(
         "dead_letter_webhook",
         Instant::now(),
-        json!({"letters": took_ms.len()}),
+        json!({"letters": took_ms.len(), "most_ms": most_ms}),
         json!({"on_its_way_ms": took_ms}),
     );
-    assert!(took_ms.iter().all(|ms| *ms < 10_000), "{took_ms:?}");
+    assert!(took_ms.iter().all(|ms| *ms < most_ms), "{took_ms:?}");
     let letter = hook.wait("step_dead_lettered", "d1")["letter_id"].clone();
     let letter = letter.as_str().expect("an id");
     ok(&spine, &["dead-letters", "discard", letter, "--then", "skip", "--reason", "no use"]);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use spine_schemas::time::Micros;
-use spine_tests::{Answer, Call, Fx, On, Spine, lines, substrate, waits};
+use spine_tests::{Answer, Call, Fx, On, Spine, answers::spread, lines, row, substrate, waits};
 use std::time::{Duration, Instant};
 
 fn policy(max_attempts: u32, initial_ms: u64) -> Value {
@@ -150,4 +150,45 @@ fn f24_parallel_branches_run_beside_one_another_and_references_are_resolved() {
     assert!(apart < Duration::from_millis(300), "the branches waited for one another: {apart:?}");
     let body: Value = serde_json::from_str(&fx.calls_of("r", "last")[0].body).expect("JSON");
     assert_eq!(body, json!({"who": "c9", "run": "r"}));
+}
+
+/// What docs/recovery.md says that a process may retry: what was saved up, so many a second, and a part of other starts.
+const SAVED: f64 = 200.0;
+const PER_SECOND: f64 = 10.0;
+const PER_START: f64 = 0.2;
+
+#[test]
+fn c3_retries_of_a_tool_that_fails_by_half_keep_to_the_budget_of_the_process() {
+    let began = Instant::now();
+    let runs = row::size(320, 800);
+    let fx = Fx::start(|call, before| match spread(11, &[&call.run, &before.to_string()]) % 2 {
+        0 => Answer::Refuses(503),
+        _ => Answer::Done,
+    });
+    let spine = Spine::fresh().with(&["--breaker-failures", "0"]).start();
+    let (first, mut posted, mut http) = (Instant::now(), Vec::new(), spine.http());
+    for number in 0..runs {
+        let plan = one(&format!("r{number}"), &fx, "idempotent", &lines::quick(30), json!({}));
+        posted.push(Instant::now());
+        let reply = http.post("/v1/runs", &plan).expect("an answer");
+        assert_eq!(reply.status, 201, "{}", reply.json());
+    }
+    for number in 0..runs {
+        spine.wait_run(&format!("r{number}"), &["completed"]);
+    }
+    let calls = fx.calls();
+    let retries: Vec<&Call> = calls.iter().filter(|call| call.attempt > 1).collect();
+    assert_eq!(calls.len(), runs + retries.len(), "one first attempt each");
+    for (made, call) in (1..).zip(&retries) {
+        let seconds = (call.at - first).as_secs_f64();
+        let others = posted.partition_point(|at| *at < call.at) as f64;
+        let most = SAVED + PER_SECOND * seconds + PER_START * others;
+        assert!(f64::from(made) <= most, "{made} retries after {seconds} s and {others} others");
+    }
+    // Else nothing was held back.
+    assert!(retries.len() as f64 > SAVED + PER_START * runs as f64, "{} retries", retries.len());
+    let result = json!({"first_attempts": runs, "retries": retries.len(),
+        "after_s": (retries[retries.len() - 1].at - first).as_secs_f64()});
+    row::print("retry_budget", began, json!({"runs": runs, "fails_percent": 50}), result);
+    spine.is_fold_of_log();
 }

@@ -79,8 +79,6 @@ pub(crate) const SWEEP_RUNS: usize = 256;
 pub(crate) const WATCH_EVERY: Duration = Duration::from_secs(30);
 /// One read of the lifecycle topic by a webhook.
 pub(crate) const WEBHOOK_READ: ReadLimit = ReadLimit { records: 64, bytes: 256 * 1024 };
-/// Records that were taken and that a webhook's group has not noted yet.
-pub(crate) const WEBHOOK_TAKEN: usize = 64;
 /// How often a webhook keeps what was taken.
 pub(crate) const WEBHOOK_KEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long an answer may take.
@@ -155,7 +153,7 @@ pub(crate) const HAND_OVER: Duration = Duration::from_secs(5);
 pub(crate) const LAST_STORE: Duration = Duration::from_secs(5);
 /// Bytes of results that a process keeps to be taken instead of calls.
 pub(crate) const MEMO_BYTES: usize = 64 * 1024 * 1024;
-/// An owner that worked for so long was healthy: its next trouble is new trouble.
+/// An owner, or a webhook, that worked for so long was healthy: its next trouble is new trouble.
 pub(crate) const HEALTHY: Duration = Duration::from_secs(60);
 /// A member that got no partition for so long is a spare one, which owns nothing and is ready.
 pub(crate) const JOIN_WAIT: Duration = Duration::from_secs(10);

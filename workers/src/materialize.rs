@@ -11,10 +11,10 @@ pub(crate) use lifecycle::Told;
 use crate::{cache::RunCache, chain};
 use pending::Pending;
 use spine_log::Record;
-use spine_runs::{Answer, PartitionState, Place, RunState, Verdict, fold};
+use spine_runs::{Answer, PartitionState, Place, RunState, RunStatus, Verdict, fold};
 use spine_schemas::{Body, Digest, Event, RecordClass, RunEvent, RunKey, StepEvent, StepKey, keys};
 use spine_store::{DecisionRow, EventRow, Progress, RefusalRow, StoreBatch, VerdictKind};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Folds the records of one partition in order and gathers the rows that they change.
 #[derive(Debug)]
@@ -28,6 +28,32 @@ pub(crate) struct Materializer {
     pending: Pending,
     /// Whether transitions are told; a replay tells nothing.
     tells: bool,
+    ends: Ends,
+}
+
+/// Runs that ended, by what became of them.
+#[derive(Debug)]
+struct Ends {
+    /// Whether they count. A store that is built anew has counted what it had before.
+    count: bool,
+    /// Since the last batch.
+    gathered: BTreeMap<RunStatus, u64>,
+    /// In batches that were handed over.
+    handed: BTreeMap<RunStatus, u64>,
+}
+
+impl Ends {
+    fn note(&mut self, status: RunStatus) {
+        if self.count {
+            *self.gathered.entry(status).or_default() += 1;
+        }
+    }
+
+    fn hand_over(&mut self) {
+        for (status, runs) in std::mem::take(&mut self.gathered) {
+            *self.handed.entry(status).or_default() += runs;
+        }
+    }
 }
 
 /// The newest record that was folded or passed over.
@@ -61,6 +87,8 @@ impl Materializer {
         progress: Option<Progress>,
     ) -> Self {
         let stored = progress.as_ref().map(|progress| progress.offset);
+        let (gathered, handed) = (BTreeMap::new(), BTreeMap::new());
+        let ends = Ends { count: stored.is_some(), gathered, handed };
         let mark = progress.as_ref().map(|progress| Mark {
             offset: progress.offset,
             chain_before: progress.chain_before,
@@ -70,13 +98,23 @@ impl Materializer {
         let state = progress.map(|progress| progress.partition_state).unwrap_or_default();
         let log_id = log_id.to_owned();
         let pending = Pending::default();
-        Self { partition, topic, log_id, state, mark, stored, pending, tells: false }
+        Self { partition, topic, log_id, state, mark, stored, pending, tells: false, ends }
     }
 
     /// From now on it says which transitions are to be told.
     #[must_use]
     pub(crate) fn telling(self, tells: bool) -> Self {
         Self { tells, ..self }
+    }
+
+    /// From now on ends of runs count, also where the store is built anew.
+    pub(crate) fn count_ends(&mut self) {
+        self.ends.count = true;
+    }
+
+    /// Runs that ended in batches that were handed over since the last time, by what became of them.
+    pub(crate) fn take_ends(&mut self) -> BTreeMap<RunStatus, u64> {
+        std::mem::take(&mut self.ends.handed)
     }
 
     /// The partition's folded state.
@@ -120,8 +158,12 @@ impl Materializer {
         let slot = cache.slot(&key, record.offset, bytes);
         let before = letters::open(slot.as_deref(), event);
         let was = lifecycle::Before::of(slot.as_deref().filter(|_| self.tells), event);
+        let was_open = slot.as_deref().is_some_and(RunState::is_open);
         let verdict = fold(&mut self.state, slot, event, place);
         let run = slot.clone();
+        if let Some(run) = run.as_deref().filter(|run| was_open && !run.is_open()) {
+            self.ends.note(run.status);
+        }
         self.pending.bytes += bytes;
         let letter = self.run_rows(record, event, &key, run.as_ref(), &verdict);
         let mut closings = Vec::new();
@@ -322,6 +364,7 @@ impl Materializer {
         let mark = self.mark.filter(|_| self.is_behind())?;
         let expected = self.stored;
         self.stored = Some(mark.offset);
+        self.ends.hand_over();
         let next = self.pending.begun_anew();
         let mut pending = std::mem::replace(&mut self.pending, next);
         Some(StoreBatch {

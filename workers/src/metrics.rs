@@ -1,7 +1,7 @@
 //! What the workers count, one function for each metric.
 
 use metrics::{counter, gauge};
-use spine_runs::{Verdict, breaker::Turn};
+use spine_runs::{RunStatus, Verdict, breaker::Turn};
 
 /// Events folded, by verdict.
 pub(crate) fn observe_folded(verdict: &Verdict) {
@@ -44,6 +44,21 @@ pub(crate) fn observe_webhook(webhook: &str, outcome: &'static str) {
 /// Runs that were found to stand still.
 pub(crate) fn observe_stalled() {
     counter!("spine_workers_stalled_runs_total").increment(1);
+}
+
+/// Runs that ended, by what became of them. Counted when the store has their ends, so that those that are folded
+/// again after a crash do not count twice.
+pub(crate) fn observe_ended(status: RunStatus, runs: u64) {
+    counter!("spine_workers_ended_runs_total", "status" => status.as_str()).increment(runs);
+}
+
+/// Every end that there is can be seen before the first run has it: rates need a beginning.
+pub(crate) fn observe_no_end_yet() {
+    for status in
+        [RunStatus::Completed, RunStatus::Degraded, RunStatus::Failed, RunStatus::Cancelled]
+    {
+        observe_ended(status, 0);
+    }
 }
 
 /// How far the store is.

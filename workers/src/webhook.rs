@@ -19,9 +19,9 @@ use std::{
     sync::Arc,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     task::{AbortHandle, JoinSet},
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 /// What a webhook is told by its operator.
@@ -68,6 +68,7 @@ impl<L: EventLog> Webhook<L> {
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut pause = limits::RETRY_FIRST;
         while !*stop.borrow() {
+            let began = Instant::now();
             let joined = tokio::select! {
                 biased;
                 () = told_to_stop(&mut stop) => return,
@@ -79,6 +80,9 @@ impl<L: EventLog> Webhook<L> {
             };
             let Err(error) = ended else { return };
             tracing::warn!(webhook = self.receiver.name(), %error, "the topic cannot be read now");
+            if began.elapsed() >= limits::HEALTHY {
+                pause = limits::RETRY_FIRST;
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(limits::RETRY_MOST);
         }
@@ -89,20 +93,13 @@ impl<L: EventLog> Webhook<L> {
         mut member: L::Member,
         stop: &mut watch::Receiver<bool>,
     ) -> spine_log::Result<()> {
-        let (taken, mut takes) = mpsc::channel(limits::WEBHOOK_TAKEN);
-        let mut work = Work { tasks: JoinSet::new(), places: BTreeMap::new(), taken };
+        let mut work = Work { tasks: JoinSet::new(), places: BTreeMap::new() };
         let mut ticks = interval(limits::WEBHOOK_KEEP_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                () = told_to_stop(stop) => {
-                    while let Ok((partition, next)) = takes.try_recv() {
-                        work.note(partition, next);
-                    }
-                    return work.keep(&member).await;
-                }
-                Some((partition, next)) = takes.recv() => work.note(partition, next),
+                () = told_to_stop(stop) => return work.keep(&member).await,
                 _ = ticks.tick() => work.keep(&member).await?,
                 change = member.next() => match change? {
                     Change::Gained(partition) => self.gained(&member, &mut work, partition).await?,
@@ -136,15 +133,16 @@ impl<L: EventLog> Webhook<L> {
         };
         let next = next.clamp(bounds.first, bounds.end);
         let reader = self.log.reader(&at, next).await?;
+        let (taken, taken_up_to) = watch::channel(next);
         let delivery = Delivery {
             log: self.log.clone(),
             at,
             reader,
             receiver: Arc::clone(&self.receiver),
-            taken: work.taken.clone(),
+            taken,
         };
         let task = work.tasks.spawn(delivery.run());
-        work.places.insert(partition, Place { task, next, kept: next });
+        work.places.insert(partition, Place { task, next: taken_up_to, kept: next });
         Ok(())
     }
 }
@@ -158,34 +156,28 @@ async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
 struct Work {
     tasks: JoinSet<()>,
     places: BTreeMap<u32, Place>,
-    taken: mpsc::Sender<(u32, u64)>,
 }
 
 struct Place {
     task: AbortHandle,
-    /// The next offset to be posted.
-    next: u64,
+    /// The next offset to be posted. Whoever posts never waits until it is kept.
+    next: watch::Receiver<u64>,
     /// What was kept of that.
     kept: u64,
 }
 
 impl Work {
-    fn note(&mut self, partition: u32, next: u64) {
-        if let Some(place) = self.places.get_mut(&partition) {
-            place.next = next;
-        }
-    }
-
     async fn keep<M: GroupMember>(&mut self, member: &M) -> spine_log::Result<()> {
         for (partition, place) in &mut self.places {
-            let kept = if place.next > place.kept {
-                member.keep(*partition, place.next).await
+            let next = *place.next.borrow();
+            let kept = if next > place.kept {
+                member.keep(*partition, next).await
             } else {
                 // How far it lags behind changes also while nothing is taken.
-                member.commit(*partition, place.next).await
+                member.commit(*partition, next).await
             };
             match kept {
-                Ok(()) => place.kept = place.next,
+                Ok(()) => place.kept = next,
                 // The partition has gone to another member, which will be told in a moment.
                 Err(spine_log::Error::Missing(_)) => {}
                 Err(error) => return Err(error),

@@ -4,7 +4,7 @@ use super::{
     bodies::{APPLIED, completed, failed, heartbeat, leased, released, started, step},
     given::{Given, LEASE_MS},
 };
-use crate::{Hold, Holder, Reason, StepStatus, Verdict, WaitKind, wake_at, why};
+use crate::{Hold, Holder, Reason, StepStatus, Verdict, WaitKind, decide, wake_at, why};
 use spine_schemas::{Effect, ErrorClass, HeldBy, StepEvent, TaskVerdict};
 
 /// A run of one step `a` in the queue `q`, decided for while nobody asks.
@@ -172,6 +172,19 @@ fn a_retry_is_granted_when_it_is_due_and_somebody_asks() {
     assert_eq!(given.ahead(Vec::new()).queued, [("q".to_owned(), 1)].into());
     assert_eq!(ask(&mut given), ["step_started"]);
     assert_eq!(given.step("a").attempt, 2);
+}
+
+#[test]
+fn c3_the_budget_of_retries_is_not_that_of_workers() {
+    let mut given = held(Effect::Idempotent, "");
+    let lease = given.lease();
+    given.settle_with(vec![failed("a", 1, lease, ErrorClass::Transient)]);
+    given.wait_for_due();
+    given.polled = 1;
+    let mut none = given.slots().with(0, Default::default());
+    assert_eq!(decide(given.run(), &given.owner(), &mut none).bodies.len(), 1);
+    let rest = none.rest();
+    assert_eq!((rest.leased.len(), rest.granted, rest.short_of_retries), (1, 0, false));
 }
 
 #[test]

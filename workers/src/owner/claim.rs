@@ -1,7 +1,7 @@
 //! Claims: compare-and-set in log order. Nothing is decided before the own claim was read back.
 
 use super::{Owner, append::Written};
-use crate::{Clock, Error, Result, limits, tools::Tools, verdicts::Phase};
+use crate::{Clock, Error, Result, limits, metrics, tools::Tools, verdicts::Phase};
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, Urgency};
 use spine_runs::FOLD_VERSION;
@@ -217,6 +217,8 @@ where
     /// Everything that an earlier claim of ours appended has been read by now: batches that were
     /// not found in the log are not there, and outcomes in them are due again.
     fn claim_held(&mut self) {
+        self.fold.count_ends();
+        metrics::observe_no_end_yet();
         self.appends.clear();
         self.granted.clear();
         self.attempts.append_again();

@@ -115,6 +115,8 @@ where
             }
         }
         self.publish(due).await?;
+        // Whoever is to hear of it does not wait for what the store is asked next.
+        self.tell_some();
         self.tell_runs(messages).await?;
         if let Some(offset) = last {
             self.scan.forget_below(offset);

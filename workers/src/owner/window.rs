@@ -79,6 +79,9 @@ where
     pub(super) fn stored(&mut self, result: spine_store::Result<()>) -> Result<()> {
         result?;
         self.stored = self.storing_offset.take();
+        for (status, runs) in self.fold.take_ends() {
+            metrics::observe_ended(status, runs);
+        }
         if let Some(offset) = self.stored {
             self.node.hub.set_stored(self.tp.partition, offset);
             metrics::observe_stored(self.tp.partition, offset);

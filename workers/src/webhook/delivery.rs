@@ -8,7 +8,7 @@ use bytes::Bytes;
 use spine_log::{EventLog, PartitionReader, Record, TopicPartition};
 use spine_schemas::{Digest, LifecycleRecord, Transition};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 
 /// Who is posted to, and what.
 pub(super) struct Receiver {
@@ -144,8 +144,8 @@ pub(super) struct Delivery<L: EventLog> {
     pub(super) at: TopicPartition,
     pub(super) reader: L::Reader,
     pub(super) receiver: Arc<Receiver>,
-    /// Told of each record that is done: its partition and the offset after it.
-    pub(super) taken: mpsc::Sender<(u32, u64)>,
+    /// Told of each record that is done: the offset after it.
+    pub(super) taken: watch::Sender<u64>,
 }
 
 impl<L: EventLog> Delivery<L> {
@@ -157,10 +157,7 @@ impl<L: EventLog> Delivery<L> {
                     pause = limits::RETRY_FIRST;
                     for record in records {
                         self.receiver.deliver(&self.at, &record).await;
-                        let done = (self.at.partition, record.offset + 1);
-                        if self.taken.send(done).await.is_err() {
-                            return;
-                        }
+                        self.taken.send_replace(record.offset + 1);
                     }
                 }
                 Err(error) => {
