@@ -2,22 +2,29 @@
 
 use crate::{
     cpu::{Usage, Watch, Watched},
+    durable::Durable,
     error::Result,
     load::{Load, Shape},
-    measure::{Measure, Recorder, round},
+    measure::{Measure, Recorder, Times, round},
     place::Opener,
     settings::Settings,
 };
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// The settings, and how logs and stores are opened.
+/// The settings, how logs and stores are opened, and what is durable on them.
 pub(crate) struct Bench<O> {
     pub(crate) settings: Settings,
     pub(crate) opener: O,
+    pub(crate) durable: Durable,
 }
 
 impl<O: Opener> Bench<O> {
+    pub(crate) async fn new(settings: &Settings, opener: &O) -> Result<Self> {
+        let durable = Durable::of(settings).await?;
+        Ok(Self { settings: settings.clone(), opener: opener.clone(), durable })
+    }
+
     /// How a steady load of so many agents is shaped.
     pub(crate) fn shape(&self, agents: usize) -> Shape {
         Shape { agents, warm_up: self.settings.warm_up(), measured: self.settings.measured() }
@@ -50,29 +57,19 @@ impl<O: Opener> Bench<O> {
     }
 }
 
-/// What is durable in each of the parts when an append is acknowledged.
-pub(crate) mod durable {
-    pub(crate) const EMBEDDED: &str = "fdatasync before the answer, one for all that wait";
-    pub(crate) const FILE: &str = "fdatasync after each write";
-    pub(crate) const KAFKA: &str = "acks=all, one broker, which syncs later";
-    pub(crate) const SQLITE: &str = "WAL with synchronous=NORMAL behind a synced log";
-    pub(crate) const CQL: &str = "LOCAL_QUORUM of one node, commit log synced periodically";
-    pub(crate) const NONE: &str = "nothing: in memory";
-}
-
 /// The parameters of a measure, by name.
 pub(crate) fn parameters<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// A measure in the making: what it is of, what is durable, what it depends on.
-pub(crate) struct Head {
+pub(crate) struct Head<'d> {
     pub(crate) of: &'static str,
-    pub(crate) durability: &'static str,
+    pub(crate) durability: &'d str,
     pub(crate) parameters: Map<String, Value>,
 }
 
-impl Head {
+impl Head<'_> {
     /// So many things in a time.
     pub(crate) fn rate(
         self,
@@ -108,16 +105,30 @@ impl Head {
 
     /// One figure of a load, with the times of all its operations.
     pub(crate) fn of_load(self, load: &Load, figure: Figure) -> Measure {
-        let times = load.times.times();
-        let of_times =
-            |pick: fn(&crate::measure::Times) -> f64| times.as_ref().map_or(f64::NAN, pick);
+        let times = load.spread();
+        let of_times = |pick: fn(&Times) -> f64| times.as_ref().map_or(f64::NAN, pick);
         let (value, unit) = match figure {
             Figure::Rate(per_turn, unit) => (load.rate() * per_turn, unit),
             Figure::P50 => (of_times(|times| times.p50_ms), "ms"),
             Figure::P99 => (of_times(|times| times.p99_ms), "ms"),
+            Figure::Each(per_turn, unit) => (1e3 / (load.rate() * per_turn), unit),
         };
         let measure = self.value(value, unit, load.times.count(), load.usage.clone());
         Measure { times, seconds: round(load.seconds), ..measure }
+    }
+
+    /// The mean of single times of such a thing, one after the other, with their spread.
+    pub(crate) fn mean(
+        self,
+        took: &[Duration],
+        of: &'static str,
+        unit: &'static str,
+        usage: Option<Usage>,
+    ) -> Measure {
+        let seconds = took.iter().sum::<Duration>().as_secs_f64();
+        let mean_ms = seconds * 1e3 / took.len().max(1) as f64;
+        let measure = self.value(mean_ms, unit, took.len() as u64, usage);
+        Measure { times: spread(took, of), seconds: round(seconds), ..measure }
     }
 }
 
@@ -128,6 +139,8 @@ pub(crate) enum Figure {
     Rate(f64, &'static str),
     P50,
     P99,
+    /// Milliseconds a thing, of which each turn does so many.
+    Each(f64, &'static str),
 }
 
 /// Watches processes while something is done.
@@ -140,9 +153,15 @@ pub(crate) async fn watched<T>(
     Ok((done, begun.elapsed(), watch.end()))
 }
 
-/// The spread of some times.
-pub(crate) fn times_of(took: &[Duration]) -> Recorder {
+/// Watches this process while it does something that nothing else is awaited for.
+pub(crate) fn watched_here<T>(name: &str, work: impl FnOnce() -> T) -> (T, Option<Usage>) {
+    let watch = Watch::begin(&[Watched::this(name)]);
+    (work(), watch.end())
+}
+
+/// The spread of some times of such a thing.
+pub(crate) fn spread(took: &[Duration], of: &'static str) -> Option<Times> {
     let mut times = Recorder::new();
     took.iter().for_each(|took| times.note(*took));
-    times
+    times.times(of)
 }

@@ -41,26 +41,47 @@ impl Watched {
 /// A measurement that is under way.
 pub(crate) struct Watch {
     since: Instant,
-    processes: Vec<(Watched, Threads)>,
+    processes: Vec<Seen>,
 }
 
 /// Processor time by thread, in ticks, and the thread's name.
 type Threads = BTreeMap<u32, (String, f64)>;
 
+/// A process as it was at first and when it was looked at last. A thread that ended keeps its last reading.
+struct Seen {
+    process: Watched,
+    first: Threads,
+    last: Threads,
+}
+
 impl Watch {
     pub(crate) fn begin(processes: &[Watched]) -> Self {
-        let processes = processes.iter().map(|it| (it.clone(), threads(it.pid))).collect();
-        Self { since: Instant::now(), processes }
+        let seen = |process: &Watched| {
+            let first = threads(process.pid);
+            Seen { process: process.clone(), last: first.clone(), first }
+        };
+        Self { since: Instant::now(), processes: processes.iter().map(seen).collect() }
     }
 
-    pub(crate) fn end(self) -> Option<Usage> {
+    /// Looks once more: of a process that ends by itself, the last look is what counts.
+    pub(crate) fn look(&mut self) {
+        for seen in &mut self.processes {
+            seen.last.extend(threads(seen.process.pid));
+        }
+    }
+
+    /// What each process used since the beginning; `None` where the system does not tell.
+    pub(crate) fn end(mut self) -> Option<Usage> {
+        self.look();
         let seconds = self.since.elapsed().as_secs_f64();
-        let mut cpu = BTreeMap::new();
-        let mut busiest = (0.0, String::new());
-        for (process, before) in self.processes {
+        let (mut cpu, mut busiest) = (BTreeMap::new(), (0.0, String::new()));
+        for Seen { process, first, last } in self.processes {
+            if last.is_empty() {
+                continue;
+            }
             let mut sum = 0.0;
-            for (id, (name, ticks)) in threads(process.pid) {
-                let began = before.get(&id).map_or(0.0, |(_, ticks)| *ticks);
+            for (id, (name, ticks)) in last {
+                let began = first.get(&id).map_or(0.0, |(_, ticks)| *ticks);
                 let cores = (ticks - began) / TICKS_PER_SECOND / seconds;
                 sum += cores;
                 if cores > busiest.0 {
@@ -69,7 +90,7 @@ impl Watch {
             }
             *cpu.entry(process.name).or_insert(0.0) += round(sum);
         }
-        (!busiest.1.is_empty()).then(|| Usage { bottleneck: bottleneck(&cpu, &busiest), cpu })
+        (!cpu.is_empty()).then(|| Usage { bottleneck: bottleneck(&cpu, &busiest), cpu })
     }
 }
 
@@ -114,6 +135,18 @@ mod tests {
         let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0";
         assert_eq!(of_stat(stat), Some(("a) b".into(), 42.0)));
         assert_eq!(of_stat("7 (a"), None);
+    }
+
+    #[test]
+    fn a_process_that_ended_counts_as_it_was_seen_last() {
+        let mut watch = Watch::begin(&[Watched::this("this")]);
+        let seen = &mut watch.processes[0];
+        seen.first.insert(1, ("gone".into(), 5.0));
+        seen.last.insert(1, ("gone".into(), 25.0));
+        watch.since = Instant::now() - std::time::Duration::from_secs(1);
+        let usage = watch.end().expect("this process can be read");
+        assert!(usage.cpu["this"] >= 0.19, "20 ticks in a second: {usage:?}");
+        assert_eq!(Watch::begin(&[Watched::new("nobody", u32::MAX)]).end(), None);
     }
 
     #[test]

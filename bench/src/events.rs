@@ -1,6 +1,7 @@
 //! The events that are measured with: record runs of eight events, some 600 bytes each, spread over the key
 //! space. The same number gives the same event, so that two sides do the same work.
 
+use bytes::Bytes;
 use spine_log::NewRecord;
 use spine_schemas::{
     Body, Driver, Effect, Event, Output, Payload, RunCreated, RunEvent, StepEvent, StepKey,
@@ -81,6 +82,12 @@ pub(crate) fn record(event: &Event) -> NewRecord {
     let key = event.run_key().expect("an event of a run").record_key();
     let value = codec::encode(event).expect("a legal event");
     NewRecord::plain(Some(key.into()), value)
+}
+
+/// So many events as bytes, no two alike: what a raw ceiling moves is of the same kind.
+pub(crate) fn encoded(count: u64) -> Vec<Bytes> {
+    let events = (0..count).map(|at| event("raw", at / RUN_EVENTS, at % RUN_EVENTS));
+    events.map(|event| codec::encode(&event).expect("a legal event")).collect()
 }
 
 fn created(seed: u64) -> RunCreated {

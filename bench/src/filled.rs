@@ -21,6 +21,8 @@ use tokio::{
 const LOOK: Duration = Duration::from_millis(100);
 /// Filling takes no longer.
 const FILLED: Duration = Duration::from_secs(1200);
+/// Over so long a store is looked at to see how fast it moves.
+const CALM: Duration = Duration::from_secs(1);
 /// Records of one append.
 const APPEND: usize = 1000;
 
@@ -120,6 +122,37 @@ pub(crate) async fn wait_until_stored<O: Opener>(
         sleep(LOOK).await;
     }
     Ok(())
+}
+
+/// How far a store is, over all partitions.
+pub(crate) async fn stored<S: RunStore>(store: &S, partitions: u32) -> Result<u64> {
+    let mut sum = 0;
+    for partition in 0..partitions {
+        sum += store.progress(partition).await?.map_or(0, |progress| progress.offset + 1);
+    }
+    Ok(sum)
+}
+
+/// Waits until the store moves by no more than so many events a second.
+pub(crate) async fn wait_until_calm<O: Opener>(
+    bench: &Bench<O>,
+    place: &Place,
+    most: u64,
+) -> Result<()> {
+    let store = bench.opener.store(place.store()).await?;
+    let until = Instant::now() + FILLED;
+    let mut before = stored(&store, place.partitions()).await?;
+    loop {
+        sleep(CALM).await;
+        let now = stored(&store, place.partitions()).await?;
+        if now <= before + most {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(Error::Server("the store does not come to rest".into()));
+        }
+        before = now;
+    }
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ const fn goal(job: &'static str, sense: Sense, must: f64, want: f64) -> Goal {
     Goal { job, sense, must, want }
 }
 
-const GOALS: [Goal; 25] = {
+const GOALS: [Goal; 38] = {
     use Sense::{RatioAtLeast, RatioAtMost, ValueAtLeast, ValueAtMost};
     [
         goal("append.kafka", RatioAtLeast, 0.85, 0.95),
@@ -74,19 +74,38 @@ const GOALS: [Goal; 25] = {
         goal("steps.journal.256.restate", RatioAtLeast, 5.0, 8.0),
         goal("steps.plan.1", RatioAtMost, 3.0, 2.0),
         goal("steps.journal.cluster", RatioAtMost, 8.0, 4.0),
+        goal("gates.p99", RatioAtMost, 1.25, 1.1),
+        goal("gates.p99.cluster", RatioAtMost, 1.25, 1.1),
         goal("poison.p99", RatioAtMost, 1.1, 1.05),
+        goal("poison.p99.cluster", RatioAtMost, 1.1, 1.05),
         goal("redrive.p99", RatioAtMost, 1.1, 1.05),
+        goal("redrive.p99.cluster", RatioAtMost, 1.1, 1.05),
+        goal("backlog.p99", RatioAtMost, 1.1, 1.05),
+        goal("backlog.p99.cluster", RatioAtMost, 1.1, 1.05),
         goal("recovery", ValueAtMost, 2.0, 0.5),
         goal("idle", ValueAtMost, 0.01, 0.01),
+        goal("idle.cluster", ValueAtMost, 0.01, 0.01),
+        goal("idle.waiting", ValueAtMost, 0.01, 0.01),
+        goal("idle.waiting.cluster", ValueAtMost, 0.01, 0.01),
         goal("scale.steps", RatioAtMost, 1.1, 1.05),
         goal("scale.memory", RatioAtMost, 1.5, 1.2),
         goal("scale.restart", RatioAtMost, 1.5, 1.2),
+        goal("scale.list.p99", RatioAtMost, 1.5, 1.2),
+        goal("scale.context", RatioAtMost, 2.2, 2.05),
+        goal("scale.batches", RatioAtMost, 1.0, 1.0),
+        goal("scale.batches.memory", RatioAtMost, 1.5, 1.2),
     ]
 };
 
 impl Goal {
     pub(crate) fn of(job: &str) -> Option<Self> {
         GOALS.into_iter().find(|goal| goal.job == job)
+    }
+
+    /// The rows that have one.
+    #[cfg(test)]
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        GOALS.into_iter().map(|goal| goal.job)
     }
 
     /// How far a figure came. A ratio that is missing meets nothing.

@@ -14,17 +14,31 @@ pub(crate) const OUTPUT_BYTES: usize = 1000;
 /// Different outputs.
 const OUTPUTS: u64 = 10;
 
+/// What every gate that a `begin` can name is asked with: attempts, times, the age of the key.
+const GATES: &str = r#","retry":{"max_attempts":5,"initial_ms":200},"lease_ms":20000,"timeout_ms":60000,"schedule_to_start_ms":60000,"deadline_ms":600000,"key_ttl_ms":3600000"#;
+
 /// An agent that makes a run, takes its steps one after the other, and ends it. The end of a step and
 /// the beginning of the next are one request.
 pub(crate) struct Journal {
     connection: Connection,
     tenant: String,
     mark: String,
+    /// Further fields of each `begin`.
+    gates: &'static str,
     steps: u64,
     run: u64,
+    at: At,
     request: Request,
     body: String,
     outputs: Vec<String>,
+}
+
+/// Where in its run an agent is.
+enum At {
+    /// Nothing was sent of it yet.
+    Creation,
+    /// The step to be begun, or the end; and attempt and lease of the step before.
+    Step { run_id: String, step: u64, held: Option<(u32, String)> },
 }
 
 #[derive(Deserialize)]
@@ -40,8 +54,21 @@ struct Answer {
 }
 
 impl Agent for Journal {
+    const TURN: &'static str = "a run";
+
     async fn turn(&mut self) -> Result<()> {
         self.run().await
+    }
+}
+
+/// The same agent, whose turn is one request.
+pub(crate) struct Requests(pub(crate) Journal);
+
+impl Agent for Requests {
+    const TURN: &'static str = "a request of a journal";
+
+    async fn turn(&mut self) -> Result<()> {
+        self.0.ask().await.map(drop)
     }
 }
 
@@ -49,8 +76,8 @@ impl Journal {
     pub(crate) fn new(connection: Connection, mark: String, steps: u64) -> Self {
         let request = Request::post(connection.port, "/", JSON, b"");
         let outputs = (0..OUTPUTS).map(|seed| events::text(seed, OUTPUT_BYTES)).collect();
-        let (tenant, body) = (events::TENANT.to_owned(), String::new());
-        Self { connection, tenant, mark, steps, run: 0, request, body, outputs }
+        let (tenant, body, at) = (events::TENANT.to_owned(), String::new(), At::Creation);
+        Self { connection, tenant, mark, gates: "", steps, run: 0, at, request, body, outputs }
     }
 
     /// The same agent in another tenant.
@@ -58,8 +85,37 @@ impl Journal {
         Self { tenant, ..self }
     }
 
+    /// The same agent, each of whose steps names all that it can be held to.
+    pub(crate) fn gated(self) -> Self {
+        Self { gates: GATES, ..self }
+    }
+
     /// Takes a whole run, from its creation to its end.
     pub(crate) async fn run(&mut self) -> Result<()> {
+        while !self.ask().await? {}
+        Ok(())
+    }
+
+    /// Sends the next request of a run; whether it was the last one.
+    async fn ask(&mut self) -> Result<bool> {
+        match std::mem::replace(&mut self.at, At::Creation) {
+            At::Creation => {
+                let run_id = self.create().await?;
+                self.at = At::Step { run_id, step: 0, held: None };
+                Ok(false)
+            }
+            At::Step { run_id, step, held } => {
+                let is_end = step == self.steps;
+                let held = self.next(&run_id, step, held).await?;
+                if !is_end {
+                    self.at = At::Step { run_id, step: step + 1, held };
+                }
+                Ok(is_end)
+            }
+        }
+    }
+
+    async fn create(&mut self) -> Result<String> {
         let (run_id, tenant) = (events::run_id(&self.mark, self.run), &self.tenant);
         self.run += 1;
         let create = format!(
@@ -68,36 +124,42 @@ impl Journal {
         );
         self.request.set(self.connection.port, "/v1/runs", JSON, create.as_bytes());
         self.connection.ask(&self.request).await?.granted()?;
-        let path = format!("/v1/runs/{run_id}/journal");
-        let (mut op_id, mut lease) = (0, None);
-        for step in 0..=self.steps {
-            self.body.clear();
-            // Writing into memory cannot fail.
-            let _ = write!(self.body, r#"{{"tenant":"{tenant}","session":"S1","ops":["#);
-            if let Some((attempt, lease)) = lease.take() {
-                op_id += 1;
-                let output = &self.outputs[(step as usize - 1) % self.outputs.len()];
-                let _ = write!(
-                    self.body,
-                    r#"{{"op":"complete","op_id":{op_id},"step":{{"name":"s{}"}},"attempt":{attempt},"lease":"{lease}","output":{output}}},"#,
-                    step - 1
-                );
-            }
-            op_id += 1;
-            let _ = match step == self.steps {
-                true => {
-                    write!(self.body, r#"{{"op":"end","op_id":{op_id},"status":"completed"}}]}}"#)
-                }
-                false => write!(
-                    self.body,
-                    r#"{{"op":"begin","op_id":{op_id},"step":{{"name":"s{step}"}},"tool":"crm.lookup","effect":"at_most_once","input":{{"n":{step}}}}}]}}"#
-                ),
-            };
-            self.request.set(self.connection.port, &path, JSON, self.body.as_bytes());
-            let body = self.connection.ask(&self.request).await?.granted()?;
-            lease = begun(body, step == self.steps)?;
+        Ok(run_id)
+    }
+
+    /// Completes the step that is held and begins the next one, or ends the run. The ids of its operations
+    /// follow from the step: 1 begins the first one, then two a request.
+    async fn next(
+        &mut self,
+        run_id: &str,
+        step: u64,
+        held: Option<(u32, String)>,
+    ) -> Result<Option<(u32, String)>> {
+        self.body.clear();
+        let (body, tenant, op_id) = (&mut self.body, &self.tenant, 2 * step + 1);
+        // Writing into memory cannot fail.
+        let _ = write!(body, r#"{{"tenant":"{tenant}","session":"S1","ops":["#);
+        if let Some((attempt, lease)) = held {
+            let (done, complete) = (step - 1, op_id - 1);
+            let output = &self.outputs[done as usize % self.outputs.len()];
+            let _ = write!(
+                body,
+                r#"{{"op":"complete","op_id":{complete},"step":{{"name":"s{done}"}},"attempt":{attempt},"lease":"{lease}","output":{output}}},"#,
+            );
         }
-        Ok(())
+        let is_end = step == self.steps;
+        let _ = match is_end {
+            true => write!(body, r#"{{"op":"end","op_id":{op_id},"status":"completed"}}]}}"#),
+            false => write!(
+                body,
+                r#"{{"op":"begin","op_id":{op_id},"step":{{"name":"s{step}"}},"tool":"crm.lookup","effect":"at_most_once","input":{{"n":{step}}}{}}}]}}"#,
+                self.gates
+            ),
+        };
+        let path = format!("/v1/runs/{run_id}/journal");
+        self.request.set(self.connection.port, &path, JSON, self.body.as_bytes());
+        let answer = self.connection.ask(&self.request).await?.granted()?;
+        begun(answer, is_end)
     }
 }
 

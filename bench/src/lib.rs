@@ -7,9 +7,11 @@
 #[cfg(test)]
 mod allocations;
 mod bench;
+mod blocks;
 pub mod ceilings;
 mod container;
 mod cpu;
+mod durable;
 mod error;
 mod events;
 mod filled;
@@ -20,6 +22,7 @@ mod journal;
 mod load;
 mod measure;
 mod memory;
+pub mod names;
 mod peer;
 mod place;
 mod plans;

@@ -7,7 +7,7 @@ pub(crate) use connection::{Connection, Request};
 use crate::{
     cpu::{Usage, Watch, Watched},
     error::{Error, Result},
-    measure::Recorder,
+    measure::{Recorder, Times},
 };
 use std::{future::Future, time::Duration};
 use tokio::{
@@ -28,6 +28,8 @@ pub(crate) struct Shape {
 
 /// What a load found.
 pub(crate) struct Load {
+    /// What an operation is: "a request".
+    pub(crate) of: &'static str,
     /// Times of the operations that ended while it was measured.
     pub(crate) times: Recorder,
     pub(crate) seconds: f64,
@@ -39,10 +41,18 @@ impl Load {
     pub(crate) fn rate(&self) -> f64 {
         self.times.count() as f64 / self.seconds
     }
+
+    /// The spread of their times.
+    pub(crate) fn spread(&self) -> Option<Times> {
+        self.times.times(self.of)
+    }
 }
 
 /// Something that an agent does over and over.
 pub(crate) trait Agent: Send + 'static {
+    /// What it does once: "a request".
+    const TURN: &'static str;
+
     /// Does it once.
     fn turn(&mut self) -> impl Future<Output = Result<()>> + Send;
 }
@@ -87,8 +97,8 @@ pub(crate) async fn run<A: Agent>(
         late.add(&late_of_agent);
     }
     if times.count() > 0 {
-        return Ok(Load { times, seconds: shape.measured.as_secs_f64(), usage });
+        return Ok(Load { of: A::TURN, times, seconds: shape.measured.as_secs_f64(), usage });
     }
     // Each operation took longer than was measured: what ended afterwards is the measurement.
-    Ok(Load { times: late, seconds: begin.elapsed().as_secs_f64(), usage })
+    Ok(Load { of: A::TURN, times: late, seconds: begin.elapsed().as_secs_f64(), usage })
 }

@@ -39,12 +39,23 @@ pub struct Measure {
 /// Spread of single times, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Times {
+    /// What took each of them: "a request", "a run divided by its steps".
+    pub times_of: &'static str,
     /// Half of them were shorter.
     pub p50_ms: f64,
     /// 99 of 100 were shorter.
     pub p99_ms: f64,
     /// The longest.
     pub max_ms: f64,
+}
+
+impl Times {
+    /// The same of an equal part of each thing.
+    pub(crate) fn of_part(self, parts: u64, times_of: &'static str) -> Self {
+        let part = |ms: f64| round(ms / parts as f64);
+        let (p50_ms, p99_ms) = (part(self.p50_ms), part(self.p99_ms));
+        Self { times_of, p50_ms, p99_ms, max_ms: part(self.max_ms) }
+    }
 }
 
 /// Records single times.
@@ -69,10 +80,11 @@ impl Recorder {
         self.0.len()
     }
 
-    /// The spread; `None` where nothing was recorded.
-    pub(crate) fn times(&self) -> Option<Times> {
+    /// The spread of the times of such a thing; `None` where nothing was recorded.
+    pub(crate) fn times(&self, times_of: &'static str) -> Option<Times> {
         let ms = |nanos: u64| round(nanos as f64 / 1e6);
         (!self.0.is_empty()).then(|| Times {
+            times_of,
             p50_ms: ms(self.0.value_at_quantile(0.5)),
             p99_ms: ms(self.0.value_at_quantile(0.99)),
             max_ms: ms(self.0.max()),
@@ -117,15 +129,18 @@ mod tests {
     #[test]
     fn a_spread_is_in_milliseconds() {
         let mut recorder = Recorder::new();
-        assert_eq!(recorder.times(), None);
+        assert_eq!(recorder.times("a call"), None);
         for ms in 1..=100 {
             recorder.note(Duration::from_millis(ms));
         }
-        let times = recorder.times().unwrap();
+        let times = recorder.times("a call").unwrap();
         assert!(
             (times.p50_ms - 50.0).abs() < 0.1 && (times.p99_ms - 99.0).abs() < 0.1,
             "{times:?}"
         );
         assert!((times.max_ms - 100.0).abs() < 0.2, "{times:?}");
+        let part = times.of_part(10, "a tenth of a call");
+        assert!((part.p99_ms - 9.9).abs() < 0.01, "{part:?}");
+        assert_eq!(part.times_of, "a tenth of a call");
     }
 }

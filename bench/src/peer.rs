@@ -101,6 +101,7 @@ impl Peer {
             value: round(answer.value),
             unit: unit(&answer.unit),
             times: Some(Times {
+                times_of: times_of(&answer.unit),
                 p50_ms: answer.p50_ms,
                 p99_ms: answer.p99_ms,
                 max_ms: answer.max_ms,
@@ -135,6 +136,14 @@ fn unit(text: &str) -> &'static str {
     match text {
         "rows/s" => "rows/s",
         _ => "steps/s",
+    }
+}
+
+/// What their times are of: `bench/peers/README.md` says so.
+fn times_of(unit: &str) -> &'static str {
+    match unit {
+        "rows/s" => "an insert",
+        _ => "a run divided by its steps",
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where one measurement's log and store are. Nobody else uses the names, and all of it is removed.
 
 use crate::{
+    cpu::{Usage, Watch, Watched},
     error::{Error, Result, tried},
     settings::{Parts, Settings},
 };
@@ -9,13 +10,17 @@ use spine_store::RunStore;
 use std::{
     future::Future,
     path::{Path, PathBuf},
-    process::Stdio,
+    pin::pin,
+    process::{Output, Stdio},
     sync::Arc,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::{process::Command, time::interval};
 
+/// How often a command is looked at while it runs: what it used after the last look is not seen.
+const LOOK: Duration = Duration::from_millis(50);
 /// Partitions of a log on Kafka.
 pub(crate) const PARTITIONS: u32 = 12;
 
@@ -96,6 +101,21 @@ impl Place {
         self.dir.path()
     }
 
+    /// Bytes of an embedded log and of its store, whose server has stopped.
+    pub(crate) fn stored_bytes(&self) -> Result<u64> {
+        let files = files_below(self.dir.path())?;
+        let is_stored = |path: &&(PathBuf, u64)| {
+            path.0.extension().is_some_and(|end| end == "avro" || end == "db" || end == "db-wal")
+        };
+        Ok(files.iter().filter(is_stored).map(|(_, bytes)| bytes).sum())
+    }
+
+    /// The files of an embedded log.
+    pub(crate) fn segments(&self) -> Result<Vec<PathBuf>> {
+        let files = files_below(self.dir.path())?.into_iter().map(|(path, _)| path);
+        Ok(files.filter(|path| path.extension().is_some_and(|end| end == "avro")).collect())
+    }
+
     /// The URL of the live store.
     pub(crate) fn store(&self) -> &str {
         &self.store
@@ -123,11 +143,32 @@ impl Place {
     pub(crate) async fn command(&self, arguments: &[&str]) -> Result<String> {
         let output = command(&self.spine).args(arguments).stdin(Stdio::null()).output().await;
         let output = tried(format!("run spine {}", arguments.join(" ")), output)?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(Error::Server(format!("spine {}: {words}", arguments.join(" "))))
+        printed(arguments, &output)
+    }
+
+    /// The same, and what the command and other processes used meanwhile.
+    pub(crate) async fn watched_command(
+        &self,
+        arguments: &[&str],
+        name: &str,
+        others: Vec<Watched>,
+    ) -> Result<(String, Option<Usage>)> {
+        let mut command = command(&self.spine);
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let process = tried(format!("run spine {}", arguments.join(" ")), spawned)?;
+        let mut processes = others;
+        processes.extend(process.id().map(|pid| Watched::new(name, pid)));
+        let (mut watch, mut looks) = (Watch::begin(&processes), interval(LOOK));
+        let mut ended = pin!(process.wait_with_output());
+        let output = loop {
+            tokio::select! {
+                output = &mut ended => break output,
+                _ = looks.tick() => watch.look(),
+            }
+        };
+        let output = tried(format!("run spine {}", arguments.join(" ")), output)?;
+        Ok((printed(arguments, &output)?, watch.end()))
     }
 
     /// Removes what is not in the directory, which goes by itself.
@@ -153,6 +194,32 @@ impl Place {
     fn keyspace(&self) -> String {
         self.store.rsplit('/').next().unwrap_or_default().to_owned()
     }
+}
+
+/// All files below a directory, and their sizes.
+fn files_below(dir: &Path) -> Result<Vec<(PathBuf, u64)>> {
+    let (mut dirs, mut files) = (vec![dir.to_owned()], Vec::new());
+    while let Some(dir) = dirs.pop() {
+        let what = || format!("look into {}", dir.display());
+        for entry in tried(what(), std::fs::read_dir(&dir))? {
+            let entry = tried(what(), entry)?;
+            let about = tried(what(), entry.metadata())?;
+            match about.is_dir() {
+                true => dirs.push(entry.path()),
+                false => files.push((entry.path(), about.len())),
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// What a command printed that went well.
+fn printed(arguments: &[&str], output: &Output) -> Result<String> {
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    Err(Error::Server(format!("spine {}: {}", arguments.join(" "), words.trim())))
 }
 
 fn sqlite(dir: &Path, name: &str) -> String {

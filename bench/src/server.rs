@@ -103,7 +103,7 @@ impl Server {
     }
 
     /// Kills the server as kill -9 does.
-    pub(crate) async fn kill(mut self) -> Result<()> {
+    pub(crate) async fn kill(&mut self) -> Result<()> {
         tried("kill the server", self.process.kill().await)
     }
 

@@ -1,6 +1,6 @@
 //! What is measured where, how long, and how often.
 
-use crate::cpu::Watched;
+use crate::{cpu::Watched, names};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -21,6 +21,14 @@ impl Parts {
         match self {
             Self::Embedded => "embedded",
             Self::Cluster => "cluster",
+        }
+    }
+
+    /// The name of a row that there is on both.
+    pub(crate) fn row(self, name: &str) -> String {
+        match self {
+            Self::Embedded => name.to_owned(),
+            Self::Cluster => format!("{name}.cluster"),
         }
     }
 }
@@ -60,14 +68,19 @@ pub struct Settings {
     pub cluster: Option<Cluster>,
     /// The folder with a program for each peer, if peers are wanted.
     pub peers: Option<PathBuf>,
-    /// Beginnings of the names of the rows that are wanted; none is all of them.
+    /// The rows that are wanted, by their names or by how they begin; none is all of them.
     pub only: Vec<String>,
 }
 
 impl Settings {
     /// Whether a row is wanted.
     pub(crate) fn wants(&self, row: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| row.starts_with(only.as_str()))
+        self.only.is_empty() || self.only.iter().any(|only| names::is_meant(only, row))
+    }
+
+    /// Whether one of these rows is wanted.
+    pub(crate) fn wants_any<R: AsRef<str>>(&self, rows: impl IntoIterator<Item = R>) -> bool {
+        rows.into_iter().any(|row| self.wants(row.as_ref()))
     }
 
     /// One of two values, by the size.
@@ -88,10 +101,11 @@ impl Settings {
         self.of_size(Duration::from_millis(50), Duration::from_secs(2))
     }
 
-    /// Where there are parts to measure on.
-    pub(crate) fn parts(&self) -> Vec<Parts> {
+    /// The parts that there are, on which one of these rows is wanted.
+    pub(crate) fn parts_for(&self, rows: &[&str]) -> Vec<Parts> {
         let cluster = self.cluster.as_ref().map(|_| Parts::Cluster);
-        std::iter::once(Parts::Embedded).chain(cluster).collect()
+        let parts = std::iter::once(Parts::Embedded).chain(cluster);
+        parts.filter(|parts| self.wants_any(rows.iter().map(|row| parts.row(row)))).collect()
     }
 
     /// The servers' processes.

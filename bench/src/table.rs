@@ -21,10 +21,12 @@ pub fn block(row: &Row) -> String {
 fn write_side(text: &mut String, side: &Measure, rounds: &[f64]) {
     let mut parts = vec![format!("{}: {}", side.of, figure(side.value, side.unit))];
     if let Some(times) = side.times {
-        let (p50, p99, max) = (times.p50_ms, times.p99_ms, times.max_ms);
-        parts.push(format!("p50 {p50} ms, p99 {p99} ms, max {max} ms"));
+        let (of, p50, p99, max) = (times.times_of, times.p50_ms, times.p99_ms, times.max_ms);
+        parts.push(format!("{of}: p50 {p50} ms, p99 {p99} ms, max {max} ms"));
     }
-    parts.push(format!("{} in {} s", side.count, round(side.seconds)));
+    if side.seconds > 0.0 {
+        parts.push(format!("{} in {} s", side.count, round(side.seconds)));
+    }
     if rounds.len() > 1 {
         parts.push(format!("rounds {rounds:?}"));
     }

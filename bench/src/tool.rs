@@ -11,9 +11,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
+/// A call that is never answered is given up by whoever made it long before.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
 /// Calls that wait to be looked at.
 const CALLS: usize = 65_536;
 
@@ -23,8 +31,8 @@ pub(crate) struct Call {
     pub(crate) at: Instant,
 }
 
-/// A tool that runs until it is dropped. Below `/poison` it is never available; while `is_broken` is set it
-/// refuses everything for good.
+/// A tool that runs until it is dropped. Below `/poison` it is never available, below `/slow/MS` it takes so
+/// many milliseconds, below `/hang` it never answers; while `is_broken` is set it refuses everything for good.
 pub(crate) struct Tool {
     pub(crate) port: u16,
     pub(crate) calls: mpsc::Receiver<Call>,
@@ -84,12 +92,42 @@ async fn answer(
     };
     // The body is read so that the connection can be used again.
     let _ = request.into_body().collect().await;
+    let pause = pause(&path);
     // Nobody looks any more, or not fast enough: then the time of this call is not wanted.
     let _ = calls.try_send(Call { path, at });
+    if !pause.is_zero() {
+        sleep(pause).await;
+    }
     let mut answer = Response::new(Full::new(Bytes::from_static(b"{\"ok\":true}")));
     *answer.status_mut() = status;
     answer
         .headers_mut()
         .insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
     Ok(answer)
+}
+
+/// How long an answer takes, by the path.
+fn pause(path: &str) -> Duration {
+    match path.strip_prefix("/slow/").and_then(|rest| rest.split('/').next()?.parse().ok()) {
+        Some(ms) => Duration::from_millis(ms),
+        None if path.starts_with("/hang") => NEVER,
+        None => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_says_how_long_a_call_takes() {
+        for (path, wanted) in [
+            ("/slow/250/run/7", Duration::from_millis(250)),
+            ("/hang/run/0", NEVER),
+            ("/ok/run/0", Duration::ZERO),
+            ("/slow/x", Duration::ZERO),
+        ] {
+            assert_eq!(pause(path), wanted, "{path}");
+        }
+    }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Traffic {
     pub(crate) rate: u64,
     /// Every so-manieth run fails for ever; 0 is none.
     pub(crate) poison_each: u64,
+    /// The step whose call ends the time of a run.
+    pub(crate) until: u64,
     /// Before anything is recorded.
     pub(crate) warm_up: Duration,
     /// In which the recorded runs are due.
@@ -74,7 +76,7 @@ impl Traffic {
         Request::post(port, "/v1/runs", "application/json", plan.to_string().as_bytes())
     }
 
-    /// The times of its healthy runs, from when each was due to when its last step was called.
+    /// The times of its healthy runs, from when each was due to when the step was called that ends them.
     pub(crate) async fn run(&self, port: u16, tool: &mut Tool) -> Result<Recorder> {
         let begin = Instant::now();
         let mut senders = JoinSet::new();
@@ -119,10 +121,10 @@ impl Traffic {
         Ok(times)
     }
 
-    /// The number of the run whose last step this call is.
+    /// The number of the run whose time this call ends.
     fn ended(&self, path: &str) -> Option<u64> {
         let (run_id, step) = plans::of_call(path)?;
         let number = run_id.strip_prefix(&self.mark)?.strip_prefix('-')?.parse().ok()?;
-        (step == STEPS - 1).then_some(number)
+        (step == self.until).then_some(number)
     }
 }

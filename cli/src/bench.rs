@@ -5,7 +5,7 @@ use crate::{
     exit::{Exit, Failure},
     output,
 };
-use spine_bench::{Cluster, Error, Opener, Settings, Size, jobs, jobs::Job};
+use spine_bench::{Cluster, Error, Opener, Settings, Size, jobs, jobs::Job, names};
 use spine_schemas::codec::SchemaBook;
 use std::{path::PathBuf, sync::Arc};
 
@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// What is measured; without a name, everything
     #[arg(value_name = "JOB", value_parser = job)]
     jobs: Vec<Job>,
-    /// Measures only rows whose name begins so, such as steps.journal.1 (repeatable)
+    /// Measures only the row of this name, such as steps.journal.1, or those that begin so, such as steps. (repeatable)
     #[arg(long, value_name = "ROW")]
     only: Vec<String>,
     /// Also measures on this Kafka: kafka://HOST:PORT; topics are made and removed
@@ -70,10 +70,10 @@ fn job(name: &str) -> Result<Job, String> {
 /// When something could not be measured. Slow is not an error.
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     let settings = args.settings()?;
-    let all = Job::ALL.to_vec();
-    let jobs = if args.jobs.is_empty() { &all } else { &args.jobs };
+    let jobs = args.wanted_jobs(&settings)?;
+    jobs::heat(&settings, &Adapters, &jobs).await.map_err(failure)?;
     let mut rows = Vec::new();
-    for job in jobs {
+    for job in &jobs {
         for row in jobs::run(&settings, &Adapters, *job).await.map_err(failure)? {
             output::print(&match args.json {
                 true => serde_json::to_string(&row).map(|line| line + "\n").unwrap_or_default(),
@@ -82,9 +82,14 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
             rows.push(row);
         }
     }
+    let missed = names::missed(&settings, &jobs, &rows);
+    let missed: String = missed.into_iter().map(|line| line + "\n").collect();
     match args.json {
-        true => Ok(()),
-        false => output::print(&format!("\n{}", spine_bench::table(&rows))),
+        true => {
+            output::complain(&missed);
+            Ok(())
+        }
+        false => output::print(&format!("\n{}{missed}", spine_bench::table(&rows))),
     }
 }
 
@@ -95,6 +100,21 @@ pub(crate) fn floor(args: &Args) -> Option<Result<(), Failure>> {
 }
 
 impl Args {
+    /// The jobs that give a wanted row. Each wish must mean one.
+    fn wanted_jobs(&self, settings: &Settings) -> Result<Vec<Job>, Failure> {
+        let named = if self.jobs.is_empty() { &Job::ALL[..] } else { &self.jobs };
+        for only in &settings.only {
+            let alone = Settings { only: vec![only.clone()], ..settings.clone() };
+            if !named.iter().any(|job| names::is_wanted(&alone, *job)) {
+                let rows: Vec<&str> = named.iter().flat_map(|job| names::of(*job)).collect();
+                return Err(Failure::new(Exit::Usage, format!("--only {only}: no row begins so"))
+                    .remedy(format!("the rows are {}", rows.join(", "))));
+            }
+        }
+        let wanted = named.iter().copied().filter(|job| names::is_wanted(settings, *job));
+        Ok(wanted.collect())
+    }
+
     fn settings(&self) -> Result<Settings, Failure> {
         let usage = |error: String| Failure::new(Exit::Usage, error);
         if let Some(log) = &self.log {

@@ -38,13 +38,18 @@ def require_program(name, purpose):
     return path
 
 
-def install_once(work, lock_file, install):
-    """Calls `install()` unless it has already succeeded for just this lock file."""
+def install_once(args, work, lock_file, install):
+    """Calls `install()` unless it has already succeeded for just this lock file.
+
+    With --offline nothing is installed: what is not there is missing.
+    """
     stamp = work / f"installed-{lock_file.name}"
     with open(work / "install.lock", "w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         if stamp.exists() and stamp.read_bytes() == lock_file.read_bytes():
             return
+        if args.offline:
+            raise Missing(f"it is not installed in {work}; start it once without --offline")
         stamp.unlink(missing_ok=True)
         install()
         shutil.copy(lock_file, stamp)
@@ -53,7 +58,7 @@ def install_once(work, lock_file, install):
 def main(peer, description, options, start):
     """Runs a peer. `start(args, work, data, procs)` returns (the ready line, `measure(command)`).
 
-    `options` are switches besides --work, as name -> help text.
+    `options` are switches besides --work and --offline, as name -> help text.
     """
     args = _parse_arguments(peer, description, options)
     work = args.work.resolve()
@@ -143,6 +148,7 @@ def _parse_arguments(peer, description, options):
     work = cache / "spine-bench" / peer
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--work", type=Path, default=work, metavar="DIR", help=f"default: {work}")
+    parser.add_argument("--offline", action="store_true", help="install nothing")
     for name, text in options.items():
         parser.add_argument(name, action="store_true", help=text)
     return parser.parse_args()

@@ -5,6 +5,7 @@ use crate::{
     error::{Error, Result},
     measure::Recorder,
 };
+use bytes::Bytes;
 use scylla::{
     client::{PoolSize, session::Session, session_builder::SessionBuilder},
     statement::Consistency,
@@ -37,14 +38,14 @@ impl Raw {
         Ok(Self { session: Arc::new(session), keyspace: keyspace.to_owned() })
     }
 
-    /// Inserts rows for a time, so many on their way. Gives how long each took.
+    /// Inserts rows of these values in turn for a time, so many on their way. Gives how long each took.
     ///
     /// # Errors
     /// When the servers refuse one.
     pub async fn insert(
         &self,
         in_flight: usize,
-        bytes: usize,
+        values: &Arc<Vec<Bytes>>,
         measured: Duration,
     ) -> Result<(Recorder, Duration)> {
         let truncate = format!("TRUNCATE {}.rows", self.keyspace);
@@ -57,14 +58,14 @@ impl Raw {
         let mut lanes = JoinSet::new();
         for lane in 0..in_flight {
             let (session, insert) = (Arc::clone(&self.session), Arc::clone(&insert));
+            let values = Arc::clone(values);
             lanes.spawn(async move {
-                let (mut times, value) = (Recorder::new(), vec![7u8; bytes]);
-                let mut id = lane as i64;
+                let (mut times, mut id) = (Recorder::new(), lane);
                 while begun.elapsed() < measured {
-                    let before = Instant::now();
-                    session.execute_unpaged(&insert, (id, &value[..])).await.map_err(of_cql)?;
+                    let (before, value) = (Instant::now(), &values[id % values.len()][..]);
+                    session.execute_unpaged(&insert, (id as i64, value)).await.map_err(of_cql)?;
                     times.note(before.elapsed());
-                    id += in_flight as i64;
+                    id += in_flight;
                 }
                 Ok::<_, Error>(times)
             });
@@ -75,6 +76,34 @@ impl Raw {
         }
         Ok((times, begun.elapsed()))
     }
+}
+
+/// What an acknowledged row rests on, as a node says.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn durability(url: &str) -> Result<String> {
+    let session = connect(url).await?;
+    let others = session.query_unpaged("SELECT peer FROM system.peers", ()).await;
+    let others = others.map_err(of_cql)?.into_rows_result();
+    let nodes = 1 + others.map_err(of_cql)?.rows_num();
+    let syncs = match setting(&session, "commitlog_sync").await.as_deref() {
+        Some("periodic") => match setting(&session, "commitlog_sync_period").await {
+            Some(period) => format!("synced every {period}"),
+            None => "synced periodically".to_owned(),
+        },
+        Some("batch" | "group") => "synced before the answer".to_owned(),
+        Some(other) => format!("commitlog_sync={other}"),
+        None => "synced at a time that is not known".to_owned(),
+    };
+    Ok(format!("LOCAL_QUORUM, replication 1 on {nodes} nodes: commit log {syncs}"))
+}
+
+/// A setting of Cassandra; ScyllaDB has no such table.
+async fn setting(session: &Session, name: &str) -> Option<String> {
+    let select = "SELECT value FROM system_views.settings WHERE name = ?";
+    let found = session.query_unpaged(select, (name,)).await.ok()?.into_rows_result().ok()?;
+    found.maybe_first_row::<(Option<String>,)>().ok()??.0
 }
 
 /// Drops a keyspace and those that were made beside it.

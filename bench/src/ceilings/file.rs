@@ -4,22 +4,16 @@ use crate::error::{Result, tried};
 use std::{fs::File, io::Write, path::Path, time::Duration};
 use tokio::time::Instant;
 
-/// How long each write with its sync took.
+/// How long each write of a group with its sync took.
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn write_and_sync(
-    path: &Path,
-    record: &[u8],
-    group: usize,
-    measured: Duration,
-) -> Result<Vec<Duration>> {
+pub fn write_and_sync(path: &Path, group: &[u8], measured: Duration) -> Result<Vec<Duration>> {
     let mut file = tried(format!("make {}", path.display()), File::create(path))?;
-    let bytes = record.repeat(group);
     let (begun, mut took) = (Instant::now(), Vec::new());
     while begun.elapsed() < measured {
         let before = Instant::now();
-        tried("write and sync", file.write_all(&bytes).and_then(|()| file.sync_data()))?;
+        tried("write and sync", file.write_all(group).and_then(|()| file.sync_data()))?;
         took.push(before.elapsed());
     }
     drop(file);

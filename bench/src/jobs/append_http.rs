@@ -2,9 +2,10 @@
 //! batches, where server and client share the processors.
 
 use crate::{
-    bench::{Bench, Figure, Head, durable, parameters, watched},
+    bench::{Bench, Figure, Head, parameters, watched},
     container,
     cpu::Watched,
+    durable,
     error::Result,
     events::{self, RUN_EVENTS},
     floor::Floor,
@@ -30,32 +31,42 @@ const SENDERS: usize = 4;
 
 pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for parts in bench.settings.parts() {
-        let place = Place::make(&bench.settings, parts).await?;
-        let server = Server::start(&bench.settings, &place, &[]).await?;
-        let floor = Floor::start(&bench.settings).await?;
-        for clients in CLIENTS {
-            let name = if clients == 1 { "one".to_owned() } else { clients.to_string() };
-            if !bench.settings.wants(&format!("append.http.{name}")) {
-                continue;
-            }
-            rows.extend(one_by_one(bench, parts, &server, &floor, clients).await?);
-        }
-        floor.stop().await?;
-        server.stop().await?;
-        place.remove(&bench.settings).await?;
-        for form in [Form::Avro, Form::Lines] {
-            if !bench.settings.wants(&format!("append.http.{}", form.name())) {
-                continue;
-            }
+    let single: Vec<String> = CLIENTS.into_iter().flat_map(names).collect();
+    let single: Vec<&str> = single.iter().map(String::as_str).collect();
+    for parts in bench.settings.parts_for(&single) {
+        rows.extend(one_a_request(bench, parts).await?);
+    }
+    for form in [Form::Avro, Form::Lines] {
+        let job = format!("append.http.{}", form.name());
+        for parts in bench.settings.parts_for(&[&job]) {
             let measured = bench.rounds(async || batches(bench, parts, form).await).await?;
-            let job = match parts {
-                Parts::Embedded => format!("append.http.{}", form.name()),
-                Parts::Cluster => format!("append.http.{}.cluster", form.name()),
-            };
-            rows.push(Row::of(job, parts, measured, Vec::new()));
+            rows.push(Row::of(parts.row(&job), parts, measured, Vec::new()));
         }
     }
+    Ok(rows)
+}
+
+/// The rows in which so many clients send one event at a time.
+fn names(clients: usize) -> Vec<String> {
+    match clients {
+        1 => vec!["append.http.one.p50".into(), "append.http.one.p99".into()],
+        clients => vec![format!("append.http.{clients}")],
+    }
+}
+
+async fn one_a_request<O: Opener>(bench: &Bench<O>, parts: Parts) -> Result<Vec<Row>> {
+    let place = Place::make(&bench.settings, parts).await?;
+    let server = Server::start(&bench.settings, &place, &[]).await?;
+    let floor = Floor::start(&bench.settings).await?;
+    let mut rows = Vec::new();
+    for clients in CLIENTS {
+        if bench.settings.wants_any(names(clients).iter().map(|name| parts.row(name))) {
+            rows.extend(one_by_one(bench, &server, &floor, clients).await?);
+        }
+    }
+    floor.stop().await?;
+    server.stop().await?;
+    place.remove(&bench.settings).await?;
     Ok(rows)
 }
 
@@ -68,6 +79,8 @@ struct Sender {
 }
 
 impl Agent for Sender {
+    const TURN: &'static str = "a request";
+
     async fn turn(&mut self) -> Result<()> {
         let event = events::event(&self.mark, self.number / RUN_EVENTS, self.number % RUN_EVENTS);
         self.number += 1;
@@ -90,11 +103,11 @@ async fn senders(port: u16, clients: usize, round: &str) -> Result<Vec<Sender>> 
 /// Rows for so many clients: rate, and for one client the two times.
 async fn one_by_one<O: Opener>(
     bench: &Bench<O>,
-    parts: Parts,
     server: &Server,
     floor: &Floor,
     clients: usize,
 ) -> Result<Vec<Row>> {
+    let parts = server.parts;
     let (mut ours, mut floors) = (Vec::new(), Vec::new());
     for round in 0..bench.settings.rounds {
         let mark = format!("{}-{clients}-{round}", parts.name());
@@ -107,7 +120,7 @@ async fn one_by_one<O: Opener>(
         ours.push(load::run(bench.shape(clients), agents, &processes).await?);
     }
     let row = |job: String, figure: Figure| {
-        let side = |of: &'static str, durability: &'static str, loads: &[load::Load]| {
+        let side = |of: &'static str, durability: &str, loads: &[load::Load]| {
             let head = || Head {
                 of,
                 durability,
@@ -118,21 +131,15 @@ async fn one_by_one<O: Opener>(
             };
             loads.iter().map(|load| head().of_load(load, figure)).collect::<Vec<Measure>>()
         };
-        let durability = match parts {
-            Parts::Embedded => durable::EMBEDDED,
-            Parts::Cluster => durable::KAFKA,
-        };
         let against = side("bare HTTP floor", durable::EMBEDDED, &floors);
-        Row::of(job, parts, side("one event a request", durability, &ours), against)
+        let measured = side("one event a request", bench.durable.log(parts), &ours);
+        Row::of(parts.row(&job), parts, measured, against)
     };
-    let suffix = if parts == Parts::Cluster { ".cluster" } else { "" };
-    Ok(match clients {
-        1 => vec![
-            row(format!("append.http.one.p50{suffix}"), Figure::P50),
-            row(format!("append.http.one.p99{suffix}"), Figure::P99),
-        ],
-        _ => vec![row(format!("append.http.{clients}{suffix}"), Figure::Rate(1.0, "events/s"))],
-    })
+    let figures = match clients {
+        1 => vec![Figure::P50, Figure::P99],
+        _ => vec![Figure::Rate(1.0, "events/s")],
+    };
+    Ok(names(clients).into_iter().zip(figures).map(|(job, figure)| row(job, figure)).collect())
 }
 
 /// What the bodies are written in.
@@ -202,10 +209,7 @@ async fn batches<O: Opener>(bench: &Bench<O>, parts: Parts, form: Form) -> Resul
     let count = (SENDERS * each) as u64 * (BATCH as u64 / RUN_EVENTS * RUN_EVENTS);
     let head = Head {
         of: "batches over HTTP",
-        durability: match parts {
-            Parts::Embedded => durable::EMBEDDED,
-            Parts::Cluster => durable::KAFKA,
-        },
+        durability: bench.durable.log(parts),
         parameters: parameters([
             ("clients", json!(SENDERS)),
             ("events_a_request", json!(BATCH / RUN_EVENTS as usize * RUN_EVENTS as usize)),

@@ -2,9 +2,10 @@
 //! raw producer that is given the bytes.
 
 use crate::{
-    bench::{Bench, Head, durable, parameters, times_of, watched},
+    bench::{Bench, Head, parameters, spread, watched, watched_here},
     ceilings::{file, kafka},
-    cpu::Watched,
+    cpu::{Usage, Watched},
+    durable,
     error::{Error, Result},
     events::{self, record},
     measure::Measure,
@@ -12,11 +13,12 @@ use crate::{
     row::Row,
     settings::Parts,
 };
+use bytes::Bytes;
 use serde_json::json;
 use spine_log::{EventLog, TopicPartition, Urgency};
-use spine_schemas::{Event, codec, keys};
-use std::sync::Arc;
-use tokio::task::JoinSet;
+use spine_schemas::{Event, keys};
+use std::{sync::Arc, time::Duration};
+use tokio::{task::JoinSet, time::Instant};
 
 /// Events of one append where many are appended.
 const BATCH: usize = 100;
@@ -27,11 +29,20 @@ const LINGER_MS: &str = "1";
 
 pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for parts in bench.settings.parts() {
-        match parts {
-            Parts::Embedded => rows.extend(embedded(bench).await?),
-            Parts::Cluster => rows.extend(on_kafka(bench).await?),
-        }
+    if bench.settings.wants("append.embedded") {
+        rows.push(many_to_file(bench).await?);
+    }
+    if bench.settings.wants("append.embedded.one") {
+        rows.push(one_to_file(bench).await?);
+    }
+    if bench.settings.cluster.is_none() {
+        return Ok(rows);
+    }
+    if bench.settings.wants("append.kafka") {
+        rows.push(many_to_kafka(bench).await?);
+    }
+    if bench.settings.wants("append.kafka.one") {
+        rows.push(one_to_kafka(bench).await?);
     }
     Ok(rows)
 }
@@ -91,44 +102,45 @@ async fn append_all<L: EventLog>(
     Ok(appended)
 }
 
-async fn embedded<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
-    let total = bench.settings.of_size(2_000, 1_000_000);
-    let raw_file = bench.settings.dir.join(format!("spine-bench-raw-{}", std::process::id()));
-    let one = codec::encode(&events::event("append", 0, 2)).expect("a legal event");
-    let many = bench
-        .in_turns(
-            async || through_log(bench, Parts::Embedded, total).await,
-            async || raw_writes(bench, &raw_file, &one, CALLERS * BATCH),
-        )
-        .await?;
-    let single = bench
-        .in_turns(
-            async || one_by_one(bench, Parts::Embedded).await,
-            async || raw_writes(bench, &raw_file, &one, 1),
-        )
-        .await?;
-    Ok(vec![
-        Row::of("append.embedded", Parts::Embedded, many.0, many.1),
-        Row::of("append.embedded.one", Parts::Embedded, single.0, single.1),
-    ])
+/// Events that one append takes in all, where many are appended.
+fn total<O: Opener>(bench: &Bench<O>) -> usize {
+    bench.settings.of_size(2_000, 1_000_000)
 }
 
-fn raw_writes<O: Opener>(
-    bench: &Bench<O>,
-    path: &std::path::Path,
-    record: &[u8],
-    group: usize,
-) -> Result<Measure> {
-    let took = file::write_and_sync(path, record, group, bench.settings.measured())?;
-    let times = times_of(&took);
+async fn many_to_file<O: Opener>(bench: &Bench<O>) -> Result<Row> {
+    let (ours, raw) = bench
+        .in_turns(
+            async || through_log(bench, Parts::Embedded, total(bench)).await,
+            async || raw_writes(bench, CALLERS * BATCH),
+        )
+        .await?;
+    Ok(Row::of("append.embedded", Parts::Embedded, ours, raw))
+}
+
+async fn one_to_file<O: Opener>(bench: &Bench<O>) -> Result<Row> {
+    let (ours, raw) = bench
+        .in_turns(async || one_by_one(bench, Parts::Embedded).await, async || raw_writes(bench, 1))
+        .await?;
+    Ok(Row::of("append.embedded.one", Parts::Embedded, ours, raw))
+}
+
+/// One writer of groups of so many events that were encoded before.
+fn raw_writes<O: Opener>(bench: &Bench<O>, group: usize) -> Result<Measure> {
+    let path = bench.settings.dir.join(format!("spine-bench-raw-{}", std::process::id()));
+    let bytes = events::encoded(group as u64).concat();
+    let (took, usage) =
+        watched_here("writer", || file::write_and_sync(&path, &bytes, bench.settings.measured()));
+    let took = took?;
     let head = Head {
         of: "raw write + fdatasync",
         durability: durable::FILE,
-        parameters: parameters([("bytes", json!(record.len())), ("group", json!(group))]),
+        parameters: parameters([
+            ("bytes_an_event", json!(bytes.len() / group)),
+            ("group", json!(group)),
+        ]),
     };
-    let all: std::time::Duration = took.iter().sum();
-    let measure = head.rate((took.len() * group) as u64, all, "events/s", None);
-    Ok(Measure { times: times.times(), ..measure })
+    let measure = head.rate((took.len() * group) as u64, took.iter().sum(), "events/s", usage);
+    Ok(Measure { times: spread(&took, "a write with its sync"), ..measure })
 }
 
 async fn through_log<O: Opener>(bench: &Bench<O>, parts: Parts, total: usize) -> Result<Measure> {
@@ -143,7 +155,7 @@ async fn through_log<O: Opener>(bench: &Bench<O>, parts: Parts, total: usize) ->
     place.remove(&bench.settings).await?;
     let head = Head {
         of: "Spine's log",
-        durability: durability(parts),
+        durability: bench.durable.log(parts),
         parameters: parameters([
             ("batch", json!(BATCH)),
             ("callers", json!(partitions as usize * CALLERS)),
@@ -153,58 +165,62 @@ async fn through_log<O: Opener>(bench: &Bench<O>, parts: Parts, total: usize) ->
     Ok(head.rate(count, took, "events/s", usage))
 }
 
-fn durability(parts: Parts) -> &'static str {
-    match parts {
-        Parts::Embedded => durable::EMBEDDED,
-        Parts::Cluster => durable::KAFKA,
-    }
-}
-
 /// One caller, one event at a time.
 async fn one_by_one<O: Opener>(bench: &Bench<O>, parts: Parts) -> Result<Measure> {
     let place = Place::make(&bench.settings, parts).await?;
     let (log, topic) = bench.opener.log(&place.log).await?;
-    let to = TopicPartition::new(topic, 0);
-    let (begun, mut took) = (tokio::time::Instant::now(), Vec::new());
-    for number in 0.. {
-        if begun.elapsed() >= bench.settings.measured() {
-            break;
-        }
-        let before = tokio::time::Instant::now();
-        let event = events::event("one", number / events::RUN_EVENTS, number % events::RUN_EVENTS);
-        log.append(&to, vec![record(&event)], Urgency::Normal).await?;
-        took.push(before.elapsed());
-    }
-    let elapsed = begun.elapsed();
+    let mut processes = vec![Watched::this("log and caller")];
+    processes.extend(bench.settings.servers(parts));
+    let appending = append_for(&log, topic, bench.settings.measured());
+    let (took, elapsed, usage) = watched(&processes, appending).await?;
     bench.opener.close(log).await;
     place.remove(&bench.settings).await?;
     let head = Head {
         of: "Spine's log",
-        durability: durability(parts),
+        durability: bench.durable.log(parts),
         parameters: parameters([("batch", json!(1)), ("callers", json!(1))]),
     };
-    let measure = head.rate(took.len() as u64, elapsed, "events/s", None);
-    Ok(Measure { times: times_of(&took).times(), ..measure })
+    let measure = head.rate(took.len() as u64, elapsed, "events/s", usage);
+    Ok(Measure { times: spread(&took, "an append"), ..measure })
 }
 
-async fn on_kafka<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
-    let total = bench.settings.of_size(2_000, 1_000_000);
-    let many = bench
+async fn append_for<L: EventLog>(
+    log: &L,
+    topic: Arc<str>,
+    measured: Duration,
+) -> Result<Vec<Duration>> {
+    let to = TopicPartition::new(topic, 0);
+    let (begun, mut took) = (Instant::now(), Vec::new());
+    for number in 0.. {
+        if begun.elapsed() >= measured {
+            break;
+        }
+        let before = Instant::now();
+        let event = events::event("one", number / events::RUN_EVENTS, number % events::RUN_EVENTS);
+        log.append(&to, vec![record(&event)], Urgency::Normal).await?;
+        took.push(before.elapsed());
+    }
+    Ok(took)
+}
+
+async fn many_to_kafka<O: Opener>(bench: &Bench<O>) -> Result<Row> {
+    let (ours, raw) = bench
         .in_turns(
-            async || through_log(bench, Parts::Cluster, total).await,
-            async || raw_producer(bench, total).await,
+            async || through_log(bench, Parts::Cluster, total(bench)).await,
+            async || raw_producer(bench, total(bench)).await,
         )
         .await?;
-    let single = bench
+    Ok(Row::of("append.kafka", Parts::Cluster, ours, raw))
+}
+
+async fn one_to_kafka<O: Opener>(bench: &Bench<O>) -> Result<Row> {
+    let (ours, raw) = bench
         .in_turns(
             async || one_by_one(bench, Parts::Cluster).await,
             async || raw_one_by_one(bench).await,
         )
         .await?;
-    Ok(vec![
-        Row::of("append.kafka", Parts::Cluster, many.0, many.1),
-        Row::of("append.kafka.one", Parts::Cluster, single.0, single.1),
-    ])
+    Ok(Row::of("append.kafka.one", Parts::Cluster, ours, raw))
 }
 
 fn outgoing(lanes: &[Vec<Batch>]) -> Result<Vec<kafka::Outgoing>> {
@@ -232,7 +248,7 @@ async fn raw_producer<O: Opener>(bench: &Bench<O>, total: usize) -> Result<Measu
     place.remove(&bench.settings).await?;
     let head = Head {
         of: "raw producer, values encoded before",
-        durability: durable::KAFKA,
+        durability: bench.durable.log(Parts::Cluster),
         parameters: parameters([
             ("linger_ms", json!(LINGER_MS)),
             ("partitions", json!(partitions)),
@@ -242,20 +258,33 @@ async fn raw_producer<O: Opener>(bench: &Bench<O>, total: usize) -> Result<Measu
 }
 
 async fn raw_one_by_one<O: Opener>(bench: &Bench<O>) -> Result<Measure> {
-    let place = Place::make(&bench.settings, Parts::Cluster).await?;
-    let raw = kafka::Raw::new(&place.log, &place.steps_topic(), "0")?;
-    let record = outgoing(&batches(place.partitions(), 1))?.remove(0);
-    let measured = bench.settings.measured();
-    let took = off_thread(move || raw.send_for(&record, measured)).await?;
-    place.remove(&bench.settings).await?;
+    let values = events::encoded(events::RUN_EVENTS);
+    let (took, usage) = one_in_flight(bench, values).await?;
     let head = Head {
         of: "raw producer, one in flight",
-        durability: durable::KAFKA,
+        durability: bench.durable.log(Parts::Cluster),
         parameters: parameters([("linger_ms", json!("0"))]),
     };
-    let all = took.iter().sum();
-    let measure = head.rate(took.len() as u64, all, "events/s", None);
-    Ok(Measure { times: times_of(&took).times(), ..measure })
+    let measure = head.rate(took.len() as u64, took.iter().sum(), "events/s", usage);
+    Ok(Measure { times: spread(&took, "an append"), ..measure })
+}
+
+/// Sends values in turn through the raw producer, one in flight. Gives how long each took.
+pub(super) async fn one_in_flight<O: Opener>(
+    bench: &Bench<O>,
+    values: Vec<Bytes>,
+) -> Result<(Vec<Duration>, Option<Usage>)> {
+    let outgoing = |value| kafka::Outgoing { partition: 0, key: "default/run".into(), value };
+    let records: Vec<_> = values.into_iter().map(outgoing).collect();
+    let place = Place::make(&bench.settings, Parts::Cluster).await?;
+    let raw = kafka::Raw::new(&place.log, &place.steps_topic(), "0")?;
+    let mut processes = vec![Watched::this("producer")];
+    processes.extend(bench.settings.servers(Parts::Cluster));
+    let measured = bench.settings.measured();
+    let sending = off_thread(move || raw.send_for(&records, measured));
+    let (took, _, usage) = watched(&processes, sending).await?;
+    place.remove(&bench.settings).await?;
+    Ok((took, usage))
 }
 
 async fn off_thread<T: Send + 'static>(

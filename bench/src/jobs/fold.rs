@@ -1,7 +1,8 @@
 //! How fast one core decodes events and folds them onto the states of their runs: no log, no store.
 
 use crate::{
-    bench::{Bench, Head, durable, parameters},
+    bench::{Bench, Head, parameters, watched_here},
+    durable,
     error::Result,
     events::{self, RUN_EVENTS},
     measure::Measure,
@@ -13,44 +14,73 @@ use bytes::Bytes;
 use serde_json::json;
 use spine_runs::{PartitionState, Place, RunState, fold};
 use spine_schemas::{RunKey, codec, codec::SchemaBook, time::Micros};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 use tokio::time::Instant;
 
 /// Events that are decoded in one pass.
 const PASS: u64 = 8_000;
 
 pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
-    let values = values();
-    let both = bench.rounds(async || Ok(measure(bench, &values, true))).await?;
-    let decode = bench.rounds(async || Ok(measure(bench, &values, false))).await?;
-    let encode = bench.rounds(async || Ok(encode(bench))).await?;
-    let row = |job: &str, rounds| Row::of(job, Parts::Embedded, rounds, Vec::new());
-    Ok(vec![row("fold", both), row("fold.decode", decode), row("fold.encode", encode)])
-}
-
-fn values() -> Vec<Bytes> {
-    let places = (0..PASS).map(|at| (at / RUN_EVENTS, at % RUN_EVENTS));
-    let events = places.map(|(run, index)| events::event("fold", run, index));
-    events.map(|event| codec::encode(&event).expect("a legal event")).collect()
-}
-
-fn measure<O>(bench: &Bench<O>, values: &[Bytes], folds: bool) -> Measure
-where
-    O: Opener,
-{
-    let book = SchemaBook::compiled_in();
-    let (begun, mut count) = (Instant::now(), 0);
-    while begun.elapsed() < bench.settings.measured() {
-        match folds {
-            true => one_pass(values, &book),
-            false => values.iter().for_each(|value| {
-                std::hint::black_box(codec::decode(value, &book).expect("a legal event"));
-            }),
+    let (values, mut rows) = (events::encoded(PASS), Vec::new());
+    for (job, work) in [("fold", Work::Fold), ("fold.decode", Work::Decode)] {
+        if bench.settings.wants(job) {
+            let rounds = bench.rounds(async || Ok(measure(bench, &values, work))).await?;
+            rows.push(Row::of(job, Parts::Embedded, rounds, Vec::new()));
         }
-        count += PASS;
     }
-    let of = if folds { "decode and fold" } else { "decode" };
-    rate(of, count, begun.elapsed(), values.iter().map(Bytes::len).sum())
+    if bench.settings.wants("fold.encode") {
+        let rounds = bench.rounds(async || Ok(encode(bench))).await?;
+        rows.push(Row::of("fold.encode", Parts::Embedded, rounds, Vec::new()));
+    }
+    Ok(rows)
+}
+
+/// What is done with the bytes of events.
+#[derive(Clone, Copy)]
+enum Work {
+    Decode,
+    /// Decoded first.
+    Fold,
+}
+
+fn measure<O: Opener>(bench: &Bench<O>, values: &[Bytes], work: Work) -> Measure {
+    let book = SchemaBook::compiled_in();
+    let bytes: usize = values.iter().map(Bytes::len).sum();
+    let decode = || {
+        for value in values {
+            std::hint::black_box(codec::decode(value, &book).expect("a legal event"));
+        }
+    };
+    match work {
+        Work::Fold => passes(bench, "decode and fold", bytes, || one_pass(values, &book)),
+        Work::Decode => passes(bench, "decode", bytes, decode),
+    }
+}
+
+/// Passes over all events, which have so many bytes, for as long as is measured.
+fn passes<O: Opener>(
+    bench: &Bench<O>,
+    of: &'static str,
+    bytes: usize,
+    mut pass: impl FnMut(),
+) -> Measure {
+    let ((count, took), usage) = watched_here("one thread", || {
+        let (begun, mut count) = (Instant::now(), 0);
+        while begun.elapsed() < bench.settings.measured() {
+            pass();
+            count += PASS;
+        }
+        (count, begun.elapsed())
+    });
+    let head = Head {
+        of,
+        durability: durable::NONE,
+        parameters: parameters([
+            ("threads", json!(1)),
+            ("bytes_an_event", json!(bytes / PASS as usize)),
+        ]),
+    };
+    head.rate(count, took, "events/s", usage)
 }
 
 /// Runs that have ended are let go, as an owner does.
@@ -71,25 +101,12 @@ fn one_pass(values: &[Bytes], book: &SchemaBook) {
 fn encode<O: Opener>(bench: &Bench<O>) -> Measure {
     let places = (0..PASS).map(|at| (at / RUN_EVENTS, at % RUN_EVENTS));
     let events: Vec<_> = places.map(|(run, index)| events::event("fold", run, index)).collect();
-    let (begun, mut count, mut out) = (Instant::now(), 0, Vec::new());
-    while begun.elapsed() < bench.settings.measured() {
+    let bytes: usize = events::encoded(PASS).iter().map(Bytes::len).sum();
+    let mut out = Vec::new();
+    passes(bench, "encode", bytes, || {
         for event in &events {
             out.clear();
             codec::encode_into(event, &mut out).expect("a legal event");
         }
-        count += PASS;
-    }
-    rate("encode", count, begun.elapsed(), out.len() * PASS as usize)
-}
-
-fn rate(of: &'static str, count: u64, took: Duration, bytes: usize) -> Measure {
-    let head = Head {
-        of,
-        durability: durable::NONE,
-        parameters: parameters([
-            ("threads", json!(1)),
-            ("bytes_an_event", json!(bytes / PASS as usize)),
-        ]),
-    };
-    head.rate(count, took, "events/s", None)
+    })
 }

@@ -2,8 +2,9 @@
 //! against the same load on a hundredth of it.
 
 use crate::{
-    bench::{Bench, Figure, Head, durable, parameters},
+    bench::{Bench, Figure, Head, parameters},
     cpu::Watched,
+    durable,
     error::Result,
     events::RUN_EVENTS,
     filled::{self, Order},
@@ -37,54 +38,67 @@ enum Of {
 impl Of {
     const ALL: [Self; 3] = [Self::Partitions, Self::Tenants, Self::Stored];
 
-    fn name(self) -> &'static str {
-        match self {
+    /// The row of so many times the least.
+    fn row(self, times: u64) -> String {
+        let name = match self {
             Self::Partitions => "partitions",
             Self::Tenants => "tenants",
             Self::Stored => "stored",
-        }
+        };
+        format!("scale.{name}.{times}")
     }
+}
+
+/// A server with so many times the least, and what was found of it.
+struct Side {
+    times: u64,
+    place: Place,
+    server: Server,
+    found: Vec<Measure>,
 }
 
 pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for of in Of::ALL {
-        let mut least = None;
-        for times in TIMES {
-            let job = format!("scale.{}.{times}", of.name());
-            let is_base = times == 1 && wants_any(bench, of);
-            if !is_base && !bench.settings.wants(&job) {
-                continue;
-            }
-            let measures = measure(bench, of, times).await?;
-            let against = least.get_or_insert_with(|| measures.clone()).clone();
-            rows.push(Row::of(job, Parts::Embedded, measures, against));
+        if bench.settings.wants_any(TIMES.map(|times| of.row(times))) {
+            rows.extend(rows_of(bench, of).await?);
         }
     }
     Ok(rows)
 }
 
-/// Whether a row is wanted that stands against the first one.
-fn wants_any<O: Opener>(bench: &Bench<O>, of: Of) -> bool {
-    TIMES.iter().any(|times| bench.settings.wants(&format!("scale.{}.{times}", of.name())))
+/// All servers run at once, and one after the other has its turn under load.
+async fn rows_of<O: Opener>(bench: &Bench<O>, of: Of) -> Result<Vec<Row>> {
+    let mut sides = Vec::new();
+    for times in TIMES {
+        if times == 1 || bench.settings.wants(&of.row(times)) {
+            sides.push(Side::start(bench, of, times).await?);
+        }
+    }
+    for turn in 0..bench.settings.rounds {
+        for side in &mut sides {
+            side.found.push(load(bench, &side.server, of, side.times, turn).await?);
+        }
+    }
+    let least = sides[0].found.clone();
+    let mut rows = Vec::new();
+    for side in sides {
+        rows.push(Row::of(of.row(side.times), Parts::Embedded, side.found, least.clone()));
+        side.server.stop().await?;
+        side.place.remove(&bench.settings).await?;
+    }
+    Ok(rows)
 }
 
-async fn measure<O: Opener>(bench: &Bench<O>, of: Of, times: u64) -> Result<Vec<Measure>> {
-    let place = place(bench, of, times).await?;
-    let server = Server::start(&bench.settings, &place, &[]).await?;
-    if let Of::Stored = of {
-        filled::wait_until_stored(bench, &place, events(bench, times)).await?;
+impl Side {
+    async fn start<O: Opener>(bench: &Bench<O>, of: Of, times: u64) -> Result<Self> {
+        let place = place(bench, of, times).await?;
+        let server = Server::start(&bench.settings, &place, &[]).await?;
+        if let Of::Stored = of {
+            filled::wait_until_stored(bench, &place, events(bench, times)).await?;
+        }
+        Ok(Self { times, place, server, found: Vec::new() })
     }
-    let mut round = 0;
-    let measures = bench
-        .rounds(async || {
-            round += 1;
-            load(bench, &server, of, times, round).await
-        })
-        .await?;
-    server.stop().await?;
-    place.remove(&bench.settings).await?;
-    Ok(measures)
 }
 
 async fn place<O: Opener>(bench: &Bench<O>, of: Of, times: u64) -> Result<Place> {
@@ -111,14 +125,14 @@ async fn load<O: Opener>(
     server: &Server,
     of: Of,
     times: u64,
-    round: u64,
+    turn: usize,
 ) -> Result<Measure> {
     let agents = bench.settings.of_size(4, AGENTS);
     let tenants = if let Of::Tenants = of { times } else { 1 };
     let mut all = Vec::new();
     for (number, tenant) in (0..agents).zip((0..tenants).cycle()) {
         let connection = Connection::open(server.port).await?;
-        let agent = Journal::new(connection, format!("g{round}-{number}"), STEPS);
+        let agent = Journal::new(connection, format!("g{turn}-{number}"), STEPS);
         all.push(agent.of_tenant(format!("t{tenant}")));
     }
     let processes = [Watched::this("client"), server.watched()];

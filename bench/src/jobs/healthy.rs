@@ -2,7 +2,7 @@
 //! work at once.
 
 use crate::{
-    bench::{Bench, Figure, Head, durable, parameters, watched},
+    bench::{Bench, Figure, Head, parameters, watched},
     cpu::Watched,
     error::{Error, Result},
     load::{Connection, Load, Request},
@@ -13,7 +13,7 @@ use crate::{
     server::Server,
     settings::Parts,
     tool::Tool,
-    traffic::Traffic,
+    traffic::{STEPS, Traffic},
 };
 use serde_json::json;
 use spine_schemas::{RunKey, StepKey, keys};
@@ -38,24 +38,17 @@ fn rate(parts: Parts) -> u64 {
     }
 }
 
-fn suffix(parts: Parts) -> &'static str {
-    match parts {
-        Parts::Embedded => "",
-        Parts::Cluster => ".cluster",
-    }
-}
-
 /// Runs that fail for ever beside healthy ones.
 pub(super) async fn poison<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for parts in bench.settings.parts() {
+    for parts in bench.settings.parts_for(&["poison.p99"]) {
         let (sick, well) = bench
             .in_turns(
                 async || beside(bench, parts, POISON_EACH).await,
                 async || beside(bench, parts, 0).await,
             )
             .await?;
-        rows.push(Row::of(format!("poison.p99{}", suffix(parts)), parts, sick, well));
+        rows.push(Row::of(parts.row("poison.p99"), parts, sick, well));
     }
     Ok(rows)
 }
@@ -64,24 +57,22 @@ async fn beside<O: Opener>(bench: &Bench<O>, parts: Parts, poison_each: u64) -> 
     let place = Place::make(&bench.settings, parts).await?;
     let server = Server::start(&bench.settings, &place, &[]).await?;
     let mut tool = Tool::start().await?;
-    let load = traffic(bench, &server, &mut tool, "t", poison_each).await?;
+    let traffic = Traffic { poison_each, ..steady(bench, parts, "t") };
+    let load = under(bench, &server, &mut tool, &traffic).await?;
     server.stop().await?;
     place.remove(&bench.settings).await?;
     let of =
         if poison_each > 0 { "healthy runs, 1 % failing for ever" } else { "healthy runs alone" };
-    Ok(head(parts, of).of_load(&load, Figure::P99))
+    Ok(head(bench, parts, of).of_load(&load, Figure::P99))
 }
 
-fn head(parts: Parts, of: &'static str) -> Head {
+pub(super) fn head<'b, O: Opener>(bench: &'b Bench<O>, parts: Parts, of: &'static str) -> Head<'b> {
     Head {
         of,
-        durability: match parts {
-            Parts::Embedded => durable::EMBEDDED,
-            Parts::Cluster => durable::KAFKA,
-        },
+        durability: bench.durable.log(parts),
         parameters: parameters([
             ("runs_a_second", json!(rate(parts))),
-            ("steps_a_run", json!(crate::traffic::STEPS)),
+            ("steps_a_run", json!(STEPS)),
         ]),
     }
 }
@@ -90,66 +81,91 @@ fn measured<O: Opener>(bench: &Bench<O>) -> Duration {
     bench.settings.of_size(Duration::from_secs(1), Duration::from_secs(30))
 }
 
-async fn traffic<O: Opener>(
+/// Healthy runs at a rate that leaves the machine room, until their last step.
+pub(super) fn steady<O: Opener>(bench: &Bench<O>, parts: Parts, mark: &str) -> Traffic {
+    Traffic {
+        mark: mark.to_owned(),
+        rate: rate(parts),
+        poison_each: 0,
+        until: STEPS - 1,
+        warm_up: bench.settings.warm_up(),
+        measured: measured(bench),
+    }
+}
+
+/// Measures a server under such traffic.
+pub(super) async fn under<O: Opener>(
     bench: &Bench<O>,
     server: &Server,
     tool: &mut Tool,
-    mark: &str,
-    poison_each: u64,
+    traffic: &Traffic,
 ) -> Result<Load> {
-    let traffic = Traffic {
-        mark: mark.to_owned(),
-        rate: rate(server.parts),
-        poison_each,
-        warm_up: bench.settings.warm_up(),
-        measured: measured(bench),
-    };
     let mut processes = vec![Watched::this("client and tool"), server.watched()];
     processes.extend(bench.settings.servers(server.parts));
     let (times, took, usage) = watched(&processes, traffic.run(server.port, tool)).await?;
-    Ok(Load { times, seconds: took.as_secs_f64(), usage })
+    Ok(Load { of: "a run, from when it was due", times, seconds: took.as_secs_f64(), usage })
 }
 
 /// Dead letters that are put back to work beside healthy runs: spread over the time that is measured, then
 /// as fast as so many clients can.
 pub(super) async fn redrive<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
-    let letters = bench.settings.of_size(20, 10_000);
     let mut rows = Vec::new();
-    for parts in bench.settings.parts() {
-        let (mut alone, mut spread, mut rush) = (Vec::new(), Vec::new(), Vec::new());
-        let mut rates = Vec::new();
+    for parts in bench.settings.parts_for(&["redrive.p99", "redrive.rush.p99", "redrive.rate"]) {
+        let mut found = Redrives::default();
         for round in 0..bench.settings.rounds {
-            let place = Place::make(&bench.settings, parts).await?;
-            let server = Server::start(&bench.settings, &place, &[]).await?;
-            let mut tool = Tool::start().await?;
-            let made = make_letters(&server, &mut tool, 2 * letters).await?;
-            let (first, second) = made.split_at(made.len() / 2);
-            let p99 = |of, load: &Load| head(parts, of).of_load(load, Figure::P99);
-
-            let load = traffic(bench, &server, &mut tool, &format!("a{round}"), 0).await?;
-            alone.push(p99("healthy runs alone", &load));
-            let pace = pace(bench, letters);
-            let redriving = tokio::spawn(redrive_all(server.port, first.to_vec(), Some(pace)));
-            let load = traffic(bench, &server, &mut tool, &format!("s{round}"), 0).await?;
-            let mut during = p99("healthy runs during a redrive", &load);
-            let rate = (1.0 / pace.as_secs_f64()).round();
-            during.parameters.insert("letters_a_second".into(), json!(rate));
-            spread.push(during);
-            ended(redriving).await?;
-            let redriving = tokio::spawn(redrive_all(server.port, second.to_vec(), None));
-            let load = traffic(bench, &server, &mut tool, &format!("r{round}"), 0).await?;
-            rush.push(p99("healthy runs, letters put back by four clients in a loop", &load));
-            let took = ended(redriving).await?;
-            rates.push(head(parts, "letters put back").rate(letters, took, "letters/s", None));
-            server.stop().await?;
-            place.remove(&bench.settings).await?;
+            one_redrive(bench, parts, round, &mut found).await?;
         }
-        let suffix = suffix(parts);
-        rows.push(Row::of(format!("redrive.p99{suffix}"), parts, spread, alone.clone()));
-        rows.push(Row::of(format!("redrive.rush.p99{suffix}"), parts, rush, alone));
-        rows.push(Row::of(format!("redrive.rate{suffix}"), parts, rates, Vec::new()));
+        let Redrives { alone, spread, rush, rates } = found;
+        rows.push(Row::of(parts.row("redrive.p99"), parts, spread, alone.clone()));
+        rows.push(Row::of(parts.row("redrive.rush.p99"), parts, rush, alone));
+        rows.push(Row::of(parts.row("redrive.rate"), parts, rates, Vec::new()));
     }
     Ok(rows)
+}
+
+/// What the rounds found.
+#[derive(Default)]
+struct Redrives {
+    alone: Vec<Measure>,
+    spread: Vec<Measure>,
+    rush: Vec<Measure>,
+    rates: Vec<Measure>,
+}
+
+async fn one_redrive<O: Opener>(
+    bench: &Bench<O>,
+    parts: Parts,
+    round: usize,
+    found: &mut Redrives,
+) -> Result<()> {
+    let letters = bench.settings.of_size(20, 10_000);
+    let place = Place::make(&bench.settings, parts).await?;
+    let server = Server::start(&bench.settings, &place, &[]).await?;
+    let mut tool = Tool::start().await?;
+    let made = make_letters(&server, &mut tool, 2 * letters).await?;
+    let (first, second) = made.split_at(made.len() / 2);
+    let p99 = |of, load: &Load| head(bench, parts, of).of_load(load, Figure::P99);
+    let traffic = |kind: &str| steady(bench, parts, &format!("{kind}{round}"));
+
+    let load = under(bench, &server, &mut tool, &traffic("a")).await?;
+    found.alone.push(p99("healthy runs alone", &load));
+    let pace = pace(bench, letters);
+    let redriving = tokio::spawn(redrive_all(server.port, first.to_vec(), Some(pace)));
+    let load = under(bench, &server, &mut tool, &traffic("s")).await?;
+    let mut during = p99("healthy runs during a redrive", &load);
+    let rate = (1.0 / pace.as_secs_f64()).round();
+    during.parameters.insert("letters_a_second".into(), json!(rate));
+    found.spread.push(during);
+    ended(redriving).await?;
+    let redriving = tokio::spawn(redrive_all(server.port, second.to_vec(), None));
+    let load = under(bench, &server, &mut tool, &traffic("r")).await?;
+    found.rush.push(p99("healthy runs, letters put back by four clients in a loop", &load));
+    let took = ended(redriving).await?;
+    // The processors are those of the whole time, of which the rush is the beginning.
+    let rates = head(bench, parts, "letters put back");
+    found.rates.push(rates.rate(letters, took, "letters/s", load.usage));
+    server.stop().await?;
+    place.remove(&bench.settings).await
 }
 
 /// From one letter to the next, so that they are spread over the time of the traffic.

@@ -1,7 +1,7 @@
 //! How long after its acknowledgement an event is in the store, where queries find it.
 
 use crate::{
-    bench::{Bench, Figure, Head, durable, parameters},
+    bench::{Bench, Figure, Head, parameters},
     cpu::Watched,
     error::{Error, Result},
     events::{self, RUN_EVENTS},
@@ -30,21 +30,26 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for parts in bench.settings.parts() {
+    let all = ["lag.alone.p50", "lag.alone.p99", "lag.loaded.p50", "lag.loaded.p99"];
+    for parts in bench.settings.parts_for(&all) {
         let place = Place::make(&bench.settings, parts).await?;
         let server = Server::start(&bench.settings, &place, &[]).await?;
-        for others in [0, OTHERS] {
+        for (under, others) in [("alone", 0), ("loaded", OTHERS)] {
+            let figures = [("p50", Figure::P50), ("p99", Figure::P99)];
+            let figures =
+                figures.map(|(name, figure)| (parts.row(&format!("lag.{under}.{name}")), figure));
+            if !bench.settings.wants_any(figures.iter().map(|(job, _)| job)) {
+                continue;
+            }
             let mut loads = Vec::new();
             for round in 0..bench.settings.rounds {
                 loads.push(looked_at(bench, &server, others, round).await?);
             }
-            let of = |figure| {
-                let measures = loads.iter().map(|load| head(parts, others).of_load(load, figure));
-                measures.collect::<Vec<Measure>>()
-            };
-            let under = if others == 0 { "alone" } else { "loaded" };
-            rows.push(Row::of(format!("lag.{under}.p50"), parts, of(Figure::P50), Vec::new()));
-            rows.push(Row::of(format!("lag.{under}.p99"), parts, of(Figure::P99), Vec::new()));
+            for (job, figure) in figures {
+                let of = |load| head(bench, parts, others).of_load(load, figure);
+                let measures: Vec<Measure> = loads.iter().map(of).collect();
+                rows.push(Row::of(job, parts, measures, Vec::new()));
+            }
         }
         server.stop().await?;
         place.remove(&bench.settings).await?;
@@ -52,13 +57,10 @@ pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn head(parts: Parts, others: u64) -> Head {
+fn head<O: Opener>(bench: &Bench<O>, parts: Parts, others: u64) -> Head<'_> {
     Head {
         of: "from the acknowledgement to the store",
-        durability: match parts {
-            Parts::Embedded => durable::EMBEDDED,
-            Parts::Cluster => durable::KAFKA,
-        },
+        durability: bench.durable.log(parts),
         parameters: parameters([("other_events_a_second", json!(others))]),
     }
 }
@@ -80,7 +82,8 @@ async fn looked_at<O: Opener>(
     others: u64,
     round: usize,
 ) -> Result<Load> {
-    let background = (others > 0).then(|| append_steadily(server.port, others, round));
+    let background =
+        (others > 0).then(|| append_steadily(server.port, others, format!("others-{round}")));
     sleep(bench.settings.warm_up()).await;
     let mut processes = vec![Watched::this("client"), server.watched()];
     processes.extend(bench.settings.servers(server.parts));
@@ -90,7 +93,7 @@ async fn looked_at<O: Opener>(
     if let Some(background) = background {
         background.abort();
     }
-    Ok(Load { times, seconds: took.as_secs_f64(), usage })
+    Ok(Load { of: "an event, from its acknowledgement", times, seconds: took.as_secs_f64(), usage })
 }
 
 async fn look<O: Opener>(bench: &Bench<O>, port: u16, mark: &str) -> Result<Recorder> {
@@ -119,9 +122,8 @@ async fn look<O: Opener>(bench: &Bench<O>, port: u16, mark: &str) -> Result<Reco
     Ok(times)
 }
 
-/// Appends at a steady rate until it is aborted.
-fn append_steadily(port: u16, rate: u64, round: usize) -> JoinHandle<Result<()>> {
-    let mark = format!("others-{round}");
+/// Appends the events of runs that `mark` names at a steady rate, until it is aborted.
+pub(super) fn append_steadily(port: u16, rate: u64, mark: String) -> JoinHandle<Result<()>> {
     tokio::spawn(async move {
         let mut connection = Connection::open(port).await?;
         let mut ticks = interval(Duration::from_secs(1) * OTHERS_A_REQUEST as u32 / rate as u32);

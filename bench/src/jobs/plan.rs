@@ -2,9 +2,10 @@
 //! run at a time, steps that must not happen twice. Against one synced write.
 
 use crate::{
-    bench::{Bench, Head, durable, parameters, times_of, watched},
+    bench::{Bench, Head, parameters, watched, watched_here},
     ceilings::file,
     cpu::Watched,
+    durable,
     error::{Error, Result},
     events,
     load::{Connection, Request},
@@ -13,7 +14,6 @@ use crate::{
     plans,
     row::Row,
     server::Server,
-    settings::Parts,
     tool::Tool,
 };
 use serde_json::json;
@@ -27,7 +27,7 @@ const STUCK: Duration = Duration::from_secs(30);
 
 pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for parts in bench.settings.parts() {
+    for parts in bench.settings.parts_for(&["steps.plan.1"]) {
         let place = Place::make(&bench.settings, parts).await?;
         let server = Server::start(&bench.settings, &place, &[]).await?;
         let mut tool = Tool::start().await?;
@@ -43,26 +43,22 @@ pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
             .await?;
         server.stop().await?;
         place.remove(&bench.settings).await?;
-        let job = match parts {
-            Parts::Embedded => "steps.plan.1",
-            Parts::Cluster => "steps.plan.1.cluster",
-        };
-        rows.push(Row::of(job, parts, ours, floors));
+        rows.push(Row::of(parts.row("steps.plan.1"), parts, ours, floors));
     }
     Ok(rows)
 }
 
 fn floor<O: Opener>(bench: &Bench<O>) -> Result<Measure> {
     let path = bench.settings.dir.join(format!("spine-bench-sync-{}", std::process::id()));
-    let took = file::write_and_sync(&path, &[b'x'; 600], 1, bench.settings.measured())?;
+    let bytes = events::encoded(1).concat();
+    let (took, usage) =
+        watched_here("writer", || file::write_and_sync(&path, &bytes, bench.settings.measured()));
     let head = Head {
         of: "one write + fdatasync",
         durability: durable::FILE,
-        parameters: parameters([("bytes", json!(600))]),
+        parameters: parameters([("bytes", json!(bytes.len()))]),
     };
-    let mean = took.iter().sum::<Duration>().as_secs_f64() * 1e3 / took.len() as f64;
-    let measure = head.value(mean, "ms", took.len() as u64, None);
-    Ok(Measure { times: times_of(&took).times(), ..measure })
+    Ok(head.mean(&took?, "a write with its sync", "ms", usage))
 }
 
 async fn steps<O: Opener>(
@@ -92,23 +88,14 @@ async fn steps<O: Opener>(
     let (took, _, usage) = watched(&processes, running).await?;
     let head = Head {
         of: "plan step over an HTTP tool",
-        durability: match server.parts {
-            Parts::Embedded => durable::EMBEDDED,
-            Parts::Cluster => durable::KAFKA,
-        },
+        durability: bench.durable.log(server.parts),
         parameters: parameters([
             ("effect", json!("at_most_once")),
             ("steps_a_run", json!(STEPS)),
             ("runs_at_once", json!(1)),
         ]),
     };
-    let mean = took.iter().sum::<Duration>().as_secs_f64() * 1e3 / took.len().max(1) as f64;
-    let measure = head.value(mean, "ms a step", took.len() as u64, usage);
-    Ok(Measure {
-        times: times_of(&took).times(),
-        seconds: begun.elapsed().as_secs_f64(),
-        ..measure
-    })
+    Ok(head.mean(&took, "from one call to the next", "ms a step", usage))
 }
 
 /// Runs one plan to its last call. Gives the times from each call to the next.

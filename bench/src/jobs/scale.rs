@@ -1,15 +1,16 @@
-//! What grows with the work, and must not: the cost of a step in a long run, and the server's memory.
+//! What grows with the work, and must not: the cost of a step in a long run, the server's memory, what is kept.
 
-use super::growth;
+use super::{batches, context, growth};
 use crate::{
-    bench::{Bench, Head, durable, parameters, watched},
+    bench::{Bench, Head, parameters, watched},
     cpu::Watched,
+    durable,
     error::{Error, Result},
     events::{self, RUN_EVENTS},
     filled::{self, Order},
     journal::Journal,
     load::{Connection, Request},
-    measure::Measure,
+    measure::{Measure, Recorder, round},
     memory,
     place::{Opener, Place},
     row::Row,
@@ -34,7 +35,15 @@ pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     if bench.settings.wants("scale.memory") {
         rows.push(memory_rows(bench).await?);
     }
-    rows.extend(payloads(bench).await?);
+    if bench.settings.wants("scale.context") {
+        rows.push(context::row(bench).await?);
+    }
+    if bench.settings.wants_any(["scale.batches", "scale.batches.memory"]) {
+        rows.extend(batches::rows(bench).await?);
+    }
+    if bench.settings.wants_any(PAYLOADS.map(of_payload)) {
+        rows.extend(payloads(bench).await?);
+    }
     rows.extend(growth::rows(bench).await?);
     Ok(rows)
 }
@@ -80,7 +89,7 @@ async fn steps_of(server: &Server, mark: &str, runs: u64, steps: u64) -> Result<
     };
     let count = runs * steps;
     let ms = took.as_secs_f64() * 1e3 / count as f64;
-    Ok(Measure { seconds: took.as_secs_f64(), ..head.value(ms, "ms a step", count, usage) })
+    Ok(Measure { seconds: round(took.as_secs_f64()), ..head.value(ms, "ms a step", count, usage) })
 }
 
 /// Memory of a server that has folded and stored many runs, against one that has few.
@@ -93,7 +102,8 @@ async fn memory_rows<O: Opener>(bench: &Bench<O>) -> Result<Row> {
 async fn most_memory<O: Opener>(bench: &Bench<O>, total: u64) -> Result<Measure> {
     let place = filled::place(bench, Parts::Embedded, total, Order::Whole).await?;
     let server = Server::start(&bench.settings, &place, &[]).await?;
-    filled::wait_until_stored(bench, &place, total).await?;
+    let storing = filled::wait_until_stored(bench, &place, total);
+    let ((), took, usage) = watched(&[server.watched()], storing).await?;
     let bytes = memory::peak(server.watched().pid)?;
     server.stop().await?;
     place.remove(&bench.settings).await?;
@@ -102,7 +112,13 @@ async fn most_memory<O: Opener>(bench: &Bench<O>, total: u64) -> Result<Measure>
         durability: durable::NONE,
         parameters: parameters([("events", json!(total)), ("runs", json!(total / RUN_EVENTS))]),
     };
-    Ok(head.value(bytes as f64 / 1024.0 / 1024.0, "MiB", 1, None))
+    let measure = head.value(bytes as f64 / 1024.0 / 1024.0, "MiB", 1, usage);
+    Ok(Measure { seconds: round(took.as_secs_f64()), ..measure })
+}
+
+/// The row of payloads of so many bytes.
+fn of_payload(bytes: usize) -> String {
+    format!("scale.payload.{bytes}")
 }
 
 /// One event a request, at several sizes.
@@ -111,7 +127,7 @@ async fn payloads<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let server = Server::start(&bench.settings, &place, &[]).await?;
     let mut rows = Vec::new();
     for bytes in PAYLOADS {
-        let job = format!("scale.payload.{bytes}");
+        let job = of_payload(bytes);
         if !bench.settings.wants(&job) {
             continue;
         }
@@ -135,27 +151,32 @@ async fn of_size<O: Opener>(
     bytes: usize,
     round: u64,
 ) -> Result<Measure> {
-    let mut connection = Connection::open(server.port).await?;
     let count = bench.settings.of_size(20, EVENTS);
-    let mut times = crate::measure::Recorder::new();
-    let begun = Instant::now();
-    for number in 0..count {
-        let input = events::text(number, bytes);
-        let line = format!(
-            r#"{{"kind":"run_created","run_id":"p{bytes}-{round}-{number}","run":{{"workflow":"w","version":"1","input":{input}}}}}"#
-        );
-        let request =
-            Request::post(server.port, "/v1/events", "application/x-ndjson", line.as_bytes());
-        let before = Instant::now();
-        connection.ask(&request).await?.granted()?;
-        times.note(before.elapsed());
-    }
+    let processes = [Watched::this("client"), server.watched()];
+    let appending = append(server.port, bytes, round, count);
+    let (times, took, usage) = watched(&processes, appending).await?;
     let head = Head {
         of: "one event a request",
         durability: durable::EMBEDDED,
         parameters: parameters([("payload_bytes", json!(bytes)), ("clients", json!(1))]),
     };
-    let spread = times.times().ok_or_else(|| Error::Server("nothing was measured".into()))?;
-    let measure = head.value(spread.p50_ms, "ms", count, None);
-    Ok(Measure { times: Some(spread), seconds: begun.elapsed().as_secs_f64(), ..measure })
+    let spread = times.times("a request");
+    let spread = spread.ok_or_else(|| Error::Server("nothing was measured".into()))?;
+    let measure = head.value(spread.p50_ms, "ms", count, usage);
+    Ok(Measure { times: Some(spread), seconds: took.as_secs_f64(), ..measure })
+}
+
+async fn append(port: u16, bytes: usize, turn: u64, count: u64) -> Result<Recorder> {
+    let (mut connection, mut times) = (Connection::open(port).await?, Recorder::new());
+    for number in 0..count {
+        let input = events::text(number, bytes);
+        let line = format!(
+            r#"{{"kind":"run_created","run_id":"p{bytes}-{turn}-{number}","run":{{"workflow":"w","version":"1","input":{input}}}}}"#
+        );
+        let request = Request::post(port, "/v1/events", "application/x-ndjson", line.as_bytes());
+        let before = Instant::now();
+        connection.ask(&request).await?.granted()?;
+        times.note(before.elapsed());
+    }
+    Ok(times)
 }

@@ -1,16 +1,17 @@
 //! What a durable step of an agent costs. Through the journal: against the floor of one durable HTTP
 //! request, and against Restate doing the same runs. On a cluster: against one append to Kafka.
 
+use super::append_log;
 use crate::{
-    bench::{Bench, Figure, Head, durable, parameters, times_of},
-    ceilings::kafka,
+    bench::{Bench, Figure, Head, parameters},
     cpu::Watched,
-    error::{Error, Result},
+    durable,
+    error::Result,
     events,
     floor::Floor,
     journal::{Journal, OUTPUT_BYTES},
     load::{self, Agent, Connection, Load, Request},
-    measure::{Measure, round},
+    measure::{Measure, Times, round},
     peer::Peer,
     place::{Opener, Place},
     row::Row,
@@ -30,15 +31,34 @@ const PEERS_LEAST: Duration = Duration::from_secs(3);
 /// Agents at once.
 const AGENTS: [usize; 4] = [1, 16, 64, 256];
 
+/// What a time of a run is of, on each side whose unit is a step.
+const PART_OF_RUN: &str = "a run divided by its steps";
+
 pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for parts in bench.settings.parts() {
-        rows.extend(match parts {
-            Parts::Embedded => embedded(bench).await?,
-            Parts::Cluster => on_cluster(bench).await?,
-        });
+    if bench.settings.wants_any(AGENTS.into_iter().flat_map(names)) {
+        rows.extend(embedded(bench).await?);
+    }
+    if bench.settings.cluster.is_some() && bench.settings.wants("steps.journal.cluster") {
+        rows.push(on_cluster(bench).await?);
     }
     Ok(rows)
+}
+
+/// The row of so many agents against the floor.
+fn name(agents: usize) -> String {
+    format!("steps.journal.{agents}")
+}
+
+/// The same against a peer.
+fn name_beside(agents: usize, peer: &str) -> String {
+    format!("{}.{peer}", name(agents))
+}
+
+/// The rows of so many agents.
+fn names(agents: usize) -> Vec<String> {
+    let beside = PEERS.into_iter().map(|peer| name_beside(agents, peer));
+    std::iter::once(name(agents)).chain(beside).collect()
 }
 
 async fn embedded<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
@@ -47,12 +67,14 @@ async fn embedded<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
     let floor = Floor::start(&bench.settings).await?;
     let mut peers = Vec::new();
     for name in PEERS {
-        peers.extend(Peer::start(&bench.settings, name, &[]).await?);
+        if bench.settings.wants_any(AGENTS.map(|agents| name_beside(agents, name))) {
+            peers.extend(Peer::start(&bench.settings, name, &[]).await?);
+        }
     }
-    let names: Vec<String> = peers.iter().map(|peer| peer.name().to_owned()).collect();
+    let names_of_peers: Vec<String> = peers.iter().map(|peer| peer.name().to_owned()).collect();
     let mut rows = Vec::new();
     for agents in AGENTS {
-        if !bench.settings.wants(&format!("steps.journal.{agents}")) {
+        if !bench.settings.wants_any(names(agents)) {
             continue;
         }
         let (mut ours, mut floors) = (Vec::new(), Vec::new());
@@ -61,10 +83,12 @@ async fn embedded<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
             floors.push(floor_load(bench, &floor, agents).await?);
             ours.push(journal_load(bench, &server, agents, round).await?);
             for (peer, theirs) in peers.iter_mut().zip(&mut theirs) {
-                theirs.push(peer.ask(&command(bench, agents)).await?);
+                if bench.settings.wants(&name_beside(agents, peer.name())) {
+                    theirs.push(peer.ask(&command(bench, agents)).await?);
+                }
             }
         }
-        rows.extend(rows_of(agents, &ours, &floors, names.iter().zip(theirs)));
+        rows.extend(rows_of(agents, &ours, &floors, names_of_peers.iter().zip(theirs)));
     }
     for peer in peers {
         peer.stop().await?;
@@ -89,9 +113,8 @@ fn rows_of<'a>(
     floors: &[Load],
     peers: impl Iterator<Item = (&'a String, Vec<Measure>)>,
 ) -> Vec<Row> {
-    let job = format!("steps.journal.{agents}");
-    let head = || Head {
-        of: "journal step",
+    let head = |of| Head {
+        of,
         durability: durable::EMBEDDED,
         parameters: parameters([
             ("agents", json!(agents)),
@@ -100,38 +123,30 @@ fn rows_of<'a>(
         ]),
     };
     // A lone agent asks how long a step takes; many ask how many there are.
-    let of_run = |load: &Load| match agents {
-        1 => head().value(
-            1e3 / (load.rate() * STEPS as f64),
-            "ms a step",
-            load.times.count() * STEPS,
-            load.usage.clone(),
-        ),
-        _ => head().of_load(load, Figure::Rate(STEPS as f64, "steps/s")),
+    let (of_step, of_request) = match agents {
+        1 => (Figure::Each(STEPS as f64, "ms a step"), Figure::Each(1.0, "ms")),
+        _ => (Figure::Rate(STEPS as f64, "steps/s"), Figure::Rate(1.0, "requests/s")),
     };
-    let of_floor = |load: &Load| {
-        let head = Head { of: "bare HTTP floor", ..head() };
-        match agents {
-            1 => Measure {
-                unit: "ms",
-                times: load.times.times(),
-                ..head.value(1e3 / load.rate(), "ms", load.times.count(), load.usage.clone())
-            },
-            _ => head.of_load(load, Figure::Rate(1.0, "requests/s")),
-        }
-    };
+    let of_run = |load: &Load| by_step(head("journal step").of_load(load, of_step));
     let measured: Vec<Measure> = ours.iter().map(of_run).collect();
+    let of_floor = |load: &Load| head("bare HTTP floor").of_load(load, of_request);
     let against = floors.iter().map(of_floor).collect();
-    let mut rows = vec![Row::of(job.clone(), Parts::Embedded, measured.clone(), against)];
-    for (name, theirs) in peers {
+    let mut rows = vec![Row::of(name(agents), Parts::Embedded, measured.clone(), against)];
+    for (peer, theirs) in peers.filter(|(_, theirs)| !theirs.is_empty()) {
         let theirs = theirs.into_iter().map(|peer| match agents {
             1 => Measure { value: round(1e3 / peer.value), unit: "ms a step", ..peer },
             _ => peer,
         });
-        let job = format!("{job}.{name}");
+        let job = name_beside(agents, peer);
         rows.push(Row::of(job, Parts::Embedded, measured.clone(), theirs.collect()));
     }
     rows
+}
+
+/// The measure of a load of runs with count and times of their steps.
+fn by_step(of_runs: Measure) -> Measure {
+    let part = |times: Times| times.of_part(STEPS, PART_OF_RUN);
+    Measure { count: of_runs.count * STEPS, times: of_runs.times.map(part), ..of_runs }
 }
 
 /// A request of the size of a journal's, to the floor.
@@ -141,6 +156,8 @@ struct Bare {
 }
 
 impl Agent for Bare {
+    const TURN: &'static str = "a request";
+
     async fn turn(&mut self) -> Result<()> {
         self.connection.ask(&self.request).await?.granted().map(drop)
     }
@@ -176,7 +193,7 @@ async fn journal_load<O: Opener>(
     load::run(bench.shape(agents), all, &processes).await
 }
 
-async fn on_cluster<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
+async fn on_cluster<O: Opener>(bench: &Bench<O>) -> Result<Row> {
     let place = Place::make(&bench.settings, Parts::Cluster).await?;
     let server = Server::start(&bench.settings, &place, &[]).await?;
     let (mut ours, mut appends) = (Vec::new(), Vec::new());
@@ -185,33 +202,24 @@ async fn on_cluster<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
         let load = journal_load(bench, &server, 1, round).await?;
         let head = Head {
             of: "journal step",
-            durability: durable::KAFKA,
+            durability: bench.durable.log(Parts::Cluster),
             parameters: parameters([("agents", json!(1)), ("steps_a_run", json!(STEPS))]),
         };
-        let ms = 1e3 / (load.rate() * STEPS as f64);
-        ours.push(head.value(ms, "ms a step", load.times.count() * STEPS, load.usage));
+        ours.push(by_step(head.of_load(&load, Figure::Each(STEPS as f64, "ms a step"))));
     }
     server.stop().await?;
     place.remove(&bench.settings).await?;
-    Ok(vec![Row::of("steps.journal.cluster", Parts::Cluster, ours, appends)])
+    Ok(Row::of("steps.journal.cluster", Parts::Cluster, ours, appends))
 }
 
 /// One record at a time through the raw producer.
 async fn one_append<O: Opener>(bench: &Bench<O>) -> Result<Measure> {
-    let place = Place::make(&bench.settings, Parts::Cluster).await?;
-    let raw = kafka::Raw::new(&place.log, &place.steps_topic(), "0")?;
-    let value = vec![b'x'; OUTPUT_BYTES].into();
-    let record = kafka::Outgoing { partition: 0, key: "default/run".into(), value };
-    let measured = bench.settings.measured();
-    let took = tokio::task::spawn_blocking(move || raw.send_for(&record, measured)).await;
-    let took = took.map_err(|error| Error::Peer(error.to_string()))??;
-    place.remove(&bench.settings).await?;
-    let times = times_of(&took).times();
+    let values = (0..STEPS).map(|seed| events::text(seed, OUTPUT_BYTES).into()).collect();
+    let (took, usage) = append_log::one_in_flight(bench, values).await?;
     let head = Head {
         of: "one raw append to Kafka",
-        durability: durable::KAFKA,
+        durability: bench.durable.log(Parts::Cluster),
         parameters: parameters([("linger_ms", json!(0)), ("bytes", json!(OUTPUT_BYTES))]),
     };
-    let mean = took.iter().sum::<Duration>().as_secs_f64() * 1e3 / took.len() as f64;
-    Ok(Measure { times, ..head.value(mean, "ms", took.len() as u64, None) })
+    Ok(head.mean(&took, "an append", "ms", usage))
 }
