@@ -74,7 +74,8 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     jobs::heat(&settings, &Adapters, &jobs).await.map_err(failure)?;
     let mut rows = Vec::new();
     for job in &jobs {
-        for row in jobs::run(&settings, &Adapters, *job).await.map_err(failure)? {
+        let measuring = Box::pin(jobs::run(&settings, &Adapters, *job));
+        for row in measuring.await.map_err(failure)? {
             output::print(&match args.json {
                 true => serde_json::to_string(&row).map(|line| line + "\n").unwrap_or_default(),
                 false => spine_bench::block(&row),
