@@ -38,7 +38,7 @@ pub use leases::{Leased, Leases, Poll};
 pub use problem::{Code, Problem};
 pub use routes::{owners_router, router};
 pub use server::serve;
-pub use steering::Steering;
+pub use steering::{PauseOf, Steering};
 pub use verdicts::{ClaimHolder, VerdictError, Verdicts};
 pub use watch::watch;
 

@@ -18,13 +18,16 @@ use spine_schemas::{
 use spine_store::RunStore;
 use std::{collections::BTreeSet, sync::Arc};
 
+/// The pause that stands for a tenant and a tool, in this order.
+pub type PauseOf = dyn Fn(&str, &str) -> Option<ControlRecord> + Send + Sync;
+
 /// What this process knows of it, and how it is told what it appended itself.
 #[derive(Clone)]
 pub struct Steering {
     /// What stands now.
     pub now: Arc<dyn Fn() -> Controls + Send + Sync>,
     /// What pauses calls of a tool for a tenant now.
-    pub pause_of: Arc<dyn Fn(&str, &str) -> Option<ControlRecord> + Send + Sync>,
+    pub pause_of: Arc<PauseOf>,
     /// Takes a record that is durable, before it is read back.
     pub hear: Arc<dyn Fn(ControlRecord) + Send + Sync>,
 }

@@ -21,10 +21,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+/// What each process has read of it by its own clock, and when.
+type Read = BTreeMap<String, Vec<(Micros, Change)>>;
+
 /// What processes have heard, and when by their own clocks. No two looks at a clock agree, so what was heard before a
 /// decision is heard at an earlier time.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heard(Arc<Mutex<BTreeMap<String, Vec<(Micros, Change)>>>>);
+pub(crate) struct Heard(Arc<Mutex<Read>>);
 
 impl Heard {
     fn note(&self, process: &str, at: Micros, records: &[Record]) {

@@ -13,6 +13,8 @@ use std::{
 };
 
 const READY: Duration = Duration::from_secs(60);
+/// Looks at a store that did not move after which it will not.
+const STILL_LOOKS: usize = 100;
 
 /// A server that may or may not run.
 pub struct Spine {
@@ -288,8 +290,23 @@ impl Spine {
     /// # Panics
     /// When it is not.
     pub fn is_fold_of_log(&self) {
+        self.wait_stored();
         let (code, said) = self.replay("fold", &["--compare", &self.store_url()]);
         assert_eq!((code, &said["compared"]["equal"]), (Some(0), &Value::Bool(true)), "{said}");
+    }
+
+    /// Waits until the store has what was folded: a replay goes as far as the store was when it began. Where something
+    /// lies in the log that is no record, or a partition is held, it is enough that nothing moves any more.
+    fn wait_stored(&self) {
+        let (mut lags, mut looks) = (Vec::new(), 0);
+        let _ = waits::maybe(|| {
+            let Ok(reply) = self.http().get("/v1/partitions") else { return Some(()) };
+            let partitions = reply.json()["partitions"].as_array().cloned().unwrap_or_default();
+            let now: Vec<u64> = partitions.iter().filter_map(|one| one["lag"].as_u64()).collect();
+            looks = if now == lags { looks + 1 } else { 0 };
+            lags = now;
+            (lags.iter().all(|lag| *lag == 0) || looks >= STILL_LOOKS).then_some(())
+        });
     }
 
     /// Removes the store of a server that does not run; the next start makes it again, from the log.

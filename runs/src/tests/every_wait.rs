@@ -74,10 +74,13 @@ fn seen(given: &Given) -> String {
 
 /// How a request was refused, if it was.
 fn refusal(given: &mut Given, event: RunEvent) -> Option<String> {
-    match given.append(run(event)) {
+    let verdict = given.append(run(event));
+    match verdict {
         Verdict::Applied(_) => None,
         Verdict::Stale(Reason::Duplicate, _) => Some("already".into()),
-        other => Some(format!("refused: {:?}", other.reason().expect("a reason"))),
+        Verdict::Stale(..) | Verdict::Refused(..) | Verdict::Illegal(_) => {
+            Some(format!("refused: {:?}", verdict.reason().expect("a reason")))
+        }
     }
 }
 

@@ -1,19 +1,28 @@
-//! Runs that found no slot for a start. Each is listed once: a run that asked often must not hide the others.
+//! Runs that found no slot for a start. Each is listed once: a run that asked often must not hide the others. Tenants
+//! take turns, so that the backlog of one is not waited for by another.
 
 use spine_schemas::RunKey;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// In the order in which they asked first.
+/// By tenants in turn; of each in the order in which its runs asked first.
 #[derive(Debug, Default)]
 pub(super) struct Starved {
-    queue: VecDeque<RunKey>,
+    turns: VecDeque<String>,
+    queues: BTreeMap<String, VecDeque<RunKey>>,
     listed: BTreeSet<RunKey>,
 }
 
 impl Starved {
     pub(super) fn push(&mut self, key: &RunKey) {
-        if self.listed.insert(key.clone()) {
-            self.queue.push_back(key.clone());
+        if !self.listed.insert(key.clone()) {
+            return;
+        }
+        match self.queues.get_mut(&*key.tenant) {
+            Some(queue) => queue.push_back(key.clone()),
+            None => {
+                self.queues.insert(key.tenant.to_string(), VecDeque::from([key.clone()]));
+                self.turns.push_back(key.tenant.to_string());
+            }
         }
     }
 
@@ -21,20 +30,45 @@ impl Starved {
     pub(super) fn take(&mut self, count: usize) -> Vec<RunKey> {
         let mut taken = Vec::new();
         while taken.len() < count
-            && let Some(key) = self.queue.pop_front()
+            && let Some(tenant) = self.turns.pop_front()
         {
-            // One that was removed meanwhile is passed over.
-            if self.listed.remove(&key) {
-                taken.push(key);
+            taken.extend(self.first_of(&tenant));
+            if self.queues.contains_key(&tenant) {
+                self.turns.push_back(tenant);
             }
         }
         taken
     }
 
+    /// The first of a tenant that was not removed meanwhile. A tenant without runs is forgotten.
+    fn first_of(&mut self, tenant: &str) -> Option<RunKey> {
+        let queue = self.queues.get_mut(tenant)?;
+        let mut first = None;
+        while first.is_none()
+            && let Some(key) = queue.pop_front()
+        {
+            first = self.listed.take(&key);
+        }
+        if queue.is_empty() {
+            self.queues.remove(tenant);
+        }
+        first
+    }
+
     /// A run asks no more.
     pub(super) fn remove(&mut self, key: &RunKey) {
-        if self.listed.remove(key) && self.queue.len() > 2 * self.listed.len() {
-            self.queue.retain(|key| self.listed.contains(key));
+        if !self.listed.remove(key) {
+            return;
+        }
+        let kept: usize = self.queues.values().map(VecDeque::len).sum();
+        if kept > 2 * self.listed.len() {
+            let listed = &self.listed;
+            self.queues.retain(|_, queue| {
+                queue.retain(|key| listed.contains(key));
+                !queue.is_empty()
+            });
+            let queues = &self.queues;
+            self.turns.retain(|tenant| queues.contains_key(tenant));
         }
     }
 
@@ -68,5 +102,22 @@ mod tests {
         assert_eq!(starved.len(), 1);
         starved.push(&one);
         assert_eq!(starved.take(9), [one, two], "each once");
+    }
+
+    #[test]
+    fn l46_the_backlog_of_one_tenant_is_not_waited_for_by_another() {
+        let mut starved = Starved::default();
+        let many: Vec<RunKey> = (0..1000).map(|n| RunKey::new("a", &n.to_string())).collect();
+        many.iter().for_each(|key| starved.push(key));
+        assert_eq!(starved.take(2), many[..2]);
+        let late = [RunKey::new("b", "0"), RunKey::new("b", "1")];
+        late.iter().for_each(|key| starved.push(key));
+        assert_eq!(starved.take(3), [many[2].clone(), late[0].clone(), many[3].clone()]);
+        starved.remove(&late[1]);
+        assert_eq!(starved.take(2), many[4..6]);
+        many.iter().for_each(|key| starved.remove(key));
+        assert_eq!((starved.len(), starved.take(9)), (0, Vec::new()));
+        starved.push(&late[1]);
+        assert_eq!(starved.take(9), [late[1].clone()]);
     }
 }
