@@ -56,6 +56,8 @@ struct Start {
     index: usize,
     step: StepKey,
     attempt: u32,
+    /// What it will call.
+    tool: String,
 }
 
 impl Appends {
@@ -70,6 +72,18 @@ impl Appends {
     /// Starts that were appended and not read back.
     pub(super) fn starts(&self) -> usize {
         self.latched.values().map(|latch| latch.starts.len()).sum()
+    }
+
+    /// Attempts by tool: those that run, and those whose start was appended and not read back.
+    pub(super) fn tools(&self, running: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
+        let mut tools = running.clone();
+        for start in self.latched.values().flat_map(|latch| &latch.starts) {
+            match tools.get_mut(&start.tool) {
+                Some(count) => *count += 1,
+                None => drop(tools.insert(start.tool.clone(), 1)),
+            }
+        }
+        tools
     }
 
     /// The log has acknowledged an append. A run whose batch has been read back already may have
@@ -117,11 +131,15 @@ impl Appends {
         }
     }
 
-    /// Frees the run whose batch ends with this event.
-    pub(super) fn read_back(&mut self, key: &RunKey, event_id: &str) {
-        if self.latched.get(key).is_some_and(|latch| latch.last_event_id == event_id) {
-            self.latched.remove(key);
-        }
+    /// Frees the run whose batch ends with this event. Gives how many of its starts nobody acts on.
+    pub(super) fn read_back(&mut self, key: &RunKey, event_id: &str) -> usize {
+        let is_last = |latch: &Latch| latch.last_event_id == event_id;
+        let latch = if self.latched.get(key).is_some_and(is_last) {
+            self.latched.remove(key)
+        } else {
+            None
+        };
+        latch.map_or(0, |latch| latch.starts.len())
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -161,18 +179,17 @@ where
         let record_key = Bytes::from(key.record_key());
         let posted_at = Instant::now();
         let first = outbox.records.len();
-        let mut starts = Vec::new();
+        let starts = self.starts_in(key, &batch.events);
         let mut last_event_id = String::new();
         #[cfg(feature = "mutants")]
         self.act_early(key, &batch.events);
-        for (index, event) in batch.events.into_iter().enumerate() {
+        for event in batch.events {
             let event = event.fit();
             let value = codec::encode(&event).map_err(|e| Error::Encode(e.to_string()))?;
             let key = Some(record_key.clone());
             outbox.bytes += value.len();
             outbox.records.push(NewRecord::plain(key, value));
             outbox.outcome |= spine_runs::is_outcome(&event.body);
-            starts.extend(start_in(index, &event));
             last_event_id = event.event_id;
         }
         let batch = self.batches;
@@ -180,6 +197,25 @@ where
         self.appends.latched.insert(key.clone(), latch);
         outbox.posted.push(Posted { run: key.clone(), batch, first });
         Ok(())
+    }
+
+    /// The starts in a batch. A step may be scheduled in the same one.
+    fn starts_in(&self, key: &RunKey, events: &[Event]) -> Vec<Start> {
+        let run = self.cache.get(key);
+        let (mut scheduled, mut starts) = (BTreeMap::new(), Vec::new());
+        for (index, event) in events.iter().enumerate() {
+            let Body::Step(_, step, body) = &event.body else { continue };
+            if let StepEvent::Scheduled(spec) = body {
+                scheduled.insert(step, spec);
+            }
+            let StepEvent::Started(started) = body else { continue };
+            let Some(attempt) = started.attempt else { continue };
+            let known = || Some(&run?.steps.get(step)?.spec);
+            let spec = scheduled.get(step).copied().or_else(known);
+            let tool = spec.map(|spec| spec.tool.clone()).unwrap_or_default();
+            starts.push(Start { index, step: step.clone(), attempt, tool });
+        }
+        starts
     }
 
     /// Appends what the outbox holds.
@@ -246,11 +282,4 @@ where
         }
         Ok(())
     }
-}
-
-fn start_in(index: usize, event: &Event) -> Option<Start> {
-    let Body::Step(_, step, StepEvent::Started(started)) = &event.body else {
-        return None;
-    };
-    Some(Start { index, step: step.clone(), attempt: started.attempt? })
 }

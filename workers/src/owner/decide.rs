@@ -161,7 +161,7 @@ where
             Some(_) => 0,
             None => config.attempts.saturating_sub(self.open_starts()),
         };
-        let tools = self.attempts.tools().clone();
+        let tools = self.appends.tools(self.attempts.tools());
         Slots::new(free, config.attempts_per_run, config.attempts_per_tool, tools)
     }
 

@@ -156,7 +156,7 @@ where
         } else {
             self.not_handed_over(event, key, None);
         }
-        self.appends.read_back(key, &event.event_id);
+        self.freed += self.appends.read_back(key, &event.event_id);
         if self.claim.held().is_some() {
             self.ready.insert(key.clone());
         }
