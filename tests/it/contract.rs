@@ -1,21 +1,26 @@
 //! The failure contract: what happens to a step of each effect class when the server, or whoever does the step, dies
 //! at each point of its life. The rows are those of docs/failure-contract.md, which tests hold against them. Here are
-//! those of plan runs with HTTP tools; those of queues and journals are beside.
+//! those of plan runs with HTTP tools; those of other steps and drivers are beside.
 
+mod brain;
+mod child;
+mod facts;
 mod journal;
 mod queue;
+mod waiting;
 
 use serde_json::{Value, json};
-use spine_tests::{Answer, Call, Fx, Spine, lines, waits};
+use spine_tests::{Answer, Call, Fx, Spine, lines, row, waits};
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Where the server dies.
@@ -122,18 +127,25 @@ impl Remote {
     }
 }
 
-/// Checks every row, some at a time.
-fn every<T: Sync>(rows: &[T], threads: usize, check: impl Fn(&T) + Sync) {
-    let next = AtomicUsize::new(0);
+/// Checks every row of a table, some at a time, and prints how many held. One that does not hold keeps none of the
+/// others from being checked.
+fn every<T: Sync>(table: &str, rows: &[T], threads: usize, check: impl Fn(&T) + Sync) {
+    let (began, next, held) = (Instant::now(), AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(row) = rows.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    check(row);
+                    if catch_unwind(AssertUnwindSafe(|| check(row))).is_ok() {
+                        held.fetch_add(1, Ordering::SeqCst);
+                    }
                 }
             });
         }
     });
+    let held = held.into_inner();
+    let parameters = json!({"table": table, "rows": rows.len(), "threads": threads});
+    row::print("failure_contract", began, parameters, json!({"held": held}));
+    assert_eq!(held, rows.len(), "rows of {table} that held; the others are told above");
 }
 
 /// The class of a step, and how it is told apart in the table.
@@ -253,6 +265,38 @@ fn acts(fx: &Fx) -> Vec<Call> {
     fx.calls().into_iter().filter(|call| call.path == "/act").collect()
 }
 
+/// Starts the run of a plan on a server that dies at a planted point, or else when the run has come so far, and starts
+/// the server again. Whoever started the run does so once more.
+fn over_a_crash(name: &str, plan: &Value, fault: Option<&str>, so_far: impl Fn() -> bool) -> Spine {
+    let mut spine = Spine::fresh();
+    spine.fails_at(fault);
+    spine.restart();
+    let _acknowledged_or_not = spine.http().post("/v1/runs", plan);
+    if fault.is_some() {
+        waits::until(&format!("{name}: the crash"), || spine.ended());
+    } else {
+        waits::until(&format!("{name}: the call"), || so_far().then_some(()));
+        spine.kill();
+    }
+    spine.fails_at(None);
+    spine.restart();
+    let again = spine.http().post("/v1/runs", plan).expect("an answer");
+    assert!(matches!(again.status, 200 | 201), "{name}: {}", again.json());
+    spine
+}
+
+/// The run comes to this end.
+fn comes_to(spine: &Spine, name: &str, ends: Ends) {
+    let wanted = match ends {
+        Ends::Completed => "completed",
+        Ends::Unknown => "waiting",
+    };
+    let run = spine.wait_run("r", &[wanted]);
+    if ends == Ends::Unknown {
+        assert_eq!(run["waiting_for"][0]["for"], "resolution", "{name}: {run}");
+    }
+}
+
 /// Lets the server die at the point of a row, starts it again, and checks what has become of the step.
 fn check(row: &Row) {
     let Row(class, point, calls, effects, ends) = row;
@@ -260,28 +304,8 @@ fn check(row: &Row) {
     let (fx, done) = tool(Some(*point));
     let plan =
         lines::plan("r", &lines::quick(3), vec![class.step(&fx.tool("act"), fx.tool("probe"))]);
-    let mut spine = Spine::fresh();
-    spine.fails_at(point.fault());
-    spine.restart();
-    let _acknowledged_or_not = spine.http().post("/v1/runs", &plan);
-    if point.fault().is_some() {
-        waits::until(&format!("{name}: the crash"), || spine.ended());
-    } else {
-        waits::until(&format!("{name}: the call"), || (!acts(&fx).is_empty()).then_some(()));
-        spine.kill();
-    }
-    spine.fails_at(None);
-    spine.restart();
-    let again = spine.http().post("/v1/runs", &plan).expect("an answer");
-    assert!(matches!(again.status, 200 | 201), "{name}: {}", again.json());
-    let wanted = match ends {
-        Ends::Completed => "completed",
-        Ends::Unknown => "waiting",
-    };
-    let run = spine.wait_run("r", &[wanted]);
-    if *ends == Ends::Unknown {
-        assert_eq!(run["waiting_for"][0]["for"], "resolution", "{name}: {run}");
-    }
+    let spine = over_a_crash(&name, &plan, point.fault(), || !acts(&fx).is_empty());
+    comes_to(&spine, &name, *ends);
     let seen = acts(&fx);
     let keys: BTreeSet<&str> = seen.iter().map(|call| call.key.as_str()).collect();
     assert_eq!(seen.len(), *calls, "{name}: calls: {seen:?}");
@@ -293,7 +317,7 @@ fn check(row: &Row) {
 
 #[test]
 fn l24_every_row_of_the_failure_contract_holds() {
-    every(&ROWS, THREADS, check);
+    every("plan", &ROWS, THREADS, check);
 }
 
 /// The table of the page, from the rows.
@@ -320,6 +344,10 @@ fn is_on_page(rows: &str, table: &str) {
 #[test]
 fn l24_the_page_of_the_failure_contract_says_what_is_tested() {
     is_on_page("tests/it/contract.rs", &table());
+    is_on_page("tests/it/contract/child.rs", &child::table());
+    is_on_page("tests/it/contract/waiting.rs", &waiting::table());
+    is_on_page("tests/it/contract/brain.rs", &brain::table());
     is_on_page("tests/it/contract/queue.rs", &queue::table());
     is_on_page("tests/it/contract/journal.rs", &journal::table());
+    is_on_page("tests/it/contract/facts.rs", &facts::table());
 }

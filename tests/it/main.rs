@@ -38,6 +38,7 @@ mod rebuild;
 mod recovery;
 mod retries;
 mod syncs;
+mod templates;
 mod tidy;
 mod unattended;
 mod waiting;

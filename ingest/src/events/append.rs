@@ -8,6 +8,7 @@ use spine_log::{
     EventLog, NewRecord, Urgency,
     limits::{BATCH_BYTES, BATCH_RECORDS, RECORD_OVERHEAD_BYTES},
 };
+use spine_schemas::fault_points;
 use spine_store::RunStore;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -52,8 +53,10 @@ async fn to_one<L: EventLog, S: RunStore, V: Verdicts>(
     let to = app.events_of(partition);
     let mut spans = Vec::new();
     for batch in within_limits(records) {
+        fault_points::reach("asked");
         match app.log().append(&to, batch, Urgency::Normal).await {
             Ok(appended) => {
+                fault_points::reach("taken");
                 spans.extend(appended.spans().into_iter().map(|(first_offset, last_offset)| {
                     Span { topic: to.topic.clone(), partition, first_offset, last_offset }
                 }));

@@ -183,7 +183,7 @@ fn check((class, point, became): &(Class, Point, Became)) {
 #[test]
 fn l24_every_row_of_a_journal_holds() {
     if !row::is_left_to_soak("the rows of journals") {
-        every(&rows(), THREADS, check);
+        every("journal", &rows(), THREADS, check);
     }
 }
 

@@ -179,7 +179,7 @@ fn check((class, point, became): &(Class, Point, Became)) {
 #[test]
 fn l24_every_row_of_a_queue_holds() {
     if !row::is_left_to_soak("the rows of queues") {
-        every(&rows(), THREADS, check);
+        every("queue", &rows(), THREADS, check);
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, Record, TopicPartition, Urgency};
 use spine_runs::{Place, messages};
 use spine_schemas::{
-    Event, codec, keys,
+    Event, codec, fault_points, keys,
     mutants::{Mutant, planted},
 };
 use spine_store::RunStore;
@@ -67,6 +67,9 @@ where
             let _ = self.node.log.append(&to, records, Urgency::Outcome).await;
             return Ok(());
         }
-        self.append_patiently(&to, records).await.map(|_| ())
+        fault_points::reach("telling");
+        self.append_patiently(&to, records).await?;
+        fault_points::reach("told");
+        Ok(())
     }
 }
