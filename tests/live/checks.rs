@@ -47,6 +47,12 @@ fn get(port: u16, run: &str, rest: &str) -> Value {
     reply.json()
 }
 
+/// The same as far as it is stored: what is called may not be there for a moment.
+pub(crate) fn stored_history(port: u16, run: &str) -> Vec<Value> {
+    let reply = Http::new(port).get(&format!("/v1/runs/{run}")).expect("an answer");
+    if reply.status == 404 { Vec::new() } else { history(port, run) }
+}
+
 /// The events of a run, oldest first.
 pub(crate) fn history(port: u16, run: &str) -> Vec<Value> {
     let page = get(port, run, "/events?limit=1000");

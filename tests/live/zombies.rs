@@ -2,7 +2,7 @@
 //! append, the fold makes nothing of it, and they act on nothing.
 
 use crate::{
-    checks::{self, history},
+    checks::{self, history, stored_history},
     fleet::{Fleet, Held},
     load::{Load, Pace, Told, each},
 };
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use spine_tests::{Answer, Fx, Servers, Spine, lines, row, substrate::SESSION_MS, waits};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::Mutex,
     thread,
     time::{Duration, Instant},
@@ -49,18 +49,16 @@ struct Start {
     offset: u64,
 }
 
-/// The starts that the fold accepted, by run, step and attempt.
-fn starts(port: u16, runs: &BTreeSet<String>) -> BTreeMap<(String, String, u64), Start> {
+/// The starts of a run that the fold accepted and the store has, by run, step and attempt.
+fn starts(port: u16, run: &str) -> BTreeMap<(String, String, u64), Start> {
     let mut starts = BTreeMap::new();
-    for run in runs {
-        for event in history(port, run) {
-            if event["kind"] == "step_started" && event["verdict"] == "applied" {
-                let step = event["step"].as_str().unwrap_or_default().to_owned();
-                let by = event["actor"].as_str().unwrap_or_default().to_owned();
-                let (partition, offset) = place(&event);
-                let attempt = event["attempt"].as_u64().unwrap_or(0);
-                starts.insert((run.clone(), step, attempt), Start { by, partition, offset });
-            }
+    for event in stored_history(port, run) {
+        if event["kind"] == "step_started" && event["verdict"] == "applied" {
+            let step = event["step"].as_str().unwrap_or_default().to_owned();
+            let by = event["actor"].as_str().unwrap_or_default().to_owned();
+            let (partition, offset) = place(&event);
+            let attempt = event["attempt"].as_u64().unwrap_or(0);
+            starts.insert((run.to_owned(), step, attempt), Start { by, partition, offset });
         }
     }
     starts
@@ -77,11 +75,16 @@ fn sent_nothing(
 ) -> usize {
     let calls = fx.calls();
     let late: Vec<_> = calls.iter().filter(|call| call.at >= woken).collect();
-    let runs = late.iter().map(|call| call.run.clone()).collect();
-    let starts = starts(port, &runs);
+    let mut known = BTreeMap::new();
     for call in &late {
         let key = (call.run.clone(), call.step.clone(), u64::from(call.attempt));
-        let Some(start) = starts.get(&key) else { panic!("{key:?} was sent without a start") };
+        // A call may be under way before the store has its start, and never before the log has.
+        let start = waits::until(&format!("the start of {key:?}, which was sent"), || {
+            if !known.contains_key(&key) {
+                known.extend(starts(port, &call.run));
+            }
+            known.get(&key).cloned()
+        });
         let is_behind = since.get(&start.partition).is_some_and(|held| start.offset > held.claim);
         let is_others = start.by != format!("owner:{zombie}");
         assert!(is_behind || is_others, "{key:?} of {start:?} was sent after the worker woke up");
