@@ -3,6 +3,7 @@
 //! The rules are in `spine_runs::breaker`; here they are kept for every tool, together with what others say
 //! (`control`), and told to the owners as [`Holds`]. Nothing here decides what happens to a step.
 
+mod bucket;
 mod releases;
 mod retries;
 mod sign;

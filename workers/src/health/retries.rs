@@ -1,6 +1,7 @@
 //! The retry budget: how many retries a process may make in all, so that many steps that fail at one time
 //! do not become a storm. What is over it waits; it spends nothing and fails nothing.
 
+use super::bucket::Bucket;
 use spine_schemas::time::Micros;
 
 /// Retries for each other start.
@@ -10,31 +11,25 @@ const PER_SECOND: f64 = 10.0;
 /// Retries that may be saved up.
 const MOST: f64 = 200.0;
 
-/// A bucket of retries.
+/// How many retries may be made.
 #[derive(Debug)]
-pub(super) struct Retries {
-    left: f64,
-    at: Micros,
-}
+pub(super) struct Retries(Bucket);
 
 impl Default for Retries {
     fn default() -> Self {
-        Self { left: MOST, at: Micros(0) }
+        Self(Bucket::new(PER_SECOND, MOST))
     }
 }
 
 impl Retries {
     /// How many retries may begin now.
     pub(super) fn lend(&mut self, now: Micros) -> usize {
-        let seconds = now.ms_since(self.at) as f64 / 1000.0;
-        self.at = self.at.max(now);
-        self.left = (self.left + seconds * PER_SECOND).min(MOST);
-        self.left.max(0.0) as usize
+        self.0.left(now)
     }
 
     /// So many retries begin, and other starts.
     pub(super) fn used(&mut self, others: usize, retries: usize) {
-        self.left = (self.left + others as f64 * PER_START - retries as f64).min(MOST);
+        self.0.add(others as f64 * PER_START - retries as f64);
     }
 }
 
