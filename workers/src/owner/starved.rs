@@ -10,6 +10,8 @@ pub(super) struct Starved {
     turns: VecDeque<String>,
     queues: BTreeMap<String, VecDeque<RunKey>>,
     listed: BTreeSet<RunKey>,
+    /// How many the queues hold, those included that were removed meanwhile.
+    queued: usize,
 }
 
 impl Starved {
@@ -17,6 +19,7 @@ impl Starved {
         if !self.listed.insert(key.clone()) {
             return;
         }
+        self.queued += 1;
         match self.queues.get_mut(&*key.tenant) {
             Some(queue) => queue.push_back(key.clone()),
             None => {
@@ -47,6 +50,7 @@ impl Starved {
         while first.is_none()
             && let Some(key) = queue.pop_front()
         {
+            self.queued -= 1;
             first = self.listed.take(&key);
         }
         if queue.is_empty() {
@@ -57,11 +61,7 @@ impl Starved {
 
     /// A run asks no more.
     pub(super) fn remove(&mut self, key: &RunKey) {
-        if !self.listed.remove(key) {
-            return;
-        }
-        let kept: usize = self.queues.values().map(VecDeque::len).sum();
-        if kept > 2 * self.listed.len() {
+        if self.listed.remove(key) && self.queued > 2 * self.listed.len() {
             let listed = &self.listed;
             self.queues.retain(|_, queue| {
                 queue.retain(|key| listed.contains(key));
@@ -69,6 +69,8 @@ impl Starved {
             });
             let queues = &self.queues;
             self.turns.retain(|tenant| queues.contains_key(tenant));
+            // One that was removed and asks again may be there twice.
+            self.queued = queues.values().map(VecDeque::len).sum();
         }
     }
 
