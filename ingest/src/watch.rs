@@ -176,23 +176,12 @@ fn record<L: EventLog, S: RunStore, V: Verdicts>(
     reason: String,
 ) -> NewRecord {
     let (store, offset) = (app.store().store_id(), owed.offset);
-    let record = LifecycleRecord {
-        event_id: format!("unattended-{store}-{partition}-{offset}"),
-        kind: Transition::PartitionUnattended,
-        event: Transition::PartitionUnattended.as_str().to_owned(),
-        tenant: None,
-        run_id: None,
-        workflow: None,
-        version: None,
-        step: None,
-        status: None,
-        reason: Some(reason),
-        error_code: None,
-        letter_id: None,
-        task_id: None,
-        at: owed.at.to_string(),
-        position: LifecyclePosition { topic: app.settings().topic.to_string(), partition, offset },
-    };
+    let event_id = format!("unattended-{store}-{partition}-{offset}");
+    let kind = Transition::PartitionUnattended;
+    let topic = app.settings().topic.to_string();
+    let position = LifecyclePosition { topic, partition, offset };
+    let told = LifecycleRecord::new(event_id, (kind, kind.as_str()), owed.at, position);
+    let record = LifecycleRecord { reason: Some(reason), ..told };
     NewRecord::plain(None, record.to_json())
 }
 

@@ -4,7 +4,7 @@
 //! however often it is told. Consumers tell repeats by `event_id`. Only that of a partition in which nothing
 //! happens follows from no event.
 
-use crate::{Digest, Error, Result};
+use crate::{Digest, Error, Result, time::Micros};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -172,6 +172,32 @@ pub struct LifecyclePosition {
 }
 
 impl LifecycleRecord {
+    /// What is always said: identity, meaning, kind of the event, its time and its place.
+    pub fn new(
+        event_id: impl Into<String>,
+        (kind, event): (Transition, &str),
+        at: Micros,
+        position: LifecyclePosition,
+    ) -> Self {
+        Self {
+            event_id: event_id.into(),
+            kind,
+            event: event.to_owned(),
+            tenant: None,
+            run_id: None,
+            workflow: None,
+            version: None,
+            step: None,
+            status: None,
+            reason: None,
+            error_code: None,
+            letter_id: None,
+            task_id: None,
+            at: at.to_string(),
+            position,
+        }
+    }
+
     /// The record's bytes: equal for equal records.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("texts and numbers are JSON")

@@ -236,22 +236,9 @@ fn of_record(
     (reason, error_code): (Option<String>, Option<String>),
     (record, position): (&Record, LifecyclePosition),
 ) -> Told {
-    let record = LifecycleRecord {
-        event_id: event.event_id.clone(),
-        kind,
-        event: event.kind().as_str().to_owned(),
-        tenant: None,
-        run_id: None,
-        workflow: None,
-        version: None,
-        step: None,
-        status: None,
-        reason,
-        error_code,
-        letter_id: Some(letter_id),
-        task_id: None,
-        at: record.timestamp.to_string(),
-        position,
-    };
+    let kinds = (kind, event.kind().as_str());
+    let told = LifecycleRecord::new(&*event.event_id, kinds, record.timestamp, position);
+    let letter_id = Some(letter_id);
+    let record = LifecycleRecord { reason, error_code, letter_id, ..told };
     Told { run: None, record }
 }
