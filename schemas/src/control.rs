@@ -135,9 +135,7 @@ impl Change {
             Self::TenantPaused { .. } | Self::TenantResumed { .. } => None,
         }
     }
-}
 
-impl Change {
     /// What holds steps back from now on, where it is a pause.
     pub fn held_by(&self) -> Option<HeldBy> {
         match self {

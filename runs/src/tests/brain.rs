@@ -2,16 +2,15 @@
 
 use super::{
     arbitrary::config,
-    bodies::{DUPLICATE, LATE, RUN, created, failed, key_of, refused, step},
+    bodies::{DUPLICATE, LATE, created, failed, key_of, refused, step},
+    forks::{self, fork_of},
     given::Given,
 };
-use crate::{
-    AttemptEnd, Reason, RunState, RunStatus, StepStatus, Verdict, brain, forked, limits, why,
-};
+use crate::{AttemptEnd, Reason, RunState, RunStatus, StepStatus, Verdict, brain, limits, why};
 use proptest::prelude::*;
 use spine_schemas::{
-    BRAIN_ANSWER, Body, Digest, Driver, ErrorClass, Output, Payload, Plan, RunCreated, RunEvent,
-    StepEvent, StepKey,
+    BRAIN_ANSWER, Body, Digest, Driver, ErrorClass, Output, Payload, Plan, RunEvent, StepEvent,
+    StepKey,
 };
 
 const QUICK: &str = r#""retry":{"max_attempts":2,"initial_ms":1,"max_ms":1}"#;
@@ -329,8 +328,7 @@ fn ended() -> Given {
 }
 
 fn taken(original: &Given, from: &str) -> (Vec<String>, Vec<(String, bool)>) {
-    let created = RunCreated::clone(&original.run().created);
-    let plan = forked(original.run(), &created, Some(&key_of(from)));
+    let (_, plan) = fork_of(original, |_| {}, Some(from));
     let again = plan.again.iter().map(|step| (step.key.to_string(), step.may_repeat())).collect();
     (plan.reused.iter().map(|step| step.key.to_string()).collect(), again)
 }
@@ -352,23 +350,9 @@ fn a_fork_takes_answers_over_and_asks_again_from_the_cut() {
 #[test]
 fn the_plan_of_a_fork_grows_by_what_it_takes_over() {
     let original = ended();
-    let mut created = RunCreated::clone(&original.run().created);
-    let plan = forked(original.run(), &created, Some(&key_of("brain/ask#2")));
-    created.fork = Some(Box::new(spine_schemas::Fork {
-        run_id: "r0".into(),
-        step: None,
-        reused: 3,
-        undo_reused: false,
-        force: false,
-        reason: "test".into(),
-    }));
-    let mut fork = Given::nothing();
-    fork.append(Body::Run(RUN.into(), RunEvent::Created(Box::new(created))));
-    for reused in &plan.reused {
-        let (spec, output) = (reused.spec.clone(), reused.output.clone());
-        let event = StepEvent::Reused { spec, output, skipped: None };
-        fork.append(Body::Step(RUN.into(), reused.key.clone(), event));
-    }
+    let (new, plan) = fork_of(&original, |_| {}, Some("brain/ask#2"));
+    assert_eq!(plan.reused.len(), 3);
+    let mut fork = forks::begin(new, &plan, usize::MAX);
     fork.settle();
     is_whole(fork.run());
     let of_fork: Digest = fork.step("brain/ask#2").spec.input.digest;

@@ -3,14 +3,15 @@
 
 use super::{
     arbitrary::config,
-    bodies::{RUN, created, failed, key_of, run, step},
+    bodies::{created, failed, key_of, run, step},
+    forks::{self, fork_of},
     given::Given,
 };
-use crate::{Reason, RunState, RunStatus, StepStatus, Verdict, brain, forked, why};
+use crate::{Reason, RunState, RunStatus, StepStatus, Verdict, brain, why};
 use proptest::prelude::*;
 use spine_schemas::{
-    BRAIN_ANSWER, BRAIN_DROPPED, Body, Driver, ErrorClass, Output, Payload, Plan, RunCreated,
-    RunEvent, StepEvent, StepKey, Then,
+    BRAIN_ANSWER, BRAIN_DROPPED, Body, Driver, ErrorClass, Output, Payload, Plan, RunEvent,
+    StepEvent, StepKey, Then,
 };
 
 /// Five steps one after the other; the brain is asked behind the third.
@@ -237,9 +238,8 @@ fn a_fork_takes_over_what_was_dropped_with_the_answer_that_dropped_it() {
     end(&mut original, "brain/ask#1", r#"{"drop":["s4","s5"],"steps":[{"name":"n","tool":"t"}]}"#);
     end(&mut original, "n", "1");
     end(&mut original, "brain/ask#2", r#"{"done":true}"#);
-    let mut created = RunCreated::clone(&original.run().created);
     let taken = |from: &str| {
-        let plan = forked(original.run(), &created, Some(&key_of(from)));
+        let (_, plan) = fork_of(&original, |_| {}, Some(from));
         let mut reused: Vec<_> = plan.reused.iter().map(|step| step.key.to_string()).collect();
         reused.sort();
         let again: Vec<_> = plan.again.iter().map(|step| step.key.to_string()).collect();
@@ -251,23 +251,9 @@ fn a_fork_takes_over_what_was_dropped_with_the_answer_that_dropped_it() {
     let (reused, again) = taken("n");
     assert_eq!(reused, ["brain/ask#1", "s1#1", "s2#1", "s3#1", "s4#1", "s5#1"]);
     assert_eq!(again, ["n#1", "brain/ask#2"]);
-    let plan = forked(original.run(), &created, Some(&key_of("n")));
-    created.fork = Some(Box::new(spine_schemas::Fork {
-        run_id: "r0".into(),
-        step: None,
-        reused: 6,
-        undo_reused: false,
-        force: false,
-        reason: "test".into(),
-    }));
-    let mut fork = Given::nothing();
-    fork.append(Body::Run(RUN.into(), RunEvent::Created(Box::new(created))));
-    for step in &plan.reused {
-        let skipped = step.is_skipped.then(|| "left out there".to_owned());
-        let (spec, output) = (step.spec.clone(), step.output.clone());
-        let event = StepEvent::Reused { spec, output, skipped };
-        fork.append(Body::Step(RUN.into(), step.key.clone(), event));
-    }
+    let (new, plan) = fork_of(&original, |_| {}, Some("n"));
+    assert_eq!(plan.reused.len(), 6);
+    let mut fork = forks::begin(new, &plan, usize::MAX);
     fork.settle();
     assert_eq!(names(fork.run()), names(original.run()));
     end(&mut fork, "n", "1");

@@ -133,13 +133,12 @@ impl Appends {
 
     /// Frees the run whose batch ends with this event. Gives how many of its starts nobody acts on.
     pub(super) fn read_back(&mut self, key: &RunKey, event_id: &str) -> usize {
-        let is_last = |latch: &Latch| latch.last_event_id == event_id;
-        let latch = if self.latched.get(key).is_some_and(is_last) {
-            self.latched.remove(key)
-        } else {
-            None
-        };
-        latch.map_or(0, |latch| latch.starts.len())
+        match self.latched.get(key) {
+            Some(latch) if latch.last_event_id == event_id => {
+                self.latched.remove(key).map_or(0, |latch| latch.starts.len())
+            }
+            Some(_) | None => 0,
+        }
     }
 
     pub(super) fn is_paused(&self) -> bool {
