@@ -98,7 +98,9 @@ pub fn encode(event: &Event) -> Result<Bytes> {
 /// Those of [`encode`].
 pub fn encode_into(event: &Event, out: &mut Vec<u8>) -> Result<()> {
     event.check()?;
-    EVENTS.write("event", limits::EVENT_BYTES, &wire::StepEvent::from(event), out)
+    let mut wire = wire::StepEvent::default();
+    wire.put_event(event);
+    EVENTS.write("event", limits::EVENT_BYTES, &wire, out)
 }
 
 /// Decodes and checks an event.
@@ -111,12 +113,9 @@ pub fn decode(value: &[u8], book: &SchemaBook) -> Result<Event> {
     let datum = EVENTS.datum("event", limits::EVENT_BYTES, value, book)?;
     let mut wire = wire::StepEvent::default();
     avro::read(&datum, &mut wire)?;
-    let event = wire.into_event();
-    match &event {
-        Ok(event) => event.check()?,
-        Err(_) => return event.map_err(|error| book.with_symbol(error, value)),
-    }
-    event
+    let event = wire.into_event().map_err(|error| book.with_symbol(error, value))?;
+    event.check()?;
+    Ok(event)
 }
 
 /// Encodes a dead letter.
@@ -174,7 +173,7 @@ impl Codec {
     ) -> Result<()> {
         let start = out.len();
         out.extend_from_slice(&self.header);
-        value.write(out);
+        avro::write(value, out);
         let size = out.len() - start;
         if size > limit {
             out.truncate(start);

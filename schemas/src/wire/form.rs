@@ -3,7 +3,7 @@
 //! One definition serves both forms, so that they cannot drift apart; a test holds every wire record to
 //! its schema.
 
-use super::avro::{Read, ReadDatum, Reader, WriteDatum, write_counted, write_long};
+use super::avro::{Read, ReadDatum, Reader, WriteDatum, Writer};
 use crate::{Digest, time::Micros};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -41,7 +41,7 @@ macro_rules! wire_record {
         }
 
         impl $(<$life>)? $crate::wire::avro::WriteDatum for $name $(<$life>)? {
-            fn write(&self, to: &mut Vec<u8>) {
+            fn write(&self, to: &mut $crate::wire::avro::Writer<'_>) {
                 $($crate::wire::avro::WriteDatum::write(&self.$field, to);)+
             }
         }
@@ -148,8 +148,8 @@ impl<'de: 'a, 'a> ReadDatum<'de> for Blob<'a> {
 }
 
 impl WriteDatum for Blob<'_> {
-    fn write(&self, to: &mut Vec<u8>) {
-        write_counted(&self.0, to);
+    fn write(&self, to: &mut Writer<'_>) {
+        to.counted(&self.0);
     }
 }
 
@@ -165,8 +165,8 @@ impl<'de> ReadDatum<'de> for Sum {
 }
 
 impl WriteDatum for Sum {
-    fn write(&self, to: &mut Vec<u8>) {
-        to.extend_from_slice(&self.0.0);
+    fn write(&self, to: &mut Writer<'_>) {
+        to.bytes(&self.0.0);
     }
 }
 
@@ -207,8 +207,8 @@ impl<'de> ReadDatum<'de> for Time {
 
 impl WriteDatum for Time {
     #[inline]
-    fn write(&self, to: &mut Vec<u8>) {
-        write_long(self.0.0, to);
+    fn write(&self, to: &mut Writer<'_>) {
+        to.long(self.0.0);
     }
 }
 

@@ -10,34 +10,37 @@ use std::borrow::Cow;
 
 impl<'a> From<&'a typed::Event> for StepEvent<'a> {
     fn from(event: &'a typed::Event) -> Self {
-        let mut wire = Self {
-            event_id: Cow::Borrowed(&event.event_id),
-            tenant: Cow::Borrowed(&event.tenant),
-            run_id: event.run_id().map(|run_id| Cow::Borrowed(&**run_id)),
-            kind: event.kind(),
-            occurred_at: Time(event.occurred_at),
-            actor: Cow::Borrowed(&event.actor),
-            claim: event.claim.map(long),
-            trace: event.trace.as_ref().map(Trace::from),
-            attributes: Cow::Borrowed(&event.attributes),
-            key_id: event.key_id.as_deref().map(Cow::Borrowed),
-            batch: event.batch.as_ref().map(Batch::from),
-            op: event.op.as_ref().map(Op::from),
-            ..Self::default()
-        };
-        match &event.body {
-            Body::Run(_, run) => wire.put_run(run),
-            Body::Step(_, key, step) => {
-                wire.step = Some(Step::from(key));
-                wire.put_step(step);
-            }
-            Body::Partition(partition) => wire.put_partition(partition),
-        }
+        let mut wire = Self::default();
+        wire.put_event(event);
         wire
     }
 }
 
 impl<'a> StepEvent<'a> {
+    /// Fills an empty record.
+    pub(crate) fn put_event(&mut self, event: &'a typed::Event) {
+        self.event_id = Cow::Borrowed(&event.event_id);
+        self.tenant = Cow::Borrowed(&event.tenant);
+        self.run_id = event.run_id().map(|run_id| Cow::Borrowed(&**run_id));
+        self.kind = event.kind();
+        self.occurred_at = Time(event.occurred_at);
+        self.actor = Cow::Borrowed(&event.actor);
+        self.claim = event.claim.map(long);
+        self.trace = event.trace.as_ref().map(Trace::from);
+        self.attributes = Cow::Borrowed(&event.attributes);
+        self.key_id = event.key_id.as_deref().map(Cow::Borrowed);
+        self.batch = event.batch.as_ref().map(Batch::from);
+        self.op = event.op.as_ref().map(Op::from);
+        match &event.body {
+            Body::Run(_, run) => self.put_run(run),
+            Body::Step(_, key, step) => {
+                self.step = Some(Step::from(key));
+                self.put_step(step);
+            }
+            Body::Partition(partition) => self.put_partition(partition),
+        }
+    }
+
     fn put_run(&mut self, event: &'a RunEvent) {
         match event {
             RunEvent::Created(run) => self.run = Some(Box::new(Run::from(&**run))),

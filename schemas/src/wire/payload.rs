@@ -3,7 +3,7 @@
 
 use super::{
     Sum, Text,
-    avro::{Read, ReadDatum, Reader, WriteDatum},
+    avro::{Read, ReadDatum, Reader, WriteDatum, Writer},
     form::{Blob, wire_record},
     long,
 };
@@ -126,7 +126,7 @@ impl<'de: 'a, 'a> ReadDatum<'de> for Slot<'a> {
 }
 
 impl WriteDatum for Slot<'_> {
-    fn write(&self, to: &mut Vec<u8>) {
+    fn write(&self, to: &mut Writer<'_>) {
         self.0.write(to);
     }
 }
@@ -195,7 +195,7 @@ impl<'de: 'a, 'a> ReadDatum<'de> for JsonText<'a> {
 }
 
 impl WriteDatum for JsonText<'_> {
-    fn write(&self, to: &mut Vec<u8>) {
+    fn write(&self, to: &mut Writer<'_>) {
         self.0.write(to);
     }
 }

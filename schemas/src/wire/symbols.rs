@@ -3,7 +3,7 @@
 
 use super::{
     Symbol,
-    avro::{Malformed, Read, ReadDatum, Reader, WriteDatum, write_long},
+    avro::{Malformed, Read, ReadDatum, Reader, WriteDatum, Writer},
     letter::AnyClass,
 };
 use crate::{
@@ -99,10 +99,10 @@ impl<'de, T: Symbols> ReadDatum<'de> for Symbol<T> {
 }
 
 impl<T: Symbols> WriteDatum for Symbol<T> {
-    fn write(&self, to: &mut Vec<u8>) {
+    fn write(&self, to: &mut Writer<'_>) {
         match self {
-            Self::Known(symbol) => write_long(symbol.place() as i64 + 1, to),
-            Self::Unknown => write_long(0, to),
+            Self::Known(symbol) => to.long(symbol.place() as i64 + 1),
+            Self::Unknown => to.long(0),
         }
     }
 }
@@ -118,7 +118,7 @@ impl<'de> ReadDatum<'de> for Kind {
 
 impl WriteDatum for Kind {
     #[inline]
-    fn write(&self, to: &mut Vec<u8>) {
-        write_long(self.place() as i64, to);
+    fn write(&self, to: &mut Writer<'_>) {
+        to.long(self.place() as i64);
     }
 }
