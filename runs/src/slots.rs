@@ -186,6 +186,11 @@ impl Slots {
         Rest { granted, retries, holds, short_of_retries, leased }
     }
 
+    /// Whether no call may be started any more.
+    pub fn are_taken(&self) -> bool {
+        self.free == 0
+    }
+
     pub(crate) fn take(&mut self, run: &RunState, step: &StepState, open: Open) -> Taken {
         let tool = &step.spec.tool;
         if let Some(hold) = self.holds.tenants.get(&run.key.tenant) {

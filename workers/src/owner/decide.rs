@@ -32,11 +32,11 @@ where
         let mut ready: Vec<RunKey> = std::mem::take(&mut self.ready).into_iter().collect();
         // Everybody who waits is asked at most once.
         for _ in 0..=self.starved.len() {
-            ready.extend(self.wake_starved());
-            if ready.is_empty() {
+            let starved = self.freed_slots().min(self.starved.len());
+            if ready.is_empty() && starved == 0 {
                 break;
             }
-            self.decide_for(std::mem::take(&mut ready), held, Asked::new()).await?;
+            self.decide_for(std::mem::take(&mut ready), starved, held, Asked::new()).await?;
             // Where nothing runs, no end of an attempt will wake those who still wait.
             if self.open_starts() > 0 || self.drain_until.is_some() {
                 break;
@@ -45,10 +45,12 @@ where
         Ok(())
     }
 
-    /// Decides for runs, of which workers ask for something. Gives what those get.
+    /// Decides for runs, of which workers ask for something, and for so many that are starved. Gives what
+    /// workers get.
     pub(super) async fn decide_for(
         &mut self,
         ready: Vec<RunKey>,
+        starved: usize,
         held: Held,
         asked: Asked,
     ) -> Result<Vec<Leased>> {
@@ -56,7 +58,14 @@ where
         let now = self.node.clock.now();
         let lent = self.node.health.lend(now);
         let mut slots = self.slots().with(lent.retries, lent.holds.clone()).asked(asked);
-        let decided = self.decide_each(ready, held, &mut slots);
+        let mut outbox = Outbox::default();
+        let mut decided = self.decide_each(ready, held, &mut slots, &mut outbox);
+        if decided.is_ok() {
+            decided = self.decide_starved(starved, held, &mut slots, &mut outbox).await;
+        }
+        if decided.is_ok() {
+            self.send(&mut outbox);
+        }
         let rest = slots.rest();
         self.node.health.give_back(&lent, &rest, now);
         if rest.short_of_retries {
@@ -65,19 +74,50 @@ where
         decided.map(|()| rest.leased)
     }
 
-    fn decide_each(&mut self, ready: Vec<RunKey>, held: Held, slots: &mut Slots) -> Result<()> {
-        let mut outbox = Outbox::default();
+    /// Decides for so many starved runs, as long as there are slots: a run with many steps may take them all, and
+    /// a look at a run that gets none costs as much. So each time twice as many are loaded.
+    async fn decide_starved(
+        &mut self,
+        mut count: usize,
+        held: Held,
+        slots: &mut Slots,
+        outbox: &mut Outbox,
+    ) -> Result<()> {
+        let mut at_once = 1;
+        while count > 0 && !slots.are_taken() {
+            let keys = self.starved.take(at_once.min(count));
+            self.load(keys.iter()).await?;
+            let mut rest = &keys[..];
+            while let Some((key, others)) = rest.split_first()
+                && !slots.are_taken()
+            {
+                self.decide_each([key.clone()], held, slots, outbox)?;
+                rest = others;
+            }
+            self.starved.put_back(rest);
+            count -= at_once.min(count);
+            at_once *= 2;
+        }
+        Ok(())
+    }
+
+    fn decide_each(
+        &mut self,
+        ready: impl IntoIterator<Item = RunKey>,
+        held: Held,
+        slots: &mut Slots,
+        outbox: &mut Outbox,
+    ) -> Result<()> {
         for key in ready {
             if self.appends.is_latched(&key) {
                 // Its batch is under way; it becomes ready again when that is read back.
                 continue;
             }
-            self.decide_run(&key, held, slots, &mut outbox)?;
+            self.decide_run(&key, held, slots, outbox)?;
             if outbox.is_full() {
-                self.send(&mut outbox);
+                self.send(outbox);
             }
         }
-        self.send(&mut outbox);
         Ok(())
     }
 
@@ -114,17 +154,16 @@ where
         self.post(outbox, key, batch)
     }
 
-    /// As many starved runs as slots became free, those first that asked first; as many as may run, once
-    /// retries may be made again that were too many.
-    fn wake_starved(&mut self) -> Vec<RunKey> {
+    /// For how many starved runs there may be something: as many as slots became free; as many as may run,
+    /// once retries may be made again that were too many.
+    fn freed_slots(&mut self) -> usize {
         let has_retries = self.held.retries_at.is_some_and(|at| at <= Instant::now());
         if has_retries {
             self.held.retries_at = None;
         }
         let idle = self.open_starts() == 0 && self.held.retries_at.is_none();
         let idle = if idle || has_retries { self.node.config.attempts } else { 0 };
-        let count = std::mem::take(&mut self.freed).max(idle);
-        self.starved.take(count)
+        std::mem::take(&mut self.freed).max(idle)
     }
 
     /// Attempts that run, or whose start is on its way.

@@ -66,7 +66,9 @@ where
             }
             let mut runs: Vec<RunKey> = asked.keys().map(|(run, _)| run.clone()).collect();
             runs.dedup();
-            for Leased { run, step, attempt, ticket } in self.decide_for(runs, held, asked).await? {
+            for Leased { run, step, attempt, ticket } in
+                self.decide_for(runs, 0, held, asked).await?
+            {
                 if let Some(place) = places.remove(&ticket) {
                     self.granted.0.insert((run, step, attempt), (held.offset, place));
                 }

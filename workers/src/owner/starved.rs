@@ -43,6 +43,19 @@ impl Starved {
         taken
     }
 
+    /// Those that were taken and not asked are the first again.
+    pub(super) fn put_back(&mut self, keys: &[RunKey]) {
+        for key in keys.iter().rev() {
+            let tenant = &*key.tenant;
+            self.turns.retain(|turn| turn != tenant);
+            self.turns.push_front(tenant.to_owned());
+            if self.listed.insert(key.clone()) {
+                self.queued += 1;
+                self.queues.entry(tenant.to_owned()).or_default().push_front(key.clone());
+            }
+        }
+    }
+
     /// The first of a tenant that was not removed meanwhile. A tenant without runs is forgotten.
     fn first_of(&mut self, tenant: &str) -> Option<RunKey> {
         let queue = self.queues.get_mut(tenant)?;
@@ -114,7 +127,11 @@ mod tests {
         assert_eq!(starved.take(2), many[..2]);
         let late = [RunKey::new("b", "0"), RunKey::new("b", "1")];
         late.iter().for_each(|key| starved.push(key));
-        assert_eq!(starved.take(3), [many[2].clone(), late[0].clone(), many[3].clone()]);
+        let taken = starved.take(3);
+        assert_eq!(taken, [many[2].clone(), late[0].clone(), many[3].clone()]);
+        starved.put_back(&taken[1..]);
+        assert_eq!(starved.len(), 997 + 2);
+        assert_eq!(starved.take(2), taken[1..], "they are the first again");
         starved.remove(&late[1]);
         assert_eq!(starved.take(2), many[4..6]);
         many.iter().for_each(|key| starved.remove(key));
