@@ -163,7 +163,12 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 64];
+        for (byte, two) in self.0.iter().zip(text.as_chunks_mut::<2>().0) {
+            *two = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xF)]];
+        }
+        f.write_str(std::str::from_utf8(&text).expect("digits are ASCII"))
     }
 }
 

@@ -222,6 +222,8 @@ pub(super) fn start_attempt(
         heartbeat: place.offset,
         heartbeat_at: place.at,
     });
+    // Nearly every step has one.
+    step.attempts.reserve_exact(1);
     step.attempts.push(AttemptState {
         attempt: number,
         lease: place.offset,
