@@ -32,28 +32,31 @@ impl Owed {
     }
 }
 
-/// The first record in a range, if there is any.
+/// The first record in a range that the store still lacks, if there is any: reading takes its time, above all where
+/// only marks of the log are left, and the store may move meanwhile.
 pub(super) async fn record<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
     partition: u32,
     range: Range<u64>,
 ) -> Result<Option<Owed>> {
     let _place = app.log_reads.acquire().await.ok();
-    let first = timeout(limits::LOG_READ_TIMEOUT, first_record(app, partition, range)).await;
-    let first = first.map_err(|_| Error::Unavailable("it takes too long to read".into()))?;
-    Ok(first?.as_ref().map(Owed::record))
+    let first = async {
+        let reader = app.log().reader(&app.events_of(partition), range.start).await?;
+        first_record(reader, range.end).await
+    };
+    let first = timeout(limits::LOG_READ_TIMEOUT, first).await;
+    let first = first.map_err(|_| Error::Unavailable("it takes too long to read".into()))??;
+    let progress = app.store().progress(partition).await.ok().flatten();
+    let is_stored = |record: &Record| progress.is_some_and(|it| it.offset >= record.offset);
+    Ok(first.filter(|record| !is_stored(record)).as_ref().map(Owed::record))
 }
 
-async fn first_record<L: EventLog, S: RunStore, V: Verdicts>(
-    app: &App<L, S, V>,
-    partition: u32,
-    range: Range<u64>,
-) -> Result<Option<Record>> {
-    let mut reader = app.log().reader(&app.events_of(partition), range.start).await?;
-    while reader.position() < range.end {
+/// The first record before `end`. What was appended since lies beyond.
+async fn first_record<R: PartitionReader>(mut reader: R, end: u64) -> Result<Option<Record>> {
+    while reader.position() < end {
         let records = reader.next(ReadLimit { records: 1, bytes: 1 }).await?;
         if let Some(first) = records.into_iter().next() {
-            return Ok(Some(first));
+            return Ok(Some(first).filter(|first| first.offset < end));
         }
     }
     Ok(None)
@@ -123,6 +126,37 @@ fn ends_at(wait: &Wait) -> Option<Micros> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
+
+    /// A log that has marks of its own at all offsets before that of its one record.
+    struct Marks {
+        position: u64,
+        record: u64,
+    }
+
+    impl PartitionReader for Marks {
+        async fn next(&mut self, _limit: ReadLimit) -> Result<Vec<Record>> {
+            let (offset, timestamp) = (self.record, Micros(1));
+            self.position = offset + 1;
+            let (key, headers, value) = (None, Vec::new(), None);
+            Ok(vec![Record { offset, timestamp, key, headers, value }])
+        }
+
+        fn position(&self) -> u64 {
+            self.position
+        }
+    }
+
+    #[test]
+    fn what_was_appended_behind_the_range_is_not_what_the_store_stood_before() {
+        let first = |end| {
+            let found = first_record(Marks { position: 40, record: 45 }, end).now_or_never();
+            found.expect("it waits for nothing").expect("it can be read").map(|it| it.offset)
+        };
+        assert_eq!(first(45), None, "at 40 to 44 are marks");
+        assert_eq!(first(46), Some(45));
+        assert_eq!(first(40), None);
+    }
 
     #[test]
     fn what_time_ends_is_owed_and_what_somebody_holds_back_is_not() {
