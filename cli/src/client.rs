@@ -1,8 +1,12 @@
 //! A small HTTP client for one server: no redirects, no proxies, no retries. Problems become failures.
 
+mod events;
+mod open;
 mod problem;
 mod url;
 
+pub(crate) use events::EventReader;
+pub(crate) use open::Opened;
 pub(crate) use problem::failure_of;
 pub(crate) use url::{ServerUrl, segment};
 
@@ -155,17 +159,20 @@ impl Client {
         headers: &[(&'static str, &str)],
     ) -> Result<Answer, Failure> {
         let request = self.request(method, path, content, headers)?;
-        let connected = timeout(CONNECT, TcpStream::connect(self.server.authority())).await;
-        let stream = match connected {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(self.unreachable(&error.to_string())),
-            Err(_) => return Err(self.unreachable("it does not answer")),
-        };
+        let stream = self.connect().await?;
         let exchanged = timeout(ANSWER, exchange(stream, request)).await;
         match exchanged {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.unreachable(&format!("the connection ended: {error}"))),
             Err(_) => Err(self.unreachable("there was no answer in time")),
+        }
+    }
+
+    async fn connect(&self) -> Result<TcpStream, Failure> {
+        match timeout(CONNECT, TcpStream::connect(self.server.authority())).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(self.unreachable(&error.to_string())),
+            Err(_) => Err(self.unreachable("it does not answer")),
         }
     }
 

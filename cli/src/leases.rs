@@ -1,12 +1,15 @@
 //! Wires workers of queues to the owners: those of this process directly, those of other processes by a
 //! forward to the addresses in their claims, one after the other, so that no more is granted than asked.
 
-use crate::client::{Client, Content, ServerUrl, segment};
+use crate::{
+    claims,
+    client::{Client, Content, ServerUrl, segment},
+};
 use futures::future::{BoxFuture, FutureExt};
 use hyper::Method;
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
-use spine_ingest::{ClaimHolder, Leased, Leases, Poll};
+use spine_ingest::{Leased, Leases, Poll};
 use spine_store::RunStore;
 use spine_workers::{Ask, Polls, VerdictHub};
 use std::{
@@ -81,12 +84,7 @@ impl<S: RunStore> WiredLeases<S> {
         }
         let mut others = BTreeSet::new();
         for partition in (0..self.partitions).filter(|partition| !self.hub.owns(*partition)) {
-            // A store that does not answer leaves what this process has folded itself.
-            let progress = self.store.progress(partition).await.ok().flatten();
-            let stored = progress.as_ref().and_then(ClaimHolder::of);
-            let folded = self.hub.claim_of(partition);
-            let folded = folded.map(|(claim, address)| ClaimHolder { claim, address });
-            let newest = stored.into_iter().chain(folded).max_by_key(|of| of.claim);
+            let newest = claims::holder(&self.store, &self.hub, partition).await;
             others.extend(newest.map(|of| of.address).filter(|of| *of != self.address));
         }
         let others: Vec<String> = others.into_iter().collect();

@@ -3,6 +3,7 @@
 mod adapters;
 mod asked;
 mod bench;
+mod claims;
 mod client;
 mod dead_letters;
 mod demo;
@@ -17,6 +18,7 @@ mod runs;
 mod serve;
 mod steps;
 mod stores;
+mod streams;
 mod tasks;
 mod tools;
 mod topics;

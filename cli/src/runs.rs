@@ -6,6 +6,7 @@ mod list;
 mod show;
 mod start;
 mod steer;
+mod stream;
 mod why;
 
 use crate::{
@@ -24,6 +25,8 @@ pub(crate) enum Verb {
     Show(show::Args),
     /// Says in one sentence why a run is not finished and what happens next
     Why(why::Args),
+    /// Prints what the attempts of a run say while they run
+    Stream(stream::Args),
     /// Makes a new run that takes over the finished steps of one and goes its own way from there
     Fork(fork::Args),
     /// Compares two runs: what they were given, and what became of each step
@@ -70,6 +73,7 @@ pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::List(args) => list::run(args).await,
         Verb::Show(args) => show::run(args).await,
         Verb::Why(args) => why::run(args).await,
+        Verb::Stream(args) => stream::run(args).await,
         Verb::Fork(args) => fork::run(args).await,
         Verb::Diff(args) => diff::run(args).await,
         Verb::Cancel(args) => steer::cancel(args).await,

@@ -21,13 +21,14 @@ use crate::{
     adapters::{self, AnyLog, AnyStore, LogSettings, LogUrl},
     exit::{Exit, Failure},
     leases::WiredLeases,
+    streams::WiredStreams,
     verdicts::Wired,
 };
 use spine_ingest::{App, MetricsText, Parts, Settings, Steering};
 use spine_log::{EventLog, TopicPartition};
 use spine_schemas::codec::SchemaBook;
 use spine_workers::{
-    Clock, Config, Control, Health, Memos, Node, Polls, SystemClock, VerdictHub, group,
+    Clock, Config, Control, Health, Memos, Node, Polls, Streams, SystemClock, VerdictHub, group,
     tools::{Allowed, HttpTools},
     webhook::Webhook,
 };
@@ -119,6 +120,7 @@ struct Loops {
     surface: JoinHandle<std::io::Result<()>>,
     owners: JoinHandle<spine_workers::Result<()>>,
     polls: Polls,
+    streams: Streams,
     stop_surface: watch::Sender<bool>,
     stop_owners: watch::Sender<bool>,
     webhooks: JoinSet<()>,
@@ -213,7 +215,7 @@ impl Served<'_> {
         let tools = HttpTools::new(self.allowed.clone());
         let address = config.address.clone();
         let partitions = hub.partitions();
-        let polls = Polls::new(partitions);
+        let (polls, streams) = (Polls::new(partitions), Streams::new(partitions));
         let node = Node {
             log: self.log.clone(),
             store: self.store.clone(),
@@ -225,6 +227,7 @@ impl Served<'_> {
             health: health.clone(),
             memos: Memos::default(),
             polls: polls.clone(),
+            streams: streams.clone(),
             config: Arc::new(config),
         };
         let app = App::new(Parts {
@@ -241,6 +244,12 @@ impl Served<'_> {
                 hub.clone(),
                 self.store.clone(),
                 partitions,
+                address.clone(),
+            )),
+            streams: Arc::new(WiredStreams::new(
+                streams.clone(),
+                hub.clone(),
+                self.store.clone(),
                 address,
             )),
             settings,
@@ -262,6 +271,7 @@ impl Served<'_> {
             surface: tokio::spawn(surface),
             owners: tokio::spawn(owners),
             polls,
+            streams,
             stop_surface,
             stop_owners,
             webhooks: JoinSet::new(),
@@ -308,6 +318,7 @@ impl Loops {
         self.stop_surface.send_replace(true);
         // Those who wait for work are told that there is none here any more.
         self.polls.close();
+        self.streams.close();
         let drained = async {
             let early = timeout(REQUESTS_FIRST, &mut self.surface).await;
             self.stop_owners.send_replace(true);

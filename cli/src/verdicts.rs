@@ -1,7 +1,10 @@
 //! Wires the way in to the owners: those of this process directly, those of other processes by one
 //! forward to the address in the claim.
 
-use crate::client::{Client, ServerUrl};
+use crate::{
+    claims,
+    client::{Client, ServerUrl},
+};
 use hyper::Method;
 use serde::Deserialize;
 use spine_ingest::{ClaimHolder, VerdictError, Verdicts};
@@ -42,11 +45,6 @@ impl<T: Tools, S: RunStore> Wired<T, S> {
         Self { hub, tools, store, address }
     }
 
-    /// The newest claim that this process has seen.
-    fn known(&self, partition: u32) -> Option<ClaimHolder> {
-        self.hub.claim_of(partition).map(|(claim, address)| ClaimHolder { claim, address })
-    }
-
     /// The verdict of the process that owns the partition. Partitions move: until the deadline, who
     /// owns it is looked up anew for each try.
     async fn forwarded(&self, partition: u32, offset: u64) -> Result<Verdict, VerdictError> {
@@ -82,9 +80,7 @@ impl<T: Tools, S: RunStore> Wired<T, S> {
         if progress.as_ref().is_some_and(|progress| progress.offset >= offset) {
             return Said::Forgotten;
         }
-        // This process may have folded a newer claim than the store has, or an older one.
-        let stored = progress.as_ref().and_then(ClaimHolder::of);
-        let newest = stored.into_iter().chain(self.known(partition)).max_by_key(|of| of.claim);
+        let newest = claims::newest(progress.as_ref(), &self.hub, partition);
         let Some(holder) = newest else {
             return Said::Later("no owner is known yet".into());
         };
@@ -154,7 +150,9 @@ impl<T: Tools, S: RunStore> Verdicts for Wired<T, S> {
                 self.stored(partition, offset).await?;
                 Err(VerdictError::Forgotten)
             }
-            Err(Lacking::NotOwner) => Err(VerdictError::NotOwner(self.known(partition))),
+            Err(Lacking::NotOwner) => {
+                Err(VerdictError::NotOwner(claims::folded(&self.hub, partition)))
+            }
             Err(lacking @ (Lacking::TimedOut | Lacking::NoPartition)) => {
                 Err(VerdictError::Unavailable(lacking.to_string()))
             }
@@ -187,7 +185,9 @@ impl<T: Tools, S: RunStore> Verdicts for Wired<T, S> {
 
     fn resume(&self, partition: u32, actor: &str, reason: &str) -> Result<u64, VerdictError> {
         self.hub.resume(partition, actor, reason).map_err(|error| match error {
-            spine_workers::ResumeError::NotOwner => VerdictError::NotOwner(self.known(partition)),
+            spine_workers::ResumeError::NotOwner => {
+                VerdictError::NotOwner(claims::folded(&self.hub, partition))
+            }
             spine_workers::ResumeError::NotStopped => VerdictError::NotStopped,
         })
     }

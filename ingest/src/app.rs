@@ -1,8 +1,8 @@
 //! What every handler works with: the log, the store, the owner's verdicts, time and chance.
 
 use crate::{
-    Code, Leases, Problem, Steering, Verdicts, ids, in_flight::InFlight, limits, query::AtLeast,
-    watch::Alarms,
+    Code, Leases, Problem, Steering, Streams, Verdicts, ids, in_flight::InFlight, limits,
+    query::AtLeast, watch::Alarms,
 };
 use spine_log::{EventLog, TopicPartition};
 use spine_runs::RunState;
@@ -84,6 +84,8 @@ pub struct Parts<L, S, V> {
     pub steering: Steering,
     /// The owners, as workers of queues ask them.
     pub leases: Arc<dyn Leases>,
+    /// The owners, as listeners and attempts meet them.
+    pub streams: Arc<dyn Streams>,
     /// The rest.
     pub settings: Settings,
 }

@@ -28,6 +28,7 @@ mod routes;
 mod runs;
 mod server;
 mod steering;
+mod streams;
 mod tasks;
 mod verdicts;
 mod views;
@@ -39,6 +40,7 @@ pub use problem::{Code, Problem};
 pub use routes::{owners_router, router};
 pub use server::serve;
 pub use steering::{PauseOf, Steering};
+pub use streams::{Asking, Listening, Passed, Spoken, StreamError, Streams};
 pub use verdicts::{ClaimHolder, VerdictError, Verdicts};
 pub use watch::watch;
 

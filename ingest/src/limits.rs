@@ -22,6 +22,10 @@ pub const POLL_TENANTS: usize = 1000;
 /// Requests that read single records of the log at one time; further ones wait. A reader of a log on
 /// Kafka is a place at a consumer, of which there are few.
 pub const LOG_READS: usize = 8;
+/// Bytes of a request in which an attempt says something.
+pub const PART_BYTES: usize = 64 * 1024;
+/// How often a listener is sent a comment while nothing is said.
+pub const STREAM_COMMENTS: Duration = Duration::from_secs(15);
 /// Open connections.
 pub const CONNECTIONS: usize = 4096;
 /// Bytes of a request's head.

@@ -37,6 +37,7 @@ pub fn owners_router<L: EventLog, S: RunStore, V: Verdicts>(app: App<L, S, V>) -
         .route("/readyz", get(health::readyz::<L, S, V>))
         .route("/metrics", get(health::metrics::<L, S, V>))
         .merge(of_partitions())
+        .merge(of_streams())
         .route("/v1/queues/{name}/lease", post(queues::lease::<L, S, V>))
         .fallback(health::no_way_in)
         .layer(middleware::from_fn_with_state(app.clone(), guard::guard::<L, S, V>))
@@ -48,6 +49,11 @@ fn of_partitions<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>
         .route("/v1/partitions", get(partitions::list::<L, S, V>))
         .route("/v1/partitions/{partition}/resume", post(partitions::resume::<L, S, V>))
         .route("/v1/partitions/{partition}/verdicts/{offset}", get(partitions::verdict::<L, S, V>))
+}
+
+fn of_streams<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
+    let stream = get(runs::stream::get::<L, S, V>).post(runs::stream::post::<L, S, V>);
+    Router::new().route("/v1/runs/{id}/stream", stream)
 }
 
 fn of_runs<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
@@ -63,6 +69,7 @@ fn of_runs<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
         .route("/v1/runs/{id}/decisions", get(runs::decisions::list::<L, S, V>))
         .route("/v1/runs/{id}/why", get(runs::why::get::<L, S, V>))
         .route("/v1/runs/{id}/journal", post(journal::post::<L, S, V>))
+        .merge(of_streams())
         .route("/v1/runs/{id}/signals/{name}", post(runs::signal::post::<L, S, V>))
         .route("/v1/runs/{id}/fork", post(runs::fork::post::<L, S, V>))
         .route("/v1/runs/{id}/diff/{other}", get(runs::diff::get::<L, S, V>))

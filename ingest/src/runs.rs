@@ -15,4 +15,5 @@ pub(crate) mod steer;
 pub(crate) mod step_verbs;
 mod step_view;
 pub(crate) mod steps;
+pub(crate) mod stream;
 pub(crate) mod why;

@@ -15,6 +15,7 @@ mod queries;
 mod queues;
 mod resolve;
 mod server;
+mod streams;
 mod surface;
 mod unattended;
 pub(crate) mod world;

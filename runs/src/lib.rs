@@ -27,6 +27,7 @@ mod slots;
 mod stall;
 mod state;
 mod steps;
+mod stream;
 mod undo;
 mod unresolved;
 mod waits;
@@ -52,6 +53,7 @@ pub use state::{
     Signal, Stall, StepState, StepStatus, Still, TaskRef, Totals, Undo, Wait, WaitKind, WaitRef,
 };
 pub use steps::{StepMut, Steps};
+pub use stream::{NotLive, Part, Said, Speakers};
 pub use waits::StepCounts;
 pub use wake::{stall_at, wake_at};
 pub use why::{Why, approved_so_far, why};

@@ -32,6 +32,7 @@ mod retry;
 mod sessions;
 mod skip;
 mod stalled;
+mod streams;
 mod waiting;
 mod why;
 mod world;

@@ -37,6 +37,7 @@ mod races;
 mod rebuild;
 mod recovery;
 mod retries;
+mod streams;
 mod syncs;
 mod templates;
 mod tidy;

@@ -20,7 +20,7 @@ use spine_schemas::{
 };
 use spine_workers::{
     Clock, Config, Error, Health, Memos, NoSchemas, Node, Polls, Refresh, ResumeError,
-    SchemaSource, VerdictError, VerdictHub, group, replay,
+    SchemaSource, Streams, VerdictError, VerdictHub, group, replay,
     tools::{CallEnd, ToolCall, Tools},
 };
 use std::{
@@ -136,6 +136,7 @@ impl World {
             health: Health::new("alone", RULES, RELEASES).0,
             memos: Memos::default(),
             polls: Polls::new(1),
+            streams: Streams::new(1),
             config: Arc::new(config),
         };
         let stop = watch::Sender::new(false);

@@ -11,7 +11,8 @@ use spine_log::EventLog;
 use spine_runs::breaker::Rules;
 use spine_schemas::codec::SchemaBook;
 use spine_workers::{
-    Config, Control, Health, Memos, NoSchemas, Node, Polls, VerdictHub, group, tools::Tools,
+    Config, Control, Health, Memos, NoSchemas, Node, Polls, Streams, VerdictHub, group,
+    tools::Tools,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
@@ -82,6 +83,7 @@ impl Process {
             health: health.clone(),
             memos: Memos::default(),
             polls: polls.clone(),
+            streams: Streams::new(start.partitions),
             config: Arc::new(config),
         };
         let receiver = stop.subscribe();

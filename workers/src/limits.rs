@@ -171,6 +171,10 @@ pub(crate) const BAD_WINDOW: usize = 10_000;
 pub(crate) const BAD_PERCENT: usize = 10;
 /// Records that must have been seen before the share means anything.
 pub(crate) const BAD_LEAST: usize = 1000;
+/// Those who listen to runs at one process.
+pub(crate) const LISTENERS: usize = 512;
+/// Bytes that wait for one of them.
+pub(crate) const MAILBOX_BYTES: usize = 128 * 1024;
 /// Bytes that the words of whoever resumed a partition may take in the log.
 pub(crate) const RESUME_BYTES: usize = 1024;
 

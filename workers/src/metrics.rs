@@ -41,6 +41,16 @@ pub(crate) fn observe_webhook(webhook: &str, outcome: &'static str) {
         .increment(1);
 }
 
+/// Those who listen to runs at this process.
+pub(crate) fn observe_listeners(listeners: usize) {
+    gauge!("spine_workers_stream_listeners").set(listeners as f64);
+}
+
+/// What attempts say while they run, by what became of it.
+pub(crate) fn observe_parts(fate: &'static str) {
+    counter!("spine_workers_stream_parts_total", "fate" => fate).increment(1);
+}
+
 /// Runs that were found to stand still.
 pub(crate) fn observe_stalled() {
     counter!("spine_workers_stalled_runs_total").increment(1);

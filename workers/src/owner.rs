@@ -15,6 +15,7 @@ mod hold;
 mod late;
 mod letters;
 mod lifecycle;
+mod listeners;
 mod messages;
 #[cfg(feature = "mutants")]
 mod mutants;
@@ -45,6 +46,7 @@ use crate::{
     order::{Order, Orders},
     polls::Polls,
     schema_source::SchemaSource,
+    streams::Streams,
     tools::{CallEnd, Tools},
     verdicts::{Phase, Resumed, VerdictHub},
 };
@@ -129,6 +131,8 @@ pub struct Node<L, S, T, C> {
     pub memos: Memos,
     /// Workers that ask for steps of queues.
     pub polls: Polls,
+    /// Those who listen to what attempts say.
+    pub streams: Streams,
     /// Settings.
     pub config: Arc<Config>,
 }
@@ -200,6 +204,7 @@ enum Input {
     Refreshed(std::result::Result<(), String>),
     Resumed(Resumed),
     Asked,
+    Listening,
     Tick,
 }
 
@@ -221,7 +226,7 @@ where
         orders: Orders,
         inherited: Inherited,
     ) -> (Result<()>, Option<Late<L, C>>) {
-        let (hub, polls) = (node.hub.clone(), node.polls.clone());
+        let (hub, polls, streams) = (node.hub.clone(), node.polls.clone(), node.streams.clone());
         let mut going = orders.clone();
         let started = tokio::select! {
             biased;
@@ -236,6 +241,7 @@ where
         metrics::observe_partition_stopped(partition, false);
         metrics::observe_queued(partition, 0);
         polls.leave(partition);
+        streams.leave(partition);
         let why = ended.as_ref().err().map_or("stopped".to_owned(), ToString::to_string);
         hub.set_phase(partition, Phase::Waiting(why));
         (ended, late)
@@ -262,6 +268,7 @@ where
                 Input::Refreshed(result) => self.refreshed(result),
                 Input::Resumed(resumed) => self.resumed(resumed).await?,
                 Input::Asked => self.queued.is_fresh = true,
+                Input::Listening => self.admit_listeners().await?,
                 Input::Tick => {}
             }
             self.turn().await?;
@@ -313,6 +320,7 @@ where
             }
             resumed = self.node.hub.resumed(partition), if flooded => Input::Resumed(resumed),
             () = self.node.polls.called(partition) => Input::Asked,
+            () = self.node.streams.asked(partition) => Input::Listening,
             () = self.node.hub.store_wanted(partition), if gathers => Input::Tick,
             Ok(()) = self.held.healthier.changed(), if waits => Input::Tick,
             () = sleep_until(wake) => Input::Tick,

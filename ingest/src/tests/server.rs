@@ -25,7 +25,8 @@ async fn start() -> Running {
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(async move {
         // The world lives as long as its server.
-        let World { router, log: _log, owner: _owner, disk: _disk, workers: _, app: _ } = world;
+        let World { router, log: _log, owner: _owner, disk: _disk, workers: _, streams: _, app: _ } =
+            world;
         serve(listener, router, async move { drop(stopped.await) }).await
     });
     Running { address, stop, server }

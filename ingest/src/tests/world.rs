@@ -1,6 +1,6 @@
 //! A surface with everything behind it, and a way to call it.
 
-use super::{owner::Owner, queues::Owners};
+use super::{owner::Owner, queues::Owners, streams::Speakers};
 use crate::{App, Parts, Settings, Steering, router};
 use axum::{
     Router,
@@ -37,6 +37,7 @@ pub(super) struct World<L: EventLog = EmbeddedLog> {
     pub(super) log: L,
     pub(super) owner: Owner,
     pub(super) workers: Owners,
+    pub(super) streams: Speakers,
     pub(super) disk: SimDisk,
 }
 
@@ -101,7 +102,8 @@ impl<L: EventLog> World<L> {
         let store = SqliteStore::open(&StoreOptions::inline_memory("store")).unwrap();
         let owner = Owner::new(embedded.clone(), store.clone());
         let log = wrap(embedded);
-        let (workers, calls) = (Owners::default(), AtomicU64::new(0));
+        let (workers, streams) = (Owners::default(), Speakers::default());
+        let calls = AtomicU64::new(0);
         let app = App::new(Parts {
             log: log.clone(),
             store,
@@ -114,9 +116,10 @@ impl<L: EventLog> World<L> {
             metrics_text: Arc::new(|| "spine_test 1\n".to_owned()),
             steering: Steering::none(),
             leases: Arc::new(workers.clone()),
+            streams: Arc::new(streams.clone()),
             settings,
         });
-        Self { router: router(app.clone()), app, log, owner, workers, disk }
+        Self { router: router(app.clone()), app, log, owner, workers, streams, disk }
     }
 
     pub(super) async fn call(&self, request: Request<Body>) -> Reply {

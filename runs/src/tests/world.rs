@@ -197,6 +197,7 @@ proptest! {
                 given.after(60_000);
             }
         }
+        super::streams::check(&given);
         prop_assert_ne!(given.run().status, RunStatus::Running, "300 turns are enough");
     }
 }

@@ -152,6 +152,7 @@ where
                 metrics::observe_stalled();
             }
             self.remember(event, key, record.timestamp);
+            self.tell_listeners(event, key);
             self.act_on_start(event, key, record.offset);
         } else {
             self.not_handed_over(event, key, None);

@@ -1,0 +1,73 @@
+//! The seam to those who tell listeners what attempts say: the owner of the run's partition, in this process or in
+//! another one.
+//!
+//! The command line wires it; this crate never sees owners.
+
+use bytes::Bytes;
+use futures::{future::BoxFuture, stream::BoxStream};
+use spine_runs::{NotLive, Part, Said};
+use spine_schemas::RunKey;
+
+/// About which run, and how another process would be asked the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// The run.
+    pub run: RunKey,
+    /// Its partition.
+    pub partition: u32,
+    /// Path and parameters at another process; `None` where this one was asked by another: nothing is forwarded twice.
+    pub elsewhere: Option<String>,
+}
+
+/// What is told from now on.
+pub enum Listening {
+    /// By the owner of this process.
+    Here(BoxStream<'static, Said>),
+    /// By one of another process.
+    Elsewhere(Passed),
+}
+
+/// What became of something that was said.
+pub enum Spoken {
+    /// So many listen at the owner of this process.
+    Here(usize),
+    /// The owner of another process answered.
+    Elsewhere(Passed),
+}
+
+/// An answer of another process, as it comes.
+pub struct Passed {
+    /// Its status.
+    pub status: u16,
+    /// The media type of its body.
+    pub media_type: String,
+    /// Its body. It may have no end.
+    pub body: BoxStream<'static, std::io::Result<Bytes>>,
+}
+
+/// Why nobody listens, or nothing was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamError {
+    /// There is no such run.
+    NoRun,
+    /// Too many listen already.
+    Full,
+    /// Another attempt runs, or none.
+    NotLive(NotLive),
+    /// The owner cannot be asked now; why.
+    Unavailable(String),
+}
+
+/// The owners, as listeners and attempts meet them.
+pub trait Streams: Send + Sync + 'static {
+    /// Listens to a run. What is told ends when the run does, and when its partition moves to another owner.
+    fn listen(&self, asking: Asking) -> BoxFuture<'_, Result<Listening, StreamError>>;
+
+    /// Says something to those who listen now. `sent` is the request's body, for another process.
+    fn say(
+        &self,
+        asking: Asking,
+        part: Part,
+        sent: Bytes,
+    ) -> BoxFuture<'_, Result<Spoken, StreamError>>;
+}
