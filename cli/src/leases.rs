@@ -50,15 +50,9 @@ struct Answer {
 }
 
 impl<S: RunStore> WiredLeases<S> {
-    pub(crate) fn new(
-        polls: Polls,
-        hub: VerdictHub,
-        store: S,
-        partitions: u32,
-        address: String,
-    ) -> Self {
+    pub(crate) fn new(polls: Polls, hub: VerdictHub, store: S, address: String) -> Self {
         let (asked, others) = (AtomicUsize::new(0), Mutex::default());
-        Self { polls, hub, store, partitions, address, asked, others }
+        Self { polls, partitions: hub.partitions(), hub, store, address, asked, others }
     }
 
     async fn here(&self, poll: &Poll, wait: Duration) -> Vec<Leased> {

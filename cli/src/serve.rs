@@ -104,6 +104,9 @@ fn log_settings(args: &Args) -> LogSettings {
     }
 }
 
+/// What the owners of a server share.
+type ServedNode = Node<AnyLog, AnyStore, HttpTools, SystemClock>;
+
 /// What a server is made of before its loops run.
 struct Served<'a> {
     args: &'a Args,
@@ -204,56 +207,62 @@ impl Served<'_> {
         identity::installation(home, is_new)
     }
 
-    fn start(
-        &self,
-        listener: TcpListener,
-        settings: Settings,
-        (hub, health): (&VerdictHub, Health),
-        config: Config,
-    ) -> Loops {
-        let roles = self.args.roles();
-        let tools = HttpTools::new(self.allowed.clone());
-        let address = config.address.clone();
+    fn node(&self, (hub, health): (&VerdictHub, Health), config: Config) -> ServedNode {
         let partitions = hub.partitions();
-        let (polls, streams) = (Polls::new(partitions), Streams::new(partitions));
-        let node = Node {
+        Node {
             log: self.log.clone(),
             store: self.store.clone(),
-            tools: tools.clone(),
+            tools: HttpTools::new(self.allowed.clone()),
             clock: SystemClock,
             hub: hub.clone(),
             book: self.book.clone(),
             schemas: schemas::source(&self.log),
-            health: health.clone(),
+            health,
             memos: Memos::default(),
-            polls: polls.clone(),
-            streams: streams.clone(),
+            polls: Polls::new(partitions),
+            streams: Streams::new(partitions),
             config: Arc::new(config),
-        };
-        let app = App::new(Parts {
+        }
+    }
+
+    /// The surface, which meets the owners of this process where they tell and are asked.
+    fn app(
+        &self,
+        node: &ServedNode,
+        settings: Settings,
+    ) -> App<AnyLog, AnyStore, Wired<HttpTools, AnyStore>> {
+        let (hub, store, address) =
+            (node.hub.clone(), self.store.clone(), node.config.address.clone());
+        let leases =
+            WiredLeases::new(node.polls.clone(), hub.clone(), store.clone(), address.clone());
+        let streams =
+            WiredStreams::new(node.streams.clone(), hub.clone(), store.clone(), address.clone());
+        App::new(Parts {
             log: self.log.clone(),
-            store: self.store.clone(),
-            verdicts: Wired::new(hub.clone(), tools, self.store.clone(), address.clone()),
+            store: store.clone(),
+            verdicts: Wired::new(hub, node.tools.clone(), store, address),
             book: self.book.clone(),
             clock: Arc::new(|| SystemClock.now()),
             random: identity::random(),
             metrics_text: self.metrics_text.clone(),
-            steering: steering(health),
-            leases: Arc::new(WiredLeases::new(
-                polls.clone(),
-                hub.clone(),
-                self.store.clone(),
-                partitions,
-                address.clone(),
-            )),
-            streams: Arc::new(WiredStreams::new(
-                streams.clone(),
-                hub.clone(),
-                self.store.clone(),
-                address,
-            )),
+            steering: steering(node.health.clone()),
+            leases: Arc::new(leases),
+            streams: Arc::new(streams),
             settings,
-        });
+        })
+    }
+
+    fn start(
+        &self,
+        listener: TcpListener,
+        settings: Settings,
+        owners: (&VerdictHub, Health),
+        config: Config,
+    ) -> Loops {
+        let roles = self.args.roles();
+        let node = self.node(owners, config);
+        let app = self.app(&node, settings);
+        let (polls, streams) = (node.polls.clone(), node.streams.clone());
         let (stop_surface, surface_stops) = watch::channel(false);
         let (stop_owners, owners_stop) = watch::channel(false);
         let surface = surface::serve(app, roles, listener, surface_stops);

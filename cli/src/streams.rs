@@ -11,8 +11,9 @@ use futures::{
     stream::StreamExt,
 };
 use hyper::Method;
-use spine_ingest::{Asking, Listening, Passed, Spoken, StreamError};
-use spine_runs::Part;
+use serde::Deserialize;
+use spine_ingest::{Asking, Listening, StreamError};
+use spine_runs::{NotLive, Part};
 use spine_store::RunStore;
 use spine_workers::{ListenError, Listener, Streams, VerdictHub};
 use std::time::Duration;
@@ -42,11 +43,9 @@ impl<S: RunStore> WiredStreams<S> {
             Ok(Err(ListenError::NoRun)) => return Err(StreamError::NoRun),
             Ok(Err(ListenError::Full)) => return Err(StreamError::Full),
             Ok(Err(error @ ListenError::NoOwner)) => {
-                return Err(StreamError::Unavailable(error.to_string()));
+                return Err(unavailable(&error.to_string()));
             }
-            Err(_) => {
-                return Err(StreamError::Unavailable("the owner did not answer in time".into()));
-            }
+            Err(_) => return Err(unavailable("the owner did not answer in time")),
         };
         let said = futures::stream::unfold(listener, |mut listener: Listener| async {
             let said = listener.next().await?;
@@ -55,30 +54,65 @@ impl<S: RunStore> WiredStreams<S> {
         Ok(Listening::Here(said.boxed()))
     }
 
-    /// Asks the process that claimed the partition.
-    async fn elsewhere(
-        &self,
-        asking: &Asking,
-        method: Method,
-        content: Option<Content>,
-    ) -> Result<Passed, StreamError> {
-        let unavailable = |why: String| StreamError::Unavailable(why);
-        let Some(path) = &asking.elsewhere else {
-            return Err(unavailable("the partition moves to another owner".into()));
+    /// The process that claimed the partition, and what it is asked.
+    async fn elsewhere(&self, asking: &Asking) -> Result<(Client, String), StreamError> {
+        let Some(path) = asking.elsewhere.clone() else {
+            return Err(unavailable("the partition moves to another owner"));
         };
         let holder = claims::holder(&self.store, &self.hub, asking.partition).await;
         let address = holder.map(|holder| holder.address).filter(|of| *of != self.address);
-        let address = address.ok_or_else(|| unavailable("no owner is known yet".into()))?;
+        let address = address.ok_or_else(|| unavailable("no owner is known yet"))?;
         let url = format!("http://{address}").parse::<ServerUrl>();
-        let url = url.map_err(|_| unavailable(format!("a claim names no address: '{address}'")))?;
-        let opened = Client::of(url).open(method, path, content).await;
-        let Opened { status, media_type, body } =
-            opened.map_err(|failure| unavailable(failure.text()))?;
+        let url =
+            url.map_err(|_| unavailable(&format!("a claim names no address: '{address}'")))?;
+        Ok((Client::of(url), path))
+    }
+
+    async fn listen_elsewhere(&self, asking: &Asking) -> Result<Listening, StreamError> {
+        let (client, path) = self.elsewhere(asking).await?;
+        let opened = client.open(Method::GET, &path, None).await;
+        let Opened { status, body } = opened.map_err(|failure| unavailable(&failure.text()))?;
+        if status != 200 {
+            return Err(refusal(status, None));
+        }
         // What the other process says has no end of its own when this one goes.
         let streams = self.streams.clone();
         let gone = async move { streams.closed().await }.boxed();
-        Ok(Passed { status, media_type, body: body.take_until(gone).boxed() })
+        Ok(Listening::Elsewhere(body.take_until(gone).boxed()))
     }
+
+    async fn say_elsewhere(&self, asking: &Asking, sent: Bytes) -> Result<usize, StreamError> {
+        let (client, path) = self.elsewhere(asking).await?;
+        let answer = client.ask(Method::POST, &path, Some(Content::json(sent)), &[]).await;
+        let answer = answer.map_err(|failure| unavailable(&failure.text()))?;
+        let said: Said = serde_json::from_str(&answer.text).unwrap_or_default();
+        match answer.status {
+            200 => Ok(said.listeners),
+            status => Err(refusal(status, said.live)),
+        }
+    }
+}
+
+/// What another process answers.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Said {
+    listeners: usize,
+    live: Option<u32>,
+}
+
+/// Why another process refuses what this one has checked.
+fn refusal(status: u16, live: Option<u32>) -> StreamError {
+    match status {
+        404 => StreamError::NoRun,
+        409 => StreamError::NotLive(NotLive { live }),
+        429 => StreamError::Full,
+        status => unavailable(&format!("the owner answered {status}")),
+    }
+}
+
+fn unavailable(why: &str) -> StreamError {
+    StreamError::Unavailable(why.to_owned())
 }
 
 impl<S: RunStore> spine_ingest::Streams for WiredStreams<S> {
@@ -87,7 +121,7 @@ impl<S: RunStore> spine_ingest::Streams for WiredStreams<S> {
             if self.hub.owns(asking.partition) {
                 return self.listen_here(asking).await;
             }
-            self.elsewhere(&asking, Method::GET, None).await.map(Listening::Elsewhere)
+            self.listen_elsewhere(&asking).await
         }
         .boxed()
     }
@@ -97,14 +131,12 @@ impl<S: RunStore> spine_ingest::Streams for WiredStreams<S> {
         asking: Asking,
         part: Part,
         sent: Bytes,
-    ) -> BoxFuture<'_, Result<Spoken, StreamError>> {
+    ) -> BoxFuture<'_, Result<usize, StreamError>> {
         async move {
             if self.hub.owns(asking.partition) {
-                let listeners = self.streams.say(&asking.run, part);
-                return listeners.map(Spoken::Here).map_err(StreamError::NotLive);
+                return self.streams.say(&asking.run, part).map_err(StreamError::NotLive);
             }
-            let content = Some(Content::json(sent));
-            self.elsewhere(&asking, Method::POST, content).await.map(Spoken::Elsewhere)
+            self.say_elsewhere(&asking, sent).await
         }
         .boxed()
     }

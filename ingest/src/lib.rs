@@ -40,7 +40,7 @@ pub use problem::{Code, Problem};
 pub use routes::{owners_router, router};
 pub use server::serve;
 pub use steering::{PauseOf, Steering};
-pub use streams::{Asking, Listening, Passed, Spoken, StreamError, Streams};
+pub use streams::{Asking, Listening, StreamError, Streams};
 pub use verdicts::{ClaimHolder, VerdictError, Verdicts};
 pub use watch::watch;
 

@@ -23,26 +23,8 @@ pub struct Asking {
 pub enum Listening {
     /// By the owner of this process.
     Here(BoxStream<'static, Said>),
-    /// By one of another process.
-    Elsewhere(Passed),
-}
-
-/// What became of something that was said.
-pub enum Spoken {
-    /// So many listen at the owner of this process.
-    Here(usize),
-    /// The owner of another process answered.
-    Elsewhere(Passed),
-}
-
-/// An answer of another process, as it comes.
-pub struct Passed {
-    /// Its status.
-    pub status: u16,
-    /// The media type of its body.
-    pub media_type: String,
-    /// Its body. It may have no end.
-    pub body: BoxStream<'static, std::io::Result<Bytes>>,
+    /// By one of another process, as the bytes that it answers with.
+    Elsewhere(BoxStream<'static, std::io::Result<Bytes>>),
 }
 
 /// Why nobody listens, or nothing was said.
@@ -63,11 +45,11 @@ pub trait Streams: Send + Sync + 'static {
     /// Listens to a run. What is told ends when the run does, and when its partition moves to another owner.
     fn listen(&self, asking: Asking) -> BoxFuture<'_, Result<Listening, StreamError>>;
 
-    /// Says something to those who listen now. `sent` is the request's body, for another process.
+    /// Says something to those who listen now; tells how many do. `sent` is the request's body, for another process.
     fn say(
         &self,
         asking: Asking,
         part: Part,
         sent: Bytes,
-    ) -> BoxFuture<'_, Result<Spoken, StreamError>>;
+    ) -> BoxFuture<'_, Result<usize, StreamError>>;
 }

@@ -16,5 +16,6 @@ mod pauses;
 mod producers;
 mod queues;
 mod races;
+mod streams;
 mod unattended;
 mod zombies;

@@ -5,7 +5,7 @@ use crate::exit::Failure;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
 use http_body_util::BodyStream;
-use hyper::{Method, client::conn::http1, header};
+use hyper::{Method, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use std::{io, time::Duration};
 use tokio::{task::JoinHandle, time::timeout};
@@ -19,8 +19,6 @@ const HEAD: Duration = Duration::from_secs(30);
 pub(crate) struct Opened {
     /// Its status.
     pub(crate) status: u16,
-    /// The media type of its body.
-    pub(crate) media_type: String,
     /// Its body.
     pub(crate) body: BoxStream<'static, io::Result<Bytes>>,
 }
@@ -55,8 +53,6 @@ impl Client {
             Ok(response) => response.map_err(broken)?,
             Err(_) => return Err(self.unreachable("there was no answer in time")),
         };
-        let media_type = response.headers().get(header::CONTENT_TYPE);
-        let media_type = media_type.and_then(|of| of.to_str().ok()).unwrap_or_default().to_owned();
         let status = response.status().as_u16();
         // The body ends with the connection, and the connection when the sender is gone.
         let parts = (BodyStream::new(response.into_body()), connection, sender);
@@ -69,6 +65,6 @@ impl Client {
             };
             Some((bytes.map_err(io::Error::other), (body, connection, sender)))
         });
-        Ok(Opened { status, media_type, body: body.boxed() })
+        Ok(Opened { status, body: body.boxed() })
     }
 }

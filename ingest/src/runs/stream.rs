@@ -3,22 +3,22 @@
 
 use crate::{
     App, Code, Problem, Verdicts, body, limits, query,
-    streams::{Asking, Listening, Passed, Spoken, StreamError},
+    streams::{Asking, Listening, StreamError},
 };
 use axum::{
     Json,
     body::Body,
     extract::{Path, Request, State},
-    http::{HeaderValue, StatusCode, Uri, header},
+    http::{Uri, header},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
     },
 };
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream::BoxStream};
 use serde::{Deserialize, Serialize};
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 use spine_log::EventLog;
 use spine_runs::{Part, Said};
 use spine_schemas::{RunKey, StepKey};
@@ -55,7 +55,7 @@ pub(crate) async fn get<L: EventLog, S: RunStore, V: Verdicts>(
     let asking = asking(&app, &run, &uri, query.here).await?;
     match app.parts.streams.listen(asking).await {
         Ok(Listening::Here(said)) => Ok(events(run, query.step, said).into_response()),
-        Ok(Listening::Elsewhere(passed)) => Ok(pass(passed)),
+        Ok(Listening::Elsewhere(bytes)) => Ok(pass(bytes)),
         Err(error) => Err(problem(&run, error)),
     }
 }
@@ -65,7 +65,7 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     State(app): State<App<L, S, V>>,
     Path(run_id): Path<String>,
     request: Request,
-) -> Result<Response, Problem> {
+) -> Result<Json<Value>, Problem> {
     let uri = request.uri().clone();
     let query: StreamQuery = query::read(&uri)?;
     if query.step.is_some() {
@@ -79,11 +79,9 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     // Copied, since the buffer of a request may be much larger than what is said.
     let data = Bytes::copy_from_slice(part.data.get().as_bytes());
     let part = Part { step: part.step, attempt: part.attempt, data };
-    match app.parts.streams.say(asking, part, taken.bytes.clone()).await {
-        Ok(Spoken::Here(listeners)) => Ok(Json(json!({"listeners": listeners})).into_response()),
-        Ok(Spoken::Elsewhere(passed)) => Ok(pass(passed)),
-        Err(error) => Err(problem(&run, error)),
-    }
+    let listeners = app.parts.streams.say(asking, part, taken.bytes.clone()).await;
+    let listeners = listeners.map_err(|error| problem(&run, error))?;
+    Ok(Json(json!({"listeners": listeners})))
 }
 
 async fn asking<L: EventLog, S: RunStore, V: Verdicts>(
@@ -115,18 +113,10 @@ fn problem(run: &RunKey, error: StreamError) -> Problem {
     }
 }
 
-fn pass(passed: Passed) -> Response {
-    let status = StatusCode::from_u16(passed.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let mut response = Response::new(Body::from_stream(passed.body));
-    *response.status_mut() = status;
-    if let Ok(media_type) = HeaderValue::from_str(&passed.media_type) {
-        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
-    }
-    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        let seconds = HeaderValue::from(limits::RETRY_AFTER_S);
-        response.headers_mut().insert(header::RETRY_AFTER, seconds);
-    }
-    response
+fn pass(bytes: BoxStream<'static, std::io::Result<Bytes>>) -> Response {
+    let media_type =
+        [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    (media_type, Body::from_stream(bytes)).into_response()
 }
 
 type NeverFails = std::convert::Infallible;
