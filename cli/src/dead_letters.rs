@@ -5,8 +5,14 @@ mod list;
 mod redrive;
 mod show;
 
-use crate::{asked::AskedArgs, client::segment, exit::Failure};
+use crate::{
+    asked::AskedArgs,
+    bulk::{self, Item},
+    client::segment,
+    exit::Failure,
+};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// The verbs of dead letters.
 #[derive(clap::Subcommand)]
@@ -24,18 +30,24 @@ pub(crate) enum Verb {
 /// What both ways of closing a letter are told.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ClosingArgs {
-    /// The letter
+    /// The letter, or several
     #[arg(value_name = "ID")]
-    letter: String,
+    letters: Vec<String>,
+    /// A file with the id of a letter a line, as 'dead-letters list --ids' prints them (- is standard input)
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
     #[command(flatten)]
     asked: AskedArgs,
 }
 
 impl ClosingArgs {
-    /// Sends the request and says what became of the letter.
+    /// Sends the request and says what became of each letter.
     async fn send(&self, verb: &str, request: &impl Serialize, done: &str) -> Result<(), Failure> {
-        let path = format!("/v1/dead-letters/{}/{verb}", segment(&self.letter));
-        self.asked.server.send(&path, request, &format!("letter {} {done}", self.letter)).await
+        let path = |name: &str| format!("/v1/dead-letters/{}/{verb}", segment(name));
+        let names = bulk::chosen(&self.letters, self.from.as_deref())?;
+        let items: Vec<Item> =
+            names.into_iter().map(|name| Item { path: path(&name), name }).collect();
+        bulk::send(&self.asked.server, &items, request, ("letter", done)).await
     }
 }
 

@@ -3,6 +3,7 @@
 mod adapters;
 mod asked;
 mod bench;
+mod bulk;
 mod claims;
 mod client;
 mod dead_letters;

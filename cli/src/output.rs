@@ -24,6 +24,14 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     print(&format!("{}\n", text.trim_end_matches('\n')))
 }
 
+/// Prints a line for people; those who asked for JSON have no use for it.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn line_unless(json: bool, text: &str) -> Result<(), Failure> {
+    if json { Ok(()) } else { line(text) }
+}
+
 /// Prints to standard error; if that is gone, nobody can be told.
 pub(crate) fn complain(text: &str) {
     let mut out = anstream::stderr();

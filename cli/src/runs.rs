@@ -1,6 +1,7 @@
 //! `spine runs`: starts, lists, shows, explains, forks, compares and steers runs.
 
 mod diff;
+mod failing;
 mod fork;
 mod list;
 mod show;
@@ -10,9 +11,11 @@ mod stream;
 mod why;
 
 use crate::{
+    bulk::{self, Item},
     client::{ServerArgs, segment},
-    exit::Failure,
+    exit::{Exit, Failure},
 };
+use std::path::PathBuf;
 
 /// The verbs of runs.
 #[derive(clap::Subcommand)]
@@ -21,6 +24,8 @@ pub(crate) enum Verb {
     Start(start::Args),
     /// Lists runs, newest first
     List(list::Args),
+    /// Says what fails or is retried now, why, and since when
+    Failing(failing::Args),
     /// Shows a run as a timeline: steps, attempts, waits, errors, cost
     Show(show::Args),
     /// Says in one sentence why a run is not finished and what happens next
@@ -63,6 +68,40 @@ impl RunArgs {
     }
 }
 
+/// Which runs are meant, where there may be many.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RunsArgs {
+    /// The run, or several
+    #[arg(value_name = "RUN")]
+    runs: Vec<String>,
+    /// A file with a run a line, TENANT/RUN, as 'runs list --ids' prints them (- is standard input)
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// The tenant of runs that are named on the command line
+    #[arg(long, default_value = "default", env = "SPINE_TENANT")]
+    tenant: String,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+impl RunsArgs {
+    /// The runs, and the path of something about each.
+    fn items(&self, rest: &str) -> Result<Vec<Item>, Failure> {
+        let path = |tenant: &str, run: &str| {
+            format!("/v1/runs/{}{rest}?tenant={}", segment(run), segment(tenant))
+        };
+        let item = |name: String| match (&self.from, name.split_once('/')) {
+            (None, _) => Ok(Item { path: path(&self.tenant, &name), name }),
+            (Some(_), Some((tenant, run))) => Ok(Item { path: path(tenant, run), name }),
+            (Some(file), None) => {
+                let message = format!("{}: '{name}' is not TENANT/RUN", file.display());
+                Err(Failure::new(Exit::Usage, message))
+            }
+        };
+        bulk::chosen(&self.runs, self.from.as_deref())?.into_iter().map(item).collect()
+    }
+}
+
 /// Runs a verb.
 ///
 /// # Errors
@@ -71,6 +110,7 @@ pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
     match verb {
         Verb::Start(args) => start::run(args).await,
         Verb::List(args) => list::run(args).await,
+        Verb::Failing(args) => failing::run(args).await,
         Verb::Show(args) => show::run(args).await,
         Verb::Why(args) => why::run(args).await,
         Verb::Stream(args) => stream::run(args).await,

@@ -16,11 +16,21 @@ use spine_ingest::{Asking, Listening, StreamError};
 use spine_runs::{NotLive, Part};
 use spine_store::RunStore;
 use spine_workers::{ListenError, Listener, Streams, VerdictHub};
-use std::time::Duration;
-use tokio::time::timeout;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep, timeout};
 
-/// How long an owner of this process may take to let somebody in: it may have to load the run.
+/// How long it is tried to find somebody to listen to.
 const WAIT: Duration = Duration::from_secs(10);
+/// Between two tries.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long another process may take for something that was said.
+const SAID: Duration = Duration::from_secs(3);
+/// How long it is remembered who owns a partition.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// The listeners of this process, and who owns the rest.
 pub(crate) struct WiredStreams<S> {
@@ -29,22 +39,38 @@ pub(crate) struct WiredStreams<S> {
     store: S,
     /// Where others reach this process.
     address: String,
+    /// Who claimed partitions, and when that was asked.
+    known: Mutex<BTreeMap<u32, (Instant, Option<String>)>>,
 }
 
 impl<S: RunStore> WiredStreams<S> {
     pub(crate) fn new(streams: Streams, hub: VerdictHub, store: S, address: String) -> Self {
-        Self { streams, hub, store, address }
+        Self { streams, hub, store, address, known: Mutex::default() }
     }
 
-    async fn listen_here(&self, asking: Asking) -> Result<Listening, StreamError> {
-        let listener = match timeout(WAIT, self.streams.listen(asking.partition, asking.run)).await
-        {
+    /// Whoever comes while the partition moves is not sent away at once: a browser would not come back.
+    async fn listen_patiently(&self, asking: &Asking) -> Result<Listening, StreamError> {
+        let until = Instant::now() + WAIT;
+        loop {
+            let listening = match self.hub.owns(asking.partition) {
+                true => self.listen_here(asking).await,
+                false => self.listen_elsewhere(asking).await,
+            };
+            let is_over = asking.elsewhere.is_none() || Instant::now() + LOOK >= until;
+            match listening {
+                Err(StreamError::Unavailable(_)) if !is_over => sleep(LOOK).await,
+                listening => return listening,
+            }
+        }
+    }
+
+    async fn listen_here(&self, asking: &Asking) -> Result<Listening, StreamError> {
+        let listening = self.streams.listen(asking.partition, asking.run.clone());
+        let listener = match timeout(WAIT, listening).await {
             Ok(Ok(listener)) => listener,
             Ok(Err(ListenError::NoRun)) => return Err(StreamError::NoRun),
             Ok(Err(ListenError::Full)) => return Err(StreamError::Full),
-            Ok(Err(error @ ListenError::NoOwner)) => {
-                return Err(unavailable(&error.to_string()));
-            }
+            Ok(Err(error @ ListenError::NoOwner)) => return Err(unavailable(&error.to_string())),
             Err(_) => return Err(unavailable("the owner did not answer in time")),
         };
         let said = futures::stream::unfold(listener, |mut listener: Listener| async {
@@ -59,9 +85,14 @@ impl<S: RunStore> WiredStreams<S> {
         let Some(path) = asking.elsewhere.clone() else {
             return Err(unavailable("the partition moves to another owner"));
         };
-        let holder = claims::holder(&self.store, &self.hub, asking.partition).await;
-        let address = holder.map(|holder| holder.address).filter(|of| *of != self.address);
+        let address = self.holder(asking.partition).await;
         let address = address.ok_or_else(|| unavailable("no owner is known yet"))?;
+        if address == self.address {
+            return Err(unavailable(
+                "the newest claim names this server, which does not own the partition now; servers \
+                 that share an address each need an --advertise of their own",
+            ));
+        }
         let url = format!("http://{address}").parse::<ServerUrl>();
         let url =
             url.map_err(|_| unavailable(&format!("a claim names no address: '{address}'")))?;
@@ -73,7 +104,8 @@ impl<S: RunStore> WiredStreams<S> {
         let opened = client.open(Method::GET, &path, None).await;
         let Opened { status, body } = opened.map_err(|failure| unavailable(&failure.text()))?;
         if status != 200 {
-            return Err(refusal(status, None));
+            let text: Vec<Bytes> = body.filter_map(|bytes| async { bytes.ok() }).collect().await;
+            return Err(refusal(status, &text.concat()));
         }
         // What the other process says has no end of its own when this one goes.
         let streams = self.streams.clone();
@@ -81,33 +113,52 @@ impl<S: RunStore> WiredStreams<S> {
         Ok(Listening::Elsewhere(body.take_until(gone).boxed()))
     }
 
+    /// What is said is worth nothing later, so nobody waits long to hear that it was not heard.
     async fn say_elsewhere(&self, asking: &Asking, sent: Bytes) -> Result<usize, StreamError> {
         let (client, path) = self.elsewhere(asking).await?;
-        let answer = client.ask(Method::POST, &path, Some(Content::json(sent)), &[]).await;
+        let answer = client.ask(Method::POST, &path, Some(Content::json(sent)), &[]);
+        let answer = timeout(SAID, answer).await;
+        let answer = answer.map_err(|_| unavailable("the owner does not answer"))?;
         let answer = answer.map_err(|failure| unavailable(&failure.text()))?;
-        let said: Said = serde_json::from_str(&answer.text).unwrap_or_default();
-        match answer.status {
-            200 => Ok(said.listeners),
-            status => Err(refusal(status, said.live)),
+        if answer.status != 200 {
+            return Err(refusal(answer.status, answer.text.as_bytes()));
         }
+        let heard: Heard = serde_json::from_str(&answer.text).unwrap_or_default();
+        Ok(heard.listeners)
+    }
+
+    /// Where the partition was last claimed. It is asked for anew after a moment, since words are many and claims few.
+    async fn holder(&self, partition: u32) -> Option<String> {
+        let known =
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).cloned();
+        if let Some((_, address)) = known.filter(|(since, _)| since.elapsed() < FRESH) {
+            return address;
+        }
+        let holder = claims::holder(&self.store, &self.hub, partition).await;
+        let address = holder.map(|holder| holder.address);
+        let fresh = (Instant::now(), address.clone());
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, fresh);
+        address
     }
 }
 
 /// What another process answers.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Said {
+struct Heard {
     listeners: usize,
+    name: String,
     live: Option<u32>,
 }
 
 /// Why another process refuses what this one has checked.
-fn refusal(status: u16, live: Option<u32>) -> StreamError {
-    match status {
-        404 => StreamError::NoRun,
-        409 => StreamError::NotLive(NotLive { live }),
-        429 => StreamError::Full,
-        status => unavailable(&format!("the owner answered {status}")),
+fn refusal(status: u16, text: &[u8]) -> StreamError {
+    let heard: Heard = serde_json::from_slice(text).unwrap_or_default();
+    match heard.name.as_str() {
+        "run_absent" => StreamError::NoRun,
+        "wrong_attempt" => StreamError::NotLive(NotLive { live: heard.live }),
+        "busy" => StreamError::Full,
+        name => unavailable(&format!("the owner answered {status} {name}")),
     }
 }
 
@@ -117,13 +168,7 @@ fn unavailable(why: &str) -> StreamError {
 
 impl<S: RunStore> spine_ingest::Streams for WiredStreams<S> {
     fn listen(&self, asking: Asking) -> BoxFuture<'_, Result<Listening, StreamError>> {
-        async move {
-            if self.hub.owns(asking.partition) {
-                return self.listen_here(asking).await;
-            }
-            self.listen_elsewhere(&asking).await
-        }
-        .boxed()
+        async move { self.listen_patiently(&asking).await }.boxed()
     }
 
     fn say(

@@ -1,9 +1,12 @@
 //! The server's JSON as far as text for people needs it. Fields that are not shown are not read.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use spine_schemas::time::Micros;
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// A time in RFC 3339.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +17,12 @@ impl<'de> Deserialize<'de> for Time {
         let text = Cow::<'de, str>::deserialize(from)?;
         let wrong = || serde::de::Error::custom(format!("{text} is not a time"));
         Micros::parse(&text).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.0)
     }
 }
 
@@ -330,4 +339,39 @@ pub(crate) struct LetterAttempt {
     pub(crate) message: String,
     #[serde(default)]
     pub(crate) charged: bool,
+}
+
+/// What fails or is retried now.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Failing {
+    pub(crate) groups: Vec<FailingGroup>,
+    pub(crate) looked_at: usize,
+    #[serde(default, skip_serializing)]
+    pub(crate) next: Option<String>,
+}
+
+/// Steps that fail alike.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct FailingGroup {
+    pub(crate) status: String,
+    pub(crate) tool: String,
+    pub(crate) class: String,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) steps: usize,
+    pub(crate) runs: usize,
+    pub(crate) workflows: BTreeSet<String>,
+    pub(crate) since: Time,
+    pub(crate) last: Time,
+    pub(crate) next_try: Option<Time>,
+    pub(crate) examples: Vec<FailingExample>,
+}
+
+/// One of them.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct FailingExample {
+    pub(crate) tenant: String,
+    pub(crate) run_id: String,
+    pub(crate) step: String,
+    pub(crate) attempt: u32,
 }

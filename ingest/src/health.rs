@@ -43,6 +43,7 @@ pub(crate) async fn index() -> Json<Value> {
         "links": {
             "events": "/v1/events",
             "runs": "/v1/runs",
+            "failing": "/v1/failing",
             "dead_letters": "/v1/dead-letters",
             "tasks": "/v1/tasks",
             "tools": "/v1/tools",

@@ -22,6 +22,14 @@ pub const POLL_TENANTS: usize = 1000;
 /// Requests that read single records of the log at one time; further ones wait. A reader of a log on
 /// Kafka is a place at a consumer, of which there are few.
 pub const LOG_READS: usize = 8;
+/// Open runs that are loaded together to look for trouble.
+pub const FAILING_LOADED: usize = 64;
+/// Open runs that one answer looks at.
+pub const FAILING_RUNS: usize = 100_000;
+/// How long one answer looks at them.
+pub const FAILING_TIME: Duration = Duration::from_secs(5);
+/// Examples that stand for each kind of trouble.
+pub const FAILING_EXAMPLES: usize = 5;
 /// Bytes of a request in which an attempt says something.
 pub const PART_BYTES: usize = 64 * 1024;
 /// How often a listener is sent a comment while nothing is said.

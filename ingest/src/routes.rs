@@ -59,6 +59,7 @@ fn of_streams<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
 fn of_runs<L: EventLog, S: RunStore, V: Verdicts>() -> Router<App<L, S, V>> {
     Router::new()
         .route("/v1/runs", get(runs::list::get::<L, S, V>).post(runs::create::post::<L, S, V>))
+        .route("/v1/failing", get(runs::failing::get::<L, S, V>))
         .route("/v1/runs/{id}", get(runs::show::get::<L, S, V>))
         .route("/v1/runs/{id}/steps", get(runs::steps::list::<L, S, V>))
         .route(

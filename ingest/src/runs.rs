@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod create;
 pub(crate) mod decisions;
 pub(crate) mod diff;
+pub(crate) mod failing;
 pub(crate) mod fork;
 pub(crate) mod history;
 pub(crate) mod list;

@@ -28,6 +28,7 @@ mod stall;
 mod state;
 mod steps;
 mod stream;
+mod trouble;
 mod undo;
 mod unresolved;
 mod waits;
@@ -54,6 +55,7 @@ pub use state::{
 };
 pub use steps::{StepMut, Steps};
 pub use stream::{NotLive, Part, Said, Speakers};
+pub use trouble::{Cause, Trouble, troubles};
 pub use waits::StepCounts;
 pub use wake::{stall_at, wake_at};
 pub use why::{Why, approved_so_far, why};

@@ -6,10 +6,7 @@
 use crate::{RunState, RunStatus, StepState, StepStatus};
 use bytes::Bytes;
 use spine_schemas::StepKey;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a listener is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +30,7 @@ pub enum Said {
         step: StepKey,
         /// The attempt that ran.
         attempt: u32,
-        /// How the step stands: what was said counts if it is completed.
+        /// How the step stands. What was said counts once it is completed; a success may come late.
         status: StepStatus,
     },
     /// The run ended. Nothing follows.
@@ -53,37 +50,47 @@ pub struct Part {
     pub data: Bytes,
 }
 
-/// Somebody speaks for an attempt that does not run.
+/// Somebody speaks for an attempt that does not run any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotLive {
     /// The attempt of the step that runs, if any does.
     pub live: Option<u32>,
 }
 
-/// The attempts of one run that may speak.
+/// The newest attempt of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Newest {
+    attempt: u32,
+    is_live: bool,
+}
+
+/// Who may speak for the steps of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Speakers {
-    live: BTreeMap<StepKey, u32>,
+    steps: BTreeMap<StepKey, Newest>,
 }
 
 impl Speakers {
-    /// The attempts that run in a state.
+    /// The attempts of a state.
     pub fn of(run: &RunState) -> Self {
-        let live = |(key, step): (&StepKey, &Arc<StepState>)| {
-            Some((key.clone(), step.live.as_ref()?.attempt))
-        };
-        Self { live: run.steps.iter().filter_map(live).collect() }
+        let begun = run.steps.iter().filter(|(_, step)| step.attempt > 0);
+        Self { steps: begun.map(|(key, step)| (key.clone(), newest(step))).collect() }
     }
 
     /// What a new listener is told first.
     pub fn greeting(&self, status: RunStatus) -> Said {
-        Said::Listening { status, live: self.live.clone() }
+        let live = self.live().map(|(key, newest)| (key.clone(), newest.attempt)).collect();
+        Said::Listening { status, live }
+    }
+
+    fn live(&self) -> impl Iterator<Item = (&StepKey, &Newest)> {
+        self.steps.iter().filter(|(_, newest)| newest.is_live)
     }
 
     /// What follows for listeners from an event that was applied to a run: `changed` is the step that it is about, if it
     /// is about one. Others are looked at, too, since a new session takes over all attempts of an old one.
     pub fn follow(&mut self, run: &RunState, changed: Option<&StepKey>) -> Vec<Said> {
-        let mut looked: BTreeSet<StepKey> = self.live.keys().cloned().collect();
+        let mut looked: BTreeSet<StepKey> = self.live().map(|(key, _)| key.clone()).collect();
         looked.extend(changed.cloned());
         let mut said: Vec<Said> =
             looked.iter().filter_map(|step| self.follow_step(run, step)).collect();
@@ -94,27 +101,43 @@ impl Speakers {
     }
 
     fn follow_step(&mut self, run: &RunState, key: &StepKey) -> Option<Said> {
-        let step = run.steps.get(key)?;
-        let Some(live) = &step.live else {
-            let attempt = self.live.remove(key)?;
-            return Some(Said::AttemptEnded { step: key.clone(), attempt, status: step.status });
+        let step = run.steps.get(key).filter(|step| step.attempt > 0)?;
+        let now = newest(step);
+        let before = self.steps.insert(key.clone(), now);
+        let ended = || Said::AttemptEnded {
+            step: key.clone(),
+            attempt: before.map_or(now.attempt, |before| before.attempt),
+            status: step.status,
         };
-        let attempt = live.attempt;
-        if self.live.insert(key.clone(), attempt) == Some(attempt) {
-            return None;
+        match (before, now.is_live) {
+            (Some(before), true) if before == now => None,
+            (_, true) if now.attempt == 1 => Some(Said::Began(key.clone())),
+            (_, true) => Some(Said::Retried(key.clone(), now.attempt)),
+            (Some(Newest { is_live: true, .. }), false) => Some(ended()),
+            // A success that comes after its attempt was given up counts all the same.
+            (_, false) => (step.status == StepStatus::Completed).then(ended),
         }
-        Some(match attempt {
-            1 => Said::Began(key.clone()),
-            _ => Said::Retried(key.clone(), attempt),
-        })
     }
 
-    /// Whether an attempt may speak: it is the one of its step that runs.
+    /// Whether an attempt may speak: it runs. One that is newer than what was folded cannot be judged yet, and is not
+    /// heard (`false`).
     ///
     /// # Errors
-    /// [`NotLive`]: whoever speaks should stop, its work is no longer wanted.
-    pub fn check(&self, step: &StepKey, attempt: u32) -> Result<(), NotLive> {
-        let live = self.live.get(step).copied();
-        if live == Some(attempt) { Ok(()) } else { Err(NotLive { live }) }
+    /// [`NotLive`] for an attempt that is over: its words do not count, its outcome may.
+    pub fn check(&self, step: &StepKey, attempt: u32) -> Result<bool, NotLive> {
+        match self.steps.get(step) {
+            Some(newest) if newest.is_live && newest.attempt == attempt => Ok(true),
+            Some(newest) if attempt <= newest.attempt => {
+                Err(NotLive { live: newest.is_live.then_some(newest.attempt) })
+            }
+            Some(_) | None => Ok(false),
+        }
+    }
+}
+
+fn newest(step: &StepState) -> Newest {
+    match &step.live {
+        Some(live) => Newest { attempt: live.attempt, is_live: true },
+        None => Newest { attempt: step.attempt, is_live: false },
     }
 }

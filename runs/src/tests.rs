@@ -33,6 +33,7 @@ mod sessions;
 mod skip;
 mod stalled;
 mod streams;
+mod troubles;
 mod waiting;
 mod why;
 mod world;

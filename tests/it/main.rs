@@ -12,6 +12,7 @@ mod bench;
 mod boundaries;
 mod brain;
 mod breakers;
+mod bulk;
 mod children;
 mod containers;
 mod contract;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::{
-    io::{BufRead, BufReader, Error, Result, Write},
+    io::{BufRead, BufReader, Error, ErrorKind, Result, Write},
     net::TcpStream,
     time::Duration,
 };
@@ -45,9 +45,13 @@ impl Iterator for Listener {
         let mut name = String::new();
         loop {
             let mut line = String::new();
-            // A server that was killed resets the connection, which is an end, too.
-            if self.0.read_line(&mut line).unwrap_or(0) == 0 {
-                return None;
+            match self.0.read_line(&mut line) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    panic!("nothing comes, and no end")
+                }
+                // A server that was killed resets the connection, which is an end, too.
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
             }
             if let Some(text) = line.strip_prefix("event: ") {
                 text.trim_end().clone_into(&mut name);

@@ -173,7 +173,9 @@ pub(crate) const BAD_PERCENT: usize = 10;
 pub(crate) const BAD_LEAST: usize = 1000;
 /// Those who listen to runs at one process.
 pub(crate) const LISTENERS: usize = 512;
-/// Bytes that wait for one of them.
+/// How long the owner waits for the store to let one of them in.
+pub(crate) const LISTENER_LOAD: Duration = Duration::from_secs(1);
+/// Bytes of words that wait for one of them, and as much again of turns of the run.
 pub(crate) const MAILBOX_BYTES: usize = 128 * 1024;
 /// Bytes that the words of whoever resumed a partition may take in the log.
 pub(crate) const RESUME_BYTES: usize = 1024;

@@ -268,7 +268,7 @@ where
                 Input::Refreshed(result) => self.refreshed(result),
                 Input::Resumed(resumed) => self.resumed(resumed).await?,
                 Input::Asked => self.queued.is_fresh = true,
-                Input::Listening => self.admit_listeners().await?,
+                Input::Listening => self.admit_listeners().await,
                 Input::Tick => {}
             }
             self.turn().await?;

@@ -138,8 +138,7 @@ impl Streams {
     pub async fn listen(&self, partition: u32, run: RunKey) -> Result<Listener, ListenError> {
         let owner = self.0.partitions.get(partition as usize).ok_or(ListenError::NoOwner)?;
         let (answer, answered) = oneshot::channel();
-        let place = self.take_place(run.clone())?;
-        self.state().asked.entry(partition).or_default().push(Asked { run, place, answer });
+        self.ask(partition, run, answer)?;
         owner.notify_one();
         answered.await.unwrap_or(Err(ListenError::NoOwner))
     }
@@ -154,13 +153,21 @@ impl Streams {
             metrics::observe_parts("unheard");
             return Ok(0);
         };
-        if let Err(not_live) = heard.speakers.check(&part.step, part.attempt) {
-            metrics::observe_parts("refused");
-            return Err(not_live);
+        match heard.speakers.check(&part.step, part.attempt) {
+            Err(not_live) => {
+                metrics::observe_parts("refused");
+                Err(not_live)
+            }
+            Ok(false) => {
+                metrics::observe_parts("unheard");
+                Ok(0)
+            }
+            Ok(true) => {
+                metrics::observe_parts("passed_on");
+                heard.tell(&Said::Part(part));
+                Ok(heard.mailboxes.len())
+            }
         }
-        metrics::observe_parts("passed_on");
-        heard.tell(&Said::Part(part));
-        Ok(heard.mailboxes.len())
     }
 
     /// Sends every listener away, and further ones: the process goes.
@@ -179,7 +186,12 @@ impl Streams {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_place(&self, run: RunKey) -> Result<Place, ListenError> {
+    fn ask(
+        &self,
+        partition: u32,
+        run: RunKey,
+        answer: oneshot::Sender<Result<Listener, ListenError>>,
+    ) -> Result<(), ListenError> {
         self.forget_gone();
         let mut state = self.state();
         if *self.0.closed.borrow() {
@@ -191,7 +203,9 @@ impl Streams {
         state.listeners += 1;
         state.made += 1;
         metrics::observe_listeners(state.listeners);
-        Ok(Place { streams: self.clone(), id: state.made, run })
+        let place = Place { streams: self.clone(), id: state.made, run: run.clone() };
+        state.asked.entry(partition).or_default().push(Asked { run, place, answer });
+        Ok(())
     }
 
     /// Those who went before an owner came have places no more.
@@ -235,6 +249,11 @@ impl Streams {
         mailbox.put(speakers.greeting(run.status));
         if run.is_open() {
             let mut state = self.state();
+            if *self.0.closed.borrow() {
+                // Dropped without an answer, once the lock is free.
+                drop(state);
+                return;
+            }
             let mailboxes = BTreeMap::new();
             let heard = state.runs.entry(key).or_insert(Heard { partition, speakers, mailboxes });
             heard.mailboxes.insert(place.id, mailbox.clone());

@@ -5,9 +5,12 @@ use crate::{
     exit::Failure,
     output,
     render::letter,
-    views::LettersPage,
+    views::{Letter, LettersPage},
 };
 use spine_workers::{Clock, SystemClock};
+
+/// Rows of a page where all are wanted.
+const PAGE: u16 = 1000;
 
 /// Arguments of `dead-letters list`.
 #[derive(clap::Args)]
@@ -21,6 +24,15 @@ pub(crate) struct Args {
     /// Only letters of this tenant; all tenants without this
     #[arg(long, env = "SPINE_TENANT")]
     tenant: Option<String>,
+    /// Only letters with this error code
+    #[arg(long, requires = "ids")]
+    code: Option<String>,
+    /// Only letters of steps that call this tool
+    #[arg(long, requires = "ids")]
+    tool: Option<String>,
+    /// Prints the ids of all that fit, from every page, one a line: a selection for --from
+    #[arg(long, conflicts_with_all = ["json", "limit", "cursor"])]
+    ids: bool,
     /// Rows of a page
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -33,15 +45,10 @@ pub(crate) struct Args {
 
 /// Lists letters.
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
-    let mut path = format!("/v1/dead-letters?limit={}", args.limit);
-    let status = (!args.all).then_some(&args.status);
-    let filters =
-        [("status", status), ("tenant", args.tenant.as_ref()), ("cursor", args.cursor.as_ref())];
-    for (name, value) in filters {
-        if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", segment(value)));
-        }
+    if args.ids {
+        return ids(args).await;
     }
+    let path = path(args, args.limit, args.cursor.as_deref());
     let answer = Client::new(&args.server).get(&path).await?;
     if args.server.json {
         return output::line(&answer.text);
@@ -55,4 +62,37 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         text.push_str(&format!("more: --cursor {next}\n"));
     }
     output::print(&text)
+}
+
+fn path(args: &Args, limit: u16, cursor: Option<&str>) -> String {
+    let status = (!args.all).then_some(args.status.as_str());
+    let filters = [("status", status), ("tenant", args.tenant.as_deref()), ("cursor", cursor)];
+    let mut path = format!("/v1/dead-letters?limit={limit}");
+    for (name, value) in filters {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", segment(value)));
+        }
+    }
+    path
+}
+
+/// Prints the id of each letter, from every page.
+async fn ids(args: &Args) -> Result<(), Failure> {
+    let client = Client::new(&args.server);
+    let is_wanted = |letter: &Letter| {
+        let code = args.code.as_ref().is_none_or(|code| *code == letter.code);
+        code && args.tool.as_ref().is_none_or(|tool| Some(tool) == letter.tool.as_ref())
+    };
+    let mut cursor: Option<String> = None;
+    loop {
+        let answer = client.get(&path(args, PAGE, cursor.as_deref())).await?;
+        let page: LettersPage = answer.read()?;
+        for letter in page.dead_letters.iter().filter(|letter| is_wanted(letter)) {
+            output::line(&letter.id)?;
+        }
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(()),
+        }
+    }
 }

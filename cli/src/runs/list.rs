@@ -14,6 +14,9 @@ use crate::{
 use spine_schemas::time::Micros;
 use spine_workers::{Clock, SystemClock};
 
+/// Rows of a page where all are wanted.
+const PAGE: u16 = 1000;
+
 /// Arguments of `runs list`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,6 +29,9 @@ pub(crate) struct Args {
     /// Only runs of this tenant; all tenants without this
     #[arg(long, env = "SPINE_TENANT")]
     tenant: Option<String>,
+    /// Prints TENANT/RUN of all that fit, from every page, one a line: a selection for --from
+    #[arg(long, conflicts_with_all = ["json", "limit", "cursor"])]
+    ids: bool,
     /// Rows of a page
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -38,18 +44,10 @@ pub(crate) struct Args {
 
 /// Lists runs.
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
-    let mut path = format!("/v1/runs?limit={}", args.limit);
-    let filters = [
-        ("status", &args.status),
-        ("workflow", &args.workflow),
-        ("tenant", &args.tenant),
-        ("cursor", &args.cursor),
-    ];
-    for (name, value) in filters {
-        if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", segment(value)));
-        }
+    if args.ids {
+        return ids(args).await;
     }
+    let path = path(args, args.limit, args.cursor.as_deref());
     let answer = Client::new(&args.server).get(&path).await?;
     if args.server.json {
         return output::line(&answer.text);
@@ -59,6 +57,39 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         return output::line("no runs");
     }
     output::print(&text(&page, SystemClock.now()))
+}
+
+fn path(args: &Args, limit: u16, cursor: Option<&str>) -> String {
+    let filters = [
+        ("status", args.status.as_deref()),
+        ("workflow", args.workflow.as_deref()),
+        ("tenant", args.tenant.as_deref()),
+        ("cursor", cursor),
+    ];
+    let mut path = format!("/v1/runs?limit={limit}");
+    for (name, value) in filters {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", segment(value)));
+        }
+    }
+    path
+}
+
+/// Prints what names each run, from every page.
+async fn ids(args: &Args) -> Result<(), Failure> {
+    let client = Client::new(&args.server);
+    let mut cursor: Option<String> = None;
+    loop {
+        let answer = client.get(&path(args, PAGE, cursor.as_deref())).await?;
+        let page: RunsPage = answer.read()?;
+        for run in &page.runs {
+            output::line(&format!("{}/{}", run.tenant, run.run_id))?;
+        }
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(()),
+        }
+    }
 }
 
 fn text(page: &RunsPage, now: Micros) -> String {

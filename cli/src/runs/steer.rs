@@ -1,7 +1,7 @@
 //! `spine runs cancel|kill|pause|resume|signal`: what is asked of a run as a whole.
 
-use super::RunArgs;
-use crate::{client::segment, exit::Failure, json_file};
+use super::{RunArgs, RunsArgs};
+use crate::{bulk, client::segment, exit::Failure, json_file};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    of: RunArgs,
+    of: RunsArgs,
     /// Why; kept in the event
     #[arg(long)]
     reason: Option<String>,
@@ -71,8 +71,7 @@ async fn send(
 ) -> Result<(), Failure> {
     let (reason, actor) = (args.reason.as_deref(), args.actor.as_deref());
     let request = Request { reason, actor, compensate };
-    let done = format!("run {} {done}", args.of.run_id);
-    args.of.server.send(&args.of.path(verb), &request, &done).await
+    bulk::send(&args.of.server, &args.of.items(verb)?, &request, ("run", done)).await
 }
 
 /// Arguments of `runs signal`.

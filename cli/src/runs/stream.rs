@@ -10,7 +10,7 @@ use futures::StreamExt;
 use hyper::Method;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use tokio::time::sleep;
 
 /// How often an owner that went is asked for again, once a second.
@@ -105,19 +105,28 @@ struct Printer {
     json: bool,
     has_heard: bool,
     speaker: Option<(String, u32)>,
+    /// The newest attempt of each step that has said something.
+    spoke: BTreeMap<String, u32>,
     /// Whether the line that was printed last has no end yet.
     is_open: bool,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Data<'a> {
+struct Heard<'a> {
     step: String,
     attempt: u32,
     status: String,
     count: u64,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
+    live: Vec<Live>,
+}
+
+#[derive(Deserialize)]
+struct Live {
+    step: String,
+    attempt: u32,
 }
 
 impl Printer {
@@ -126,19 +135,18 @@ impl Printer {
         if self.json {
             return output::line(&format!(r#"{{"event":"{name}","data":{data}}}"#));
         }
-        let said: Data<'_> = serde_json::from_str(data).map_err(|error| {
+        let said: Heard<'_> = serde_json::from_str(data).map_err(|error| {
             Failure::new(Exit::Failed, format!("could not read the server's answer: {error}"))
         })?;
         output::print(&self.text(name, &said))
     }
 
-    fn text(&mut self, name: &str, said: &Data<'_>) -> String {
+    fn text(&mut self, name: &str, said: &Heard<'_>) -> String {
         let (step, attempt) = (said.step.as_str(), said.attempt);
         match name {
             "part" => self.part(said),
-            "retry" => {
-                self.mark(&format!("{step}, attempt {attempt}: what earlier ones said is void"))
-            }
+            "listening" => self.listening(&said.live),
+            "retry" => self.void(step, attempt),
             "attempt_ended" if said.status == "completed" => {
                 self.mark(&format!("{step} is completed"))
             }
@@ -150,18 +158,33 @@ impl Printer {
         }
     }
 
-    fn part(&mut self, said: &Data<'_>) -> String {
+    fn void(&mut self, step: &str, attempt: u32) -> String {
+        self.mark(&format!("{step}, attempt {attempt}: what earlier ones said is void"))
+    }
+
+    /// After a gap another attempt may run than the one that was heard before.
+    fn listening(&mut self, live: &[Live]) -> String {
+        let is_new = |of: &&Live| self.spoke.get(&of.step).is_some_and(|spoke| *spoke < of.attempt);
+        let new: Vec<&Live> = live.iter().filter(is_new).collect();
+        new.into_iter().map(|of| self.void(&of.step, of.attempt)).collect()
+    }
+
+    fn part(&mut self, said: &Heard<'_>) -> String {
         let mut text = String::new();
         let speaker = (said.step.clone(), said.attempt);
         if self.speaker.as_ref() != Some(&speaker) {
             text = self.mark(&format!("{}, attempt {}", said.step, said.attempt));
+            self.spoke.insert(said.step.clone(), said.attempt);
             self.speaker = Some(speaker);
         }
         let data = said.data.map_or("null", RawValue::get);
         match serde_json::from_str(data) {
             Ok(Value::String(words)) => {
                 self.is_open = !words.ends_with('\n');
-                text.push_str(&words);
+                // Nothing that would move the cursor of a terminal, or do more.
+                text.extend(
+                    words.chars().filter(|of| !of.is_control() || matches!(of, '\n' | '\t')),
+                );
             }
             _ => {
                 let close = if self.is_open { "\n" } else { "" };
@@ -186,7 +209,7 @@ mod tests {
 
     fn text(events: &[(&str, &str)]) -> String {
         let mut printer = Printer::default();
-        let read = |data: &'static str| serde_json::from_str::<Data<'static>>(data).unwrap();
+        let read = |data: &'static str| serde_json::from_str::<Heard<'static>>(data).unwrap();
         events
             .iter()
             .map(|(name, data)| {
@@ -201,16 +224,18 @@ mod tests {
         let events = [
             ("listening", r#"{"status":"running","live":[{"step":"draft#1","attempt":1}]}"#),
             ("part", r#"{"step":"draft#1","attempt":1,"data":"Dear "}"#),
-            ("part", r#"{"step":"draft#1","attempt":1,"data":"Ms"}"#),
+            ("part", r#"{"step":"draft#1","attempt":1,"data":"\u001b]0;M\u0007s"}"#),
             ("attempt_ended", r#"{"step":"draft#1","attempt":1,"status":"retry_waiting"}"#),
             ("retry", r#"{"step":"draft#1","attempt":2}"#),
             ("part", r#"{"step":"draft#1","attempt":2,"data":{"percent":50}}"#),
             ("missed", r#"{"count":3}"#),
+            ("listening", r#"{"status":"running","live":[{"step":"draft#1","attempt":3}]}"#),
             ("run_ended", r#"{"status":"completed"}"#),
         ];
-        let expected = "-- draft#1, attempt 1\nDear Ms\n-- draft#1, attempt 1: retry_waiting\n\
+        let expected = "-- draft#1, attempt 1\nDear ]0;Ms\n-- draft#1, attempt 1: retry_waiting\n\
             -- draft#1, attempt 2: what earlier ones said is void\n-- draft#1, attempt 2\n\
-            {\"percent\":50}\n-- 3 parts are missing: too slow\n-- the run is completed\n";
+            {\"percent\":50}\n-- 3 parts are missing: too slow\n\
+            -- draft#1, attempt 3: what earlier ones said is void\n-- the run is completed\n";
         assert_eq!(text(&events), expected);
     }
 }

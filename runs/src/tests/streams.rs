@@ -92,10 +92,38 @@ fn the_end_of_the_run_is_the_last_word() {
 fn only_the_attempt_that_runs_may_speak() {
     let mut given = begun(Effect::Pure);
     let speakers = Speakers::of(given.run());
-    assert_eq!(speakers.check(&key_of("a"), 1), Ok(()));
-    assert_eq!(speakers.check(&key_of("a"), 2), Err(NotLive { live: Some(1) }));
-    assert_eq!(speakers.check(&key_of("b"), 1), Err(NotLive { live: None }));
+    assert_eq!(speakers.check(&key_of("a"), 1), Ok(true));
+    for later in [("a", 2), ("b", 1)] {
+        assert_eq!(speakers.check(&key_of(later.0), later.1), Ok(false), "it may have begun since");
+    }
     let lease = given.lease();
     given.op("S", 2, completed("a", 1, lease));
     assert_eq!(Speakers::of(given.run()).check(&key_of("a"), 1), Err(NotLive { live: None }));
+}
+
+#[test]
+fn an_older_attempt_is_told_which_one_runs() {
+    let mut given = begun(Effect::Pure);
+    let lease = given.lease();
+    given.op("S", 2, failed("a", 1, lease, ErrorClass::Transient));
+    given.settle();
+    given.after(60_000).settle();
+    given.op("S", 3, begin("a", Effect::Pure));
+    let speakers = Speakers::of(given.run());
+    assert_eq!(speakers.check(&key_of("a"), 1), Err(NotLive { live: Some(2) }));
+}
+
+#[test]
+fn a_success_that_comes_late_makes_its_words_count() {
+    let mut given = begun(Effect::AtMostOnce);
+    let lease = given.lease();
+    given.after(3_600_000).settle();
+    assert_eq!(given.status(), StepStatus::Unknown);
+    assert_eq!(given.op("S", 2, completed("a", 1, lease)), APPLIED);
+    let expected = [
+        Said::Began(key_of("a")),
+        ended("a", 1, StepStatus::Unknown),
+        ended("a", 1, StepStatus::Completed),
+    ];
+    assert_eq!(heard(&given), expected);
 }

@@ -1,10 +1,13 @@
 //! Those who listen to runs of this partition: let in between two events, told of each event that concerns an attempt.
 
 use super::Owner;
-use crate::{Clock, Result, tools::Tools};
+use crate::{Clock, limits, tools::Tools};
 use spine_log::EventLog;
+use spine_runs::RunState;
 use spine_schemas::{Body, Event, RunKey};
 use spine_store::RunStore;
+use std::sync::Arc;
+use tokio::time::timeout;
 
 impl<L, S, T, C> Owner<L, S, T, C>
 where
@@ -13,20 +16,33 @@ where
     T: Tools,
     C: Clock,
 {
-    /// Lets those in who asked, each at the state that is folded now. As long as there is more in the log than was
-    /// folded, it is not known which attempts run, and they are sent away.
-    pub(super) async fn admit_listeners(&mut self) -> Result<()> {
+    /// Lets those in who asked, each at the state that is folded now. Before it has claimed, or while it
+    /// is held, it is not known which attempts run, and they are sent away.
+    pub(super) async fn admit_listeners(&mut self) {
         let partition = self.tp.partition;
         let asked = self.node.streams.take_asked(partition);
-        if self.claim.held().is_none() {
-            return Ok(());
+        if self.claim.held().is_none() || self.holding.is_held() {
+            return;
         }
-        self.load(asked.iter().map(|asked| &asked.run)).await?;
         for asked in asked {
-            let run = self.cache.get(&asked.run).cloned();
-            self.node.streams.admit(partition, asked, run.as_deref());
+            match self.look_at(&asked.run).await {
+                Some(run) => self.node.streams.admit(partition, asked, run.as_deref()),
+                // Those behind are sent away, too: the owner has better things to do than to wait.
+                None => return,
+            }
         }
-        Ok(())
+    }
+
+    /// The run as it is folded now. It is asked for once, for a moment, and left to the store where it was: who listens
+    /// must not hold up who works. `None` where the store does not answer.
+    async fn look_at(&mut self, key: &RunKey) -> Option<Option<Arc<RunState>>> {
+        if self.cache.knows(key) {
+            return Some(self.cache.get(key).cloned());
+        }
+        let keys = [key.clone()];
+        let loaded = self.node.store.load_runs(self.tp.partition, &keys);
+        let loaded = timeout(limits::LISTENER_LOAD, loaded).await.ok()?.ok()?;
+        Some(loaded.into_iter().next().flatten().map(Arc::new))
     }
 
     /// Tells of an event that was applied.

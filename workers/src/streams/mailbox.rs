@@ -33,7 +33,12 @@ impl Mailbox {
     pub(super) fn put(&self, said: Said) {
         let mut queue = self.queue();
         let bytes = bytes_of(&said);
-        if queue.bytes + bytes > limits::MAILBOX_BYTES {
+        // Words leave room for turns, which say what becomes of words.
+        let most = match said {
+            Said::Part(_) => limits::MAILBOX_BYTES,
+            _ => 2 * limits::MAILBOX_BYTES,
+        };
+        if queue.bytes + bytes > most && !queue.waiting.is_empty() {
             queue.missed += 1;
             return;
         }

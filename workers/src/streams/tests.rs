@@ -112,7 +112,8 @@ async fn everybody_who_listens_hears_the_attempt_that_runs_and_nobody_else_is_ke
     let mut one = listens(&streams, Some(agent.state())).await.unwrap();
     let mut two = listens(&streams, Some(agent.state())).await.unwrap();
     assert_eq!(streams.say(&Agent::key(), part(1, "\"x\"")), Ok(2));
-    assert_eq!(streams.say(&Agent::key(), part(2, "\"y\"")), Err(NotLive { live: Some(1) }));
+    assert_eq!(streams.say(&Agent::key(), part(2, "\"y\"")), Ok(0), "not known yet");
+    assert_eq!(streams.say(&Agent::key(), part(0, "\"y\"")), Err(NotLive { live: Some(1) }));
     let live = BTreeMap::from([(StepKey::named("a"), 1)]);
     let expected =
         [Said::Listening { status: RunStatus::Running, live }, Said::Part(part(1, "\"x\""))];
@@ -138,6 +139,22 @@ async fn a_slow_listener_holds_nobody_up_and_is_told_what_it_missed_where_it_is_
     assert!(parts * 12 <= limits::MAILBOX_BYTES, "{parts} parts waited");
     streams.say(&Agent::key(), part(1, "\"now\"")).unwrap();
     assert_eq!(heard(&mut slow).await, [Said::Part(part(1, "\"now\""))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_misses_words_still_hears_what_becomes_of_them() {
+    let (streams, mut agent) = (Streams::new(1), Agent::new());
+    agent.begins("a");
+    let mut slow = listens(&streams, Some(agent.state())).await.unwrap();
+    for _ in 0..2_000 {
+        streams.say(&Agent::key(), part(1, "1")).unwrap();
+    }
+    agent.completes("a");
+    let key = StepKey::named("a");
+    streams.follow(agent.state(), Some(&key));
+    let said = heard(&mut slow).await;
+    let status = spine_runs::StepStatus::Completed;
+    assert_eq!(said.last(), Some(&Said::AttemptEnded { step: key, attempt: 1, status }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,10 +215,10 @@ async fn who_listens_is_sent_away_when_the_owner_or_the_process_goes() {
 
 #[tokio::test(start_paused = true)]
 async fn places_are_bounded_and_come_back() {
-    let (streams, agent) = (Streams::new(1), Agent::new());
+    let (streams, agent) = (Streams::new(2), Agent::new());
     assert_eq!(listens(&streams, None).await.err(), Some(ListenError::NoRun));
     // Somebody asks where no owner answers, and goes.
-    let gone = timeout(Duration::from_millis(1), streams.listen(0, Agent::key())).await;
+    let gone = timeout(Duration::from_millis(1), streams.listen(1, Agent::key())).await;
     assert!(gone.is_err());
     let mut all = Vec::new();
     for _ in 0..limits::LISTENERS {

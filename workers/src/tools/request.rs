@@ -13,6 +13,7 @@ use spine_schemas::{Digest, Trace, payload::JSON};
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const SPINE_RUN: HeaderName = HeaderName::from_static("spine-run");
+const SPINE_TENANT: HeaderName = HeaderName::from_static("spine-tenant");
 const SPINE_STEP: HeaderName = HeaderName::from_static("spine-step");
 const SPINE_ATTEMPT: HeaderName = HeaderName::from_static("spine-attempt");
 
@@ -61,6 +62,7 @@ fn identify(call: &ToolCall, headers: &mut HeaderMap) {
     let step = call.step.to_string();
     headers.insert(IDEMPOTENCY_KEY, id(&call.idempotency_key.to_string()));
     headers.insert(TRACEPARENT, id(&traceparent(call)));
+    headers.insert(SPINE_TENANT, id(&call.run.tenant));
     headers.insert(SPINE_RUN, id(&call.run.run_id));
     headers.insert(SPINE_STEP, id(&step));
     headers.insert(SPINE_ATTEMPT, HeaderValue::from(call.attempt));

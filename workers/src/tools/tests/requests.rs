@@ -37,6 +37,7 @@ async fn a_request_says_whose_it_is() {
         ("spine-attempt", "4".to_owned()),
         ("spine-run", "refund-17".to_owned()),
         ("spine-step", "branch/2/refund#3".to_owned()),
+        ("spine-tenant", call.run.tenant.to_string()),
         ("traceparent", format!("00-{}-{}-01", "ab".repeat(16), "cd".repeat(8))),
         ("user-agent", format!("spine/{}", env!("CARGO_PKG_VERSION"))),
     ];

@@ -1,0 +1,123 @@
+//! `spine runs failing`: what fails or is retried now, why, and since when.
+
+use crate::{
+    client::{Client, ServerArgs, segment},
+    exit::{Exit, Failure},
+    output,
+    render::{
+        table::{Column, table},
+        when::relative,
+    },
+    views::{Failing, FailingGroup},
+};
+use spine_schemas::time::Micros;
+use spine_workers::{Clock, SystemClock};
+
+/// Arguments of `runs failing`.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Looks at the steps of all open runs that failed and have not ended. Runs that have ended are in \
+    'runs list --status failed', letters in 'dead-letters list', tools in trouble in 'tools list'."
+)]
+pub(crate) struct Args {
+    /// Only runs of this tenant; all tenants without this
+    #[arg(long, env = "SPINE_TENANT")]
+    tenant: Option<String>,
+    /// Only runs of this workflow
+    #[arg(long)]
+    workflow: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Asks until all open runs were looked at.
+pub(super) async fn run(args: &Args) -> Result<(), Failure> {
+    let client = Client::new(&args.server);
+    let (mut found, mut cursor) = (Failing::default(), None::<String>);
+    loop {
+        let mut path = "/v1/failing?".to_owned();
+        let filters = [("tenant", &args.tenant), ("workflow", &args.workflow), ("cursor", &cursor)];
+        for (name, value) in filters {
+            if let Some(value) = value {
+                path.push_str(&format!("{name}={}&", segment(value)));
+            }
+        }
+        let page: Failing = client.get(path.trim_end_matches(['&', '?'])).await?.read()?;
+        found.looked_at += page.looked_at;
+        page.groups.into_iter().for_each(|group| found.add(group));
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    if args.server.json {
+        let text = serde_json::to_string(&found)
+            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        return output::line(&text);
+    }
+    output::print(&text(&found, SystemClock.now()))
+}
+
+impl Failing {
+    /// Adds what a further page has of a kind of trouble.
+    fn add(&mut self, more: FailingGroup) {
+        let kind = |of: &FailingGroup| {
+            (of.status.clone(), of.tool.clone(), of.class.clone(), of.code.clone())
+        };
+        let Some(group) = self.groups.iter_mut().find(|of| kind(of) == kind(&more)) else {
+            self.groups.push(more);
+            return;
+        };
+        group.steps += more.steps;
+        group.runs += more.runs;
+        group.since.0 = group.since.0.min(more.since.0);
+        if more.last.0 > group.last.0 {
+            (group.last, group.message) = (more.last, more.message);
+        }
+        let due = group.next_try.iter().chain(&more.next_try).map(|at| at.0).min();
+        group.next_try = due.map(crate::views::Time);
+        group.workflows.extend(more.workflows);
+    }
+}
+
+fn text(found: &Failing, now: Micros) -> String {
+    if found.groups.is_empty() {
+        return format!("nothing fails or is retried in {} open runs\n", found.looked_at);
+    }
+    let columns = [
+        Column::Number("STEPS"),
+        Column::Number("RUNS"),
+        Column::Status("STATUS"),
+        Column::Text("ERROR"),
+        Column::Text("TOOL"),
+        Column::Text("SINCE"),
+        Column::Text("NEXT TRY"),
+        Column::Text("FOR EXAMPLE"),
+    ];
+    let mut groups: Vec<&FailingGroup> = found.groups.iter().collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.steps));
+    let rows: Vec<Vec<String>> = groups.iter().map(|group| row(group, now)).collect();
+    let mut text = table(&columns, &rows);
+    text.push('\n');
+    for group in groups {
+        text.push_str(&format!("{}: {}\n", group.code, group.message));
+    }
+    text
+}
+
+fn row(group: &FailingGroup, now: Micros) -> Vec<String> {
+    let example = group.examples.first().map(|of| match of.tenant.as_str() {
+        "default" => format!("{} {}", of.run_id, of.step),
+        tenant => format!("{tenant}/{} {}", of.run_id, of.step),
+    });
+    vec![
+        group.steps.to_string(),
+        group.runs.to_string(),
+        group.status.clone(),
+        format!("{} {}", group.class, group.code),
+        group.tool.clone(),
+        relative(group.since.0, now),
+        group.next_try.as_ref().map_or_else(|| "-".into(), |at| relative(at.0, now)),
+        example.unwrap_or_default(),
+    ]
+}
