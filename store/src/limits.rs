@@ -26,6 +26,8 @@ pub const CHECKPOINT_BYTES: i64 = 512 * 1024;
 /// Bytes to which the write-ahead log is cut when it has been copied. Above what batches take, so that its
 /// blocks are written over and not taken from the file system anew.
 pub const WAL_BYTES: i64 = 64 * 1024 * 1024;
+/// Bytes by which such a file grows until they are brought to the disk.
+pub const SYNC_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of a database page. Rows with payloads spill less often than at SQLite's 4 KiB.
 pub const SQLITE_PAGE_BYTES: i64 = 8192;
 /// Buckets by which two stores are compared.

@@ -1,11 +1,11 @@
-//! Filling a fresh store file at one go, for a replay: no journal and no sync until the end, and nobody
-//! else looks at it meanwhile.
+//! Filling a fresh store file at one go, for a replay: no journal, nobody waits for a sync until the end, and
+//! nobody else looks at it meanwhile.
 //!
 //! All is one transaction, in a file beside the one that is meant. Its first page, without which it is
 //! no database, is written last; then the file is synced and gets its name. So whatever ends the
 //! process leaves nothing that could pass for a store, whole or in part.
 
-use super::{Inner, Lanes, SqliteStore, lane::Lane, open, write};
+use super::{Inner, Lanes, SqliteStore, lane::Lane, open, sync::Syncer, write};
 use crate::{Error, Result, StoreBatch, limits};
 use rusqlite::Connection;
 use std::{
@@ -27,7 +27,10 @@ pub struct Filling {
 
 /// Whether the open transaction may take rows: not once a batch failed within it, nor when it ended.
 #[derive(Clone, Debug)]
-pub(super) struct Usable(Arc<AtomicBool>);
+pub(super) struct Usable {
+    is_usable: Arc<AtomicBool>,
+    syncer: Arc<Syncer>,
+}
 
 /// The file under its other name, locked.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ struct PartFile {
     part: PathBuf,
     path: PathBuf,
     named: AtomicBool,
+    syncer: Arc<Syncer>,
 }
 
 impl Filling {
@@ -48,7 +52,8 @@ impl Filling {
     pub fn begin(path: &Path) -> Result<Self> {
         let file = Arc::new(PartFile::make(path)?);
         let (connection, store_id) = open::filler(&file.part)?;
-        let usable = Usable(Arc::new(AtomicBool::new(true)));
+        let syncer = Arc::clone(&file.syncer);
+        let usable = Usable { is_usable: Arc::new(AtomicBool::new(true)), syncer };
         let lane = Lane::start("store-filler", vec![connection], limits::WRITER_QUEUE)?;
         let lanes = Lanes::Filling { lane, usable };
         Ok(Self { store: SqliteStore { inner: Arc::new(Inner { store_id, lanes }) }, file })
@@ -84,20 +89,21 @@ impl Usable {
         let outcome = write::write(connection, batch);
         if outcome.is_err() {
             // Without a journal, half a batch cannot be taken back.
-            self.0.store(false, Ordering::Release);
+            self.is_usable.store(false, Ordering::Release);
         }
+        self.syncer.has_grown();
         outcome
     }
 
     fn check(&self) -> Result<()> {
-        match self.0.load(Ordering::Acquire) {
+        match self.is_usable.load(Ordering::Acquire) {
             true => Ok(()),
             false => Err(unusable()),
         }
     }
 
     fn end(&self) -> Result<()> {
-        match self.0.swap(false, Ordering::AcqRel) {
+        match self.is_usable.swap(false, Ordering::AcqRel) {
             true => Ok(()),
             false => Err(unusable()),
         }
@@ -119,11 +125,13 @@ impl PartFile {
         refuse_existing(path)?;
         // What a process left that was killed.
         file.set_len(0).map_err(failed("empty", &part))?;
-        Ok(Self { file, part, path: path.to_owned(), named: AtomicBool::new(false) })
+        let syncer = Arc::new(Syncer::start(&file).map_err(failed("sync", &part))?);
+        Ok(Self { file, part, path: path.to_owned(), named: AtomicBool::new(false), syncer })
     }
 
     /// Makes the content durable, then the name.
     fn name(&self) -> Result<()> {
+        self.syncer.end().map_err(failed("sync", &self.part))?;
         self.file.sync_all().map_err(failed("sync", &self.part))?;
         refuse_existing(&self.path)?;
         std::fs::rename(&self.part, &self.path).map_err(failed("rename", &self.part))?;
@@ -138,6 +146,9 @@ impl PartFile {
 impl Drop for PartFile {
     /// What is not whole is worth nothing.
     fn drop(&mut self) {
+        if let Err(error) = self.syncer.end() {
+            tracing::debug!(%error, "half a store could not be synced");
+        }
         if !self.named.load(Ordering::Acquire)
             && let Err(error) = std::fs::remove_file(&self.part)
         {

@@ -11,6 +11,7 @@ mod list;
 mod number;
 mod open;
 mod read;
+mod sync;
 mod write;
 mod write_runs;
 
