@@ -10,7 +10,11 @@ use futures::stream::{self, StreamExt};
 use hyper::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// Requests that are open at one time.
 const AT_ONCE: usize = 16;
@@ -51,75 +55,195 @@ pub(crate) fn chosen(named: &[String], from: Option<&Path>) -> Result<Vec<String
     }
 }
 
-/// Asks for one thing as always, or for each of many, and says what became of each.
-///
-/// # Errors
-/// When one was refused, or the server cannot be reached.
-pub(crate) async fn send(
-    server: &ServerArgs,
-    items: &[Item],
-    request: &impl Serialize,
-    (what, done): (&str, &str),
-) -> Result<(), Failure> {
-    if let [item] = items {
-        return server.send(&item.path, request, &format!("{what} {} {done}", item.name)).await;
-    }
-    let body = serde_json::to_vec(request)
-        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    let (client, content) = (Client::new(server), Content::json(body));
-    let ask = |item: &Item| {
-        let (client, content, path) = (client.clone(), content.clone(), item.path.clone());
-        async move { client.ask(Method::POST, &path, Some(content), &[]).await }
-    };
-    let mut answers = stream::iter(items.iter().map(ask)).buffered(AT_ONCE);
-    let mut refused = 0;
-    for (at, item) in items.iter().enumerate() {
-        let answer = match answers.next().await {
-            Some(Ok(answer)) => answer,
-            Some(Err(failure)) => return Err(stopped(&failure, at, &items[at..])),
-            None => break,
-        };
-        refused += usize::from(!is_granted(&answer));
-        output::line(&told(server.json, item, &answer, done))?;
-    }
-    let all = items.len();
-    match refused {
-        0 => output::line_unless(server.json, &format!("{all} done")),
-        refused => {
-            let message = format!("{} of {all} done, {refused} refused", all - refused);
-            Err(Failure::new(Exit::Failed, message).remedy("see the lines above for each"))
+/// Which things, and how their answers are shown.
+#[derive(Clone, Debug)]
+pub(crate) struct Bulk<'a> {
+    /// What one of them is called.
+    pub(crate) what: &'static str,
+    /// What is asked of each, as a verb.
+    pub(crate) verb: &'a str,
+    /// Why; many are asked for nothing without a reason.
+    pub(crate) reason: Option<&'a str>,
+    /// Whether it ends before the first is asked for.
+    pub(crate) dry_run: bool,
+    /// Whether they come from a file.
+    pub(crate) is_file: bool,
+    pub(crate) items: Vec<Item>,
+}
+
+/// What became of one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Refused,
+    /// It may have been taken, or it was not the time to ask.
+    NotKnown,
+}
+
+impl Outcome {
+    fn of(status: u16) -> Self {
+        match status {
+            200..=299 => Self::Done,
+            408 | 429 | 500.. => Self::NotKnown,
+            _ => Self::Refused,
         }
     }
 }
 
-fn is_granted(answer: &Answer) -> bool {
-    (200..300).contains(&answer.status)
+/// How many came to what.
+#[derive(Default)]
+struct Counts {
+    done: usize,
+    refused: usize,
+    not_known: usize,
+}
+
+impl Counts {
+    fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Done => self.done += 1,
+            Outcome::Refused => self.refused += 1,
+            Outcome::NotKnown => self.not_known += 1,
+        }
+    }
+
+    fn text(&self, all: usize) -> String {
+        let Self { done, refused, not_known } = self;
+        let left = all - done - refused - not_known;
+        let mut text = format!("{done} of {all} done");
+        for (count, what) in
+            [(refused, "refused"), (not_known, "not known"), (&left, "not asked for")]
+        {
+            if *count > 0 {
+                text.push_str(&format!(", {count} {what}"));
+            }
+        }
+        text
+    }
+}
+
+/// Asks for one thing as always, or for each of many, and says what became of each.
+///
+/// # Errors
+/// When one was refused, or it is not known of one, or the server cannot be reached.
+pub(crate) async fn send(
+    server: &ServerArgs,
+    bulk: &Bulk<'_>,
+    request: &impl Serialize,
+    done: &str,
+) -> Result<(), Failure> {
+    if let ([item], false, false) = (bulk.items.as_slice(), bulk.is_file, bulk.dry_run) {
+        return server
+            .send(&item.path, request, &format!("{} {} {done}", bulk.what, item.name))
+            .await;
+    }
+    let (all, what, verb) = (bulk.items.len(), bulk.what, bulk.verb);
+    let Some(reason) = bulk.reason else {
+        let message = format!("{verb} of {all} {what}s needs a reason");
+        return Err(Failure::new(Exit::Usage, message).remedy("say why with --reason"));
+    };
+    output::complain(&format!("{verb} of {all} {what}s, because: {reason}\n"));
+    if bulk.dry_run {
+        let names: Vec<&str> = bulk.items.iter().map(|item| item.name.as_str()).collect();
+        return output::line(&names.join("\n"));
+    }
+    let (counts, broken) = ask_each(server, &bulk.items, request, done).await?;
+    let text = counts.text(all);
+    if let Some(failure) = broken {
+        return Err(Failure::new(Exit::Unreachable, format!("{text}: {}", failure.sentence()))
+            .remedy("look at those that are not known, then run it again: a run keeps its end, and a letter that \
+                     was closed is refused"));
+    }
+    match counts.done == all {
+        true => output::line_unless(server.json, &text),
+        false => Err(Failure::new(Exit::Failed, text).remedy("see the lines above for each")),
+    }
+}
+
+/// Asks for each and prints what became of it. Once the server cannot be reached nothing more is begun, and what was
+/// on its way is waited for.
+async fn ask_each(
+    server: &ServerArgs,
+    items: &[Item],
+    request: &impl Serialize,
+    done: &str,
+) -> Result<(Counts, Option<Failure>), Failure> {
+    let body = serde_json::to_vec(request)
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let (client, content) = (Client::new(server), Content::json(body));
+    let goes_on = AtomicBool::new(true);
+    let ask = |item: &Item| {
+        let (client, content, path) = (client.clone(), content.clone(), item.path.clone());
+        let goes_on = &goes_on;
+        async move {
+            if !goes_on.load(Ordering::Relaxed) {
+                return None;
+            }
+            Some(client.ask(Method::POST, &path, Some(content), &[]).await)
+        }
+    };
+    let mut answers = stream::iter(items.iter().map(ask)).buffered(AT_ONCE);
+    let (mut counts, mut broken) = (Counts::default(), None);
+    for item in items {
+        let outcome = match answers.next().await.flatten() {
+            Some(Ok(answer)) => {
+                let outcome = Outcome::of(answer.status);
+                output::line(&told(server.json, item, (outcome, &answer), done))?;
+                outcome
+            }
+            Some(Err(failure)) => {
+                goes_on.store(false, Ordering::Relaxed);
+                output::line(&unanswered(server.json, item, &failure))?;
+                broken = Some(failure);
+                Outcome::NotKnown
+            }
+            None => continue,
+        };
+        counts.add(outcome);
+    }
+    Ok((counts, broken))
 }
 
 /// What became of one.
-fn told(json: bool, item: &Item, answer: &Answer, done: &str) -> String {
-    let is_granted = is_granted(answer);
+fn told(json: bool, item: &Item, (outcome, answer): (Outcome, &Answer), done: &str) -> String {
     if json {
         let said: Value = serde_json::from_str(&answer.text).unwrap_or(Value::Null);
-        return json!({"item": item.name, "done": is_granted, "answer": said}).to_string();
+        let outcome = match outcome {
+            Outcome::Done => "done",
+            Outcome::Refused => "refused",
+            Outcome::NotKnown => "not_known",
+        };
+        return json!({"item": item.name, "outcome": outcome, "answer": said}).to_string();
     }
-    match is_granted {
-        true => format!("{}  {done}", item.name),
-        false => format!("{}  refused: {}", item.name, failure_of(answer, false).sentence()),
+    let why = || failure_of(answer, false).sentence();
+    match outcome {
+        Outcome::Done => format!("{}  {done}", item.name),
+        Outcome::Refused => format!("{}  refused: {}", item.name, why()),
+        Outcome::NotKnown => format!("{}  not known: {}", item.name, why()),
     }
 }
 
-/// Those behind may have been asked for already.
-fn stopped(failure: &Failure, at: usize, rest: &[Item]) -> Failure {
-    let name = rest.first().map(|item| item.name.as_str()).unwrap_or_default();
-    let message = format!("stopped at {name}, after {at}: {}", failure.sentence());
-    Failure::new(Exit::Unreachable, message)
-        .remedy("run it again with the same names: what is done already stays as it is")
+fn unanswered(json: bool, item: &Item, failure: &Failure) -> String {
+    let why = failure.sentence();
+    match json {
+        true => json!({"item": item.name, "outcome": "not_known", "answer": why}).to_string(),
+        false => format!("{}  not known: {why}", item.name),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_have_been_taken_is_not_called_refused() {
+        let mut counts = Counts::default();
+        for status in [200, 201, 404, 409, 422, 408, 429, 500, 503] {
+            counts.add(Outcome::of(status));
+        }
+        assert_eq!(counts.text(11), "2 of 11 done, 3 refused, 4 not known, 2 not asked for");
+        assert_eq!(Counts { done: 3, ..Counts::default() }.text(3), "3 of 3 done");
+    }
 
     #[test]
     fn each_is_chosen_once_in_its_order_and_nothing_is_a_mistake() {

@@ -7,7 +7,7 @@ mod show;
 
 use crate::{
     asked::AskedArgs,
-    bulk::{self, Item},
+    bulk::{self, Bulk, Item},
     client::segment,
     exit::Failure,
 };
@@ -36,18 +36,29 @@ pub(crate) struct ClosingArgs {
     /// A file with the id of a letter a line, as 'dead-letters list --ids' prints them (- is standard input)
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    /// Says which letters it would be, and asks for nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     asked: AskedArgs,
 }
 
 impl ClosingArgs {
+    /// Whether one letter is meant, by its name.
+    fn is_one(&self) -> bool {
+        self.letters.len() == 1 && self.from.is_none()
+    }
+
     /// Sends the request and says what became of each letter.
     async fn send(&self, verb: &str, request: &impl Serialize, done: &str) -> Result<(), Failure> {
         let path = |name: &str| format!("/v1/dead-letters/{}/{verb}", segment(name));
         let names = bulk::chosen(&self.letters, self.from.as_deref())?;
         let items: Vec<Item> =
             names.into_iter().map(|name| Item { path: path(&name), name }).collect();
-        bulk::send(&self.asked.server, &items, request, ("letter", done)).await
+        let (dry_run, is_file) = (self.dry_run, self.from.is_some());
+        let reason = Some(self.asked.reason.as_str());
+        let bulk = Bulk { what: "letter", verb, reason, dry_run, is_file, items };
+        bulk::send(&self.asked.server, &bulk, request, done).await
     }
 }
 

@@ -11,7 +11,7 @@ mod stream;
 mod why;
 
 use crate::{
-    bulk::{self, Item},
+    bulk::{self, Bulk, Item},
     client::{ServerArgs, segment},
     exit::{Exit, Failure},
 };
@@ -77,6 +77,9 @@ pub(crate) struct RunsArgs {
     /// A file with a run a line, TENANT/RUN, as 'runs list --ids' prints them (- is standard input)
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    /// Says which runs it would be, and asks for nothing
+    #[arg(long)]
+    dry_run: bool,
     /// The tenant of runs that are named on the command line
     #[arg(long, default_value = "default", env = "SPINE_TENANT")]
     tenant: String,
@@ -85,10 +88,16 @@ pub(crate) struct RunsArgs {
 }
 
 impl RunsArgs {
-    /// The runs, and the path of something about each.
-    fn items(&self, rest: &str) -> Result<Vec<Item>, Failure> {
+    /// The runs, and what is asked of each; `verb` is the end of its path.
+    fn bulk<'a>(&self, verb: &'a str, reason: Option<&'a str>) -> Result<Bulk<'a>, Failure> {
+        let items = self.items(verb)?;
+        let (what, dry_run, is_file) = ("run", self.dry_run, self.from.is_some());
+        Ok(Bulk { what, verb, reason, dry_run, is_file, items })
+    }
+
+    fn items(&self, verb: &str) -> Result<Vec<Item>, Failure> {
         let path = |tenant: &str, run: &str| {
-            format!("/v1/runs/{}{rest}?tenant={}", segment(run), segment(tenant))
+            format!("/v1/runs/{}/{verb}?tenant={}", segment(run), segment(tenant))
         };
         let item = |name: String| match (&self.from, name.split_once('/')) {
             (None, _) => Ok(Item { path: path(&self.tenant, &name), name }),

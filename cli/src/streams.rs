@@ -50,28 +50,37 @@ impl<S: RunStore> WiredStreams<S> {
 
     /// Whoever comes while the partition moves is not sent away at once: a browser would not come back.
     async fn listen_patiently(&self, asking: &Asking) -> Result<Listening, StreamError> {
-        let until = Instant::now() + WAIT;
-        loop {
-            let listening = match self.hub.owns(asking.partition) {
-                true => self.listen_here(asking).await,
-                false => self.listen_elsewhere(asking).await,
-            };
-            let is_over = asking.elsewhere.is_none() || Instant::now() + LOOK >= until;
-            match listening {
-                Err(StreamError::Unavailable(_)) if !is_over => sleep(LOOK).await,
-                listening => return listening,
+        let mut last = unavailable("the owner did not answer in time");
+        let tries = async {
+            loop {
+                let listening = match self.hub.owns(asking.partition) {
+                    true => self.listen_here(asking).await,
+                    false => self.listen_elsewhere(asking).await,
+                };
+                match listening {
+                    Err(error @ StreamError::Unavailable(_)) if asking.elsewhere.is_some() => {
+                        last = error;
+                    }
+                    listening => return listening,
+                }
+                sleep(LOOK).await;
             }
-        }
+        };
+        let listening = tokio::select! {
+            biased;
+            () = self.streams.closed() => return Err(unavailable("the server stops")),
+            listening = timeout(WAIT, tries) => listening,
+        };
+        listening.unwrap_or(Err(last))
     }
 
     async fn listen_here(&self, asking: &Asking) -> Result<Listening, StreamError> {
         let listening = self.streams.listen(asking.partition, asking.run.clone());
-        let listener = match timeout(WAIT, listening).await {
-            Ok(Ok(listener)) => listener,
-            Ok(Err(ListenError::NoRun)) => return Err(StreamError::NoRun),
-            Ok(Err(ListenError::Full)) => return Err(StreamError::Full),
-            Ok(Err(error @ ListenError::NoOwner)) => return Err(unavailable(&error.to_string())),
-            Err(_) => return Err(unavailable("the owner did not answer in time")),
+        let listener = match listening.await {
+            Ok(listener) => listener,
+            Err(ListenError::NoRun) => return Err(StreamError::NoRun),
+            Err(ListenError::Full) => return Err(StreamError::Full),
+            Err(error @ ListenError::NoOwner) => return Err(unavailable(&error.to_string())),
         };
         let said = futures::stream::unfold(listener, |mut listener: Listener| async {
             let said = listener.next().await?;

@@ -103,6 +103,8 @@ pub struct Shared<L, S, V> {
     pub(crate) putting_back: Mutex<()>,
     /// Held while single records of the log are read.
     pub(crate) log_reads: Semaphore,
+    /// Held while all open runs are looked at.
+    pub(crate) failing: Semaphore,
     /// Partitions that nobody seems to attend to.
     pub(crate) alarms: Alarms,
     partitions: OnceCell<u32>,
@@ -132,6 +134,7 @@ impl<L: EventLog, S: RunStore, V: Verdicts> App<L, S, V> {
             in_flight,
             putting_back: Mutex::new(()),
             log_reads: Semaphore::new(limits::LOG_READS),
+            failing: Semaphore::new(1),
             alarms: Alarms::default(),
             partitions: OnceCell::new(),
         }))

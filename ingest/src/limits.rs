@@ -28,6 +28,8 @@ pub const FAILING_LOADED: usize = 64;
 pub const FAILING_RUNS: usize = 100_000;
 /// How long one answer looks at them.
 pub const FAILING_TIME: Duration = Duration::from_secs(5);
+/// Workflows that are named for each kind of trouble.
+pub const FAILING_WORKFLOWS: usize = 100;
 /// Examples that stand for each kind of trouble.
 pub const FAILING_EXAMPLES: usize = 5;
 /// Bytes of a request in which an attempt says something.

@@ -3,7 +3,7 @@
 //!
 //! Pure. Nothing of it is in the log or in a state. Who listens, and how much may wait for them, is in the workers.
 
-use crate::{RunState, RunStatus, StepState, StepStatus};
+use crate::{AttemptEnd, RunState, RunStatus, StepState, StepStatus};
 use bytes::Bytes;
 use spine_schemas::StepKey;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,8 +114,9 @@ impl Speakers {
             (_, true) if now.attempt == 1 => Some(Said::Began(key.clone())),
             (_, true) => Some(Said::Retried(key.clone(), now.attempt)),
             (Some(Newest { is_live: true, .. }), false) => Some(ended()),
-            // A success that comes after its attempt was given up counts all the same.
-            (_, false) => (step.status == StepStatus::Completed).then(ended),
+            // A success that comes after its attempt was given up counts all the same; not so where somebody else said
+            // what the step gives.
+            (_, false) => has_succeeded(step).then(ended),
         }
     }
 
@@ -140,4 +141,10 @@ fn newest(step: &StepState) -> Newest {
         Some(live) => Newest { attempt: live.attempt, is_live: true },
         None => Newest { attempt: step.attempt, is_live: false },
     }
+}
+
+/// Whether the step is completed by what its newest attempt did.
+fn has_succeeded(step: &StepState) -> bool {
+    let by_attempt = step.attempts.last().is_some_and(|of| of.end == AttemptEnd::Completed);
+    step.status == StepStatus::Completed && by_attempt
 }

@@ -1,7 +1,7 @@
-//! What fails or is retried in a run now: each step that has not ended although an attempt of it failed, why, and
+//! What fails or is retried in a run now: each step that has not ended although it, or an attempt of it, failed, why, and
 //! since when. Grouping it over runs is up to whoever asks.
 
-use crate::{AttemptEnd, AttemptState, RunState, StepState};
+use crate::{AttemptEnd, AttemptState, RunState, StepState, StepStatus};
 use spine_schemas::{StepError, time::Micros};
 
 /// A step in trouble.
@@ -9,15 +9,15 @@ use spine_schemas::{StepError, time::Micros};
 pub struct Trouble<'a> {
     /// The step. Its status says what comes next.
     pub step: &'a StepState,
-    /// Why the newest attempt failed that did.
+    /// Why it stopped, or else why the newest attempt failed that did.
     pub cause: Cause<'a>,
-    /// Log time of the first failure.
+    /// Log time of the first failure of an attempt; else of the letter or question, or of its scheduling.
     pub since: Micros,
     /// Log time of the newest one.
     pub last: Micros,
 }
 
-/// How an attempt failed.
+/// How something failed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cause<'a> {
     /// Somebody said so.
@@ -33,9 +33,33 @@ pub fn troubles(run: &RunState) -> impl Iterator<Item = Trouble<'_>> {
 }
 
 fn trouble(step: &StepState) -> Option<Trouble<'_>> {
-    let (since, _) = step.attempts.iter().find_map(failure)?;
-    let (last, cause) = step.attempts.iter().rev().find_map(failure)?;
-    Some(Trouble { step, cause, since, last })
+    let first = step.attempts.iter().find_map(failure);
+    let newest = step.attempts.iter().rev().find_map(failure);
+    // Where the step has stopped, its own error says why: a deadline, say, that passed before anything began.
+    let stopped = step.error.as_ref().filter(|_| has_stopped(step)).map(Cause::Error);
+    let cause = stopped.or(newest.map(|(_, cause)| cause))?;
+    let opened = step.letter.as_ref().map(|letter| letter.at);
+    let opened = opened.or_else(|| step.task.as_ref().map(|task| task.at));
+    let at = opened.unwrap_or(step.scheduled_at);
+    let since = first.map_or(at, |(at, _)| at);
+    Some(Trouble { step, cause, since, last: newest.map_or(at, |(at, _)| at) })
+}
+
+/// Whether it goes on only when somebody, or another step, has dealt with it.
+fn has_stopped(step: &StepState) -> bool {
+    match step.status {
+        StepStatus::Failed
+        | StepStatus::DeadLettered
+        | StepStatus::Unknown
+        | StepStatus::Awaiting => true,
+        StepStatus::Scheduled
+        | StepStatus::Running
+        | StepStatus::RetryWaiting
+        | StepStatus::Deferred
+        | StepStatus::Completed
+        | StepStatus::Skipped
+        | StepStatus::Cancelled => false,
+    }
 }
 
 /// When and why an attempt failed.

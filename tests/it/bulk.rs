@@ -161,7 +161,7 @@ fn l39_of_a_hundred_chosen_runs_seven_cannot_be_cancelled_and_are_named_with_the
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    let refused = |line: &&Value| line["done"] == false && line["answer"]["code"] == 1205;
+    let refused = |line: &&Value| line["outcome"] == "refused" && line["answer"]["code"] == 1205;
     assert_eq!((lines.len(), lines.iter().filter(refused).count()), (100, 7), "{lines:?}");
 }
 
@@ -194,7 +194,7 @@ fn letters_are_chosen_by_their_error_and_redriven_together() {
         .collect();
     let out = spine.run(&words);
     let said = String::from_utf8_lossy(&out.stdout);
-    assert!(out.status.success() && said.ends_with("4 done\n"), "{said}");
+    assert!(out.status.success() && said.ends_with("4 of 4 done\n"), "{said}");
     for number in 0..4 {
         spine.wait_run(&format!("r{number}"), &["completed"]);
     }
@@ -211,10 +211,18 @@ fn a_selection_that_cannot_be_read_asks_for_nothing() {
         (vec!["runs", "cancel", "r000", "--from", "x"], "exclude each other"),
         (vec!["runs", "cancel", "--from", "/no/such/file"], "could not read"),
         (vec!["runs", "cancel", "--from", wrong.to_str().expect("text")], "is not TENANT/RUN"),
+        (vec!["runs", "kill", "r000", "r001"], "needs a reason"),
+        (
+            vec!["dead-letters", "redrive", "a", "b", "--reason", "x", "--input", "-"],
+            "--input goes with the id of one letter",
+        ),
     ] {
         let out = spine.run(&words);
         let text = String::from_utf8_lossy(&out.stderr);
         assert!(out.status.code() == Some(2) && text.contains(expected), "{words:?}: {text}");
     }
+    let out = spine.run(&["runs", "kill", "r000", "r001", "--reason", "x", "--dry-run"]);
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && said == "r000\nr001\n", "{said}");
     assert_eq!(spine.wait_run("r000", &["running"])["status"], "running");
 }

@@ -175,6 +175,8 @@ pub(crate) const BAD_LEAST: usize = 1000;
 pub(crate) const LISTENERS: usize = 512;
 /// How long the owner waits for the store to let one of them in.
 pub(crate) const LISTENER_LOAD: Duration = Duration::from_secs(1);
+/// How long afterwards nobody is let in for whom the store would have to be asked, if it did not answer.
+pub(crate) const DEAF: Duration = Duration::from_secs(5);
 /// Bytes of words that wait for one of them, and as much again of turns of the run.
 pub(crate) const MAILBOX_BYTES: usize = 128 * 1024;
 /// Bytes that the words of whoever resumed a partition may take in the log.

@@ -20,7 +20,10 @@ use std::{
     },
 };
 use thiserror::Error;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::{
+    sync::{Notify, oneshot, watch},
+    time::Instant,
+};
 
 /// Why somebody cannot listen here.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -58,6 +61,8 @@ struct State {
     asked: BTreeMap<u32, Vec<Asked>>,
     listeners: usize,
     made: u64,
+    /// Until then the store is not asked for runs that somebody would listen to.
+    deaf_until: Option<Instant>,
 }
 
 /// A run that somebody listens to.
@@ -263,6 +268,16 @@ impl Streams {
             mailbox.close();
         }
         let _ = answer.send(Ok(Listener { mailbox, _place: place }));
+    }
+
+    /// The store did not answer when it was asked for somebody who would listen.
+    pub(crate) fn be_deaf(&self) {
+        self.state().deaf_until = Some(Instant::now() + limits::DEAF);
+    }
+
+    /// Whether that was a moment ago.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.state().deaf_until.is_some_and(|until| Instant::now() < until)
     }
 
     /// Whether nobody listens at all.

@@ -1,7 +1,10 @@
 //! `spine dead-letters redrive`: puts a letter back to work.
 
 use super::ClosingArgs;
-use crate::{exit::Failure, json_file};
+use crate::{
+    exit::{Exit, Failure},
+    json_file,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::path::PathBuf;
@@ -32,6 +35,10 @@ struct Request<'a> {
 
 /// Redrives the letter.
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
+    if args.input.is_some() && !args.of.is_one() {
+        return Err(Failure::new(Exit::Usage, "--input goes with the id of one letter")
+            .remedy("redrive each letter that needs another input by itself"));
+    }
     let request = Request {
         reason: &args.of.asked.reason,
         force: args.force,

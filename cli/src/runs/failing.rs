@@ -5,6 +5,7 @@ use crate::{
     exit::{Exit, Failure},
     output,
     render::{
+        cell::short,
         table::{Column, table},
         when::relative,
     },
@@ -12,6 +13,9 @@ use crate::{
 };
 use spine_schemas::time::Micros;
 use spine_workers::{Clock, SystemClock};
+
+/// Characters of what a tool said.
+const EXCERPT: usize = 200;
 
 /// Arguments of `runs failing`.
 #[derive(clap::Args)]
@@ -100,7 +104,8 @@ fn text(found: &Failing, now: Micros) -> String {
     let mut text = table(&columns, &rows);
     text.push('\n');
     for group in groups {
-        text.push_str(&format!("{}: {}\n", group.code, group.message));
+        let FailingGroup { status, code, tool, message, .. } = group;
+        text.push_str(&format!("{status} {code} {tool}: {}\n", short(message, EXCERPT)));
     }
     text
 }
@@ -120,4 +125,42 @@ fn row(group: &FailingGroup, now: Micros) -> Vec<String> {
         group.next_try.as_ref().map_or_else(|| "-".into(), |at| relative(at.0, now)),
         example.unwrap_or_default(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(code: &str, steps: usize, last: i64, next_try: Option<i64>) -> FailingGroup {
+        let time = |at| crate::views::Time(Micros(at));
+        FailingGroup {
+            status: "retry_waiting".into(),
+            tool: "t".into(),
+            class: "transient".into(),
+            code: code.into(),
+            message: format!("at {last}\u{1b}[2J"),
+            steps,
+            runs: steps,
+            workflows: [format!("w{last}")].into(),
+            since: time(last - 1),
+            last: time(last),
+            next_try: next_try.map(time),
+            examples: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn pages_are_summed_by_kind_and_no_message_moves_the_cursor() {
+        let mut found = Failing::default();
+        for group in [group("a", 3, 20, None), group("b", 1, 5, None), group("a", 2, 30, Some(90))]
+        {
+            found.add(group);
+        }
+        let [a, b] = found.groups.as_slice() else { panic!("{found:?}") };
+        assert_eq!((a.steps, a.runs, b.steps), (5, 5, 1));
+        assert_eq!((a.since.0, a.last.0), (Micros(19), Micros(30)));
+        assert_eq!((a.message.as_str(), a.workflows.len()), ("at 30\u{1b}[2J", 2));
+        assert_eq!(a.next_try.map(|at| at.0), Some(Micros(90)));
+        assert!(!text(&found, Micros(100)).contains("\u{1b}[2J"));
+    }
 }

@@ -45,22 +45,22 @@ pub(super) async fn cancel(of: &CancelArgs) -> Result<(), Failure> {
         true => "is undone, then cancelled",
         false => "is cancelled when nothing runs any more",
     };
-    send(&of.args, "/cancel", Some(of.compensate), done).await
+    send(&of.args, "cancel", Some(of.compensate), done).await
 }
 
 /// Ends the run.
 pub(super) async fn kill(args: &Args) -> Result<(), Failure> {
-    send(args, "/kill", None, "is cancelled; what ran may still take effect").await
+    send(args, "kill", None, "is cancelled; what ran may still take effect").await
 }
 
 /// Holds the run back.
 pub(super) async fn pause(args: &Args) -> Result<(), Failure> {
-    send(args, "/pause", None, "is paused: what runs ends as it ends, and nothing new starts").await
+    send(args, "pause", None, "is paused: what runs ends as it ends, and nothing new starts").await
 }
 
 /// Lets the run go on.
 pub(super) async fn resume(args: &Args) -> Result<(), Failure> {
-    send(args, "/resume", None, "goes on").await
+    send(args, "resume", None, "goes on").await
 }
 
 async fn send(
@@ -71,7 +71,7 @@ async fn send(
 ) -> Result<(), Failure> {
     let (reason, actor) = (args.reason.as_deref(), args.actor.as_deref());
     let request = Request { reason, actor, compensate };
-    bulk::send(&args.of.server, &args.of.items(verb)?, &request, ("run", done)).await
+    bulk::send(&args.of.server, &args.of.bulk(verb, reason)?, &request, done).await
 }
 
 /// Arguments of `runs signal`.

@@ -9,7 +9,7 @@ use axum::{Json, extract::State, http::Uri};
 use serde::{Deserialize, Serialize};
 use spine_log::EventLog;
 use spine_runs::{Cause, RunState, Trouble, troubles};
-use spine_schemas::{StepKey, check_tenant, time::Micros};
+use spine_schemas::{ErrorClass, StepKey, check_tenant, time::Micros};
 use spine_store::RunStore;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
@@ -73,6 +73,8 @@ pub(crate) async fn get<L: EventLog, S: RunStore, V: Verdicts>(
     if let Some(tenant) = &query.tenant {
         check_tenant(tenant)?;
     }
+    // Each loads many whole runs: they take turns, so that they leave the store to others.
+    let _turn = app.failing.acquire().await.ok();
     let partitions = app.partitions().await?;
     let mut place = query.cursor.as_deref().map_or(Ok(Place::default()), Place::read)?;
     let (began, mut groups, mut looked_at) = (Instant::now(), BTreeMap::new(), 0);
@@ -111,7 +113,7 @@ fn gather(groups: &mut BTreeMap<Alike, Group>, run: &RunState) {
 fn alike(trouble: &Trouble<'_>) -> Alike {
     let (class, code) = match trouble.cause {
         Cause::Error(error) => (error.class.to_string(), error.code.clone()),
-        Cause::Lost(_) => ("lost".into(), "lost".into()),
+        Cause::Lost(_) => (ErrorClass::Lost.to_string(), "worker_lost".into()),
     };
     let (status, tool) = (trouble.step.status.as_str(), trouble.step.spec.tool.to_string());
     Alike { status, tool, class, code }
@@ -143,9 +145,12 @@ impl Group {
                 Cause::Lost(why) => why.to_owned(),
             };
         }
-        let due = self.next_try.as_ref().map(|at| at.0).into_iter().chain(step.due_at).min();
-        self.next_try = due.map(Time);
-        if self.workflows.len() < limits::FAILING_EXAMPLES {
+        // While it is held back, or what was done is undone, its time says nothing.
+        let is_still = run.paused.is_some() || step.paused.is_some() || run.is_ending();
+        let due = step.due_at.filter(|_| !is_still);
+        self.next_try =
+            self.next_try.as_ref().map(|at| at.0).into_iter().chain(due).min().map(Time);
+        if self.workflows.len() < limits::FAILING_WORKFLOWS {
             self.workflows.insert(run.created.workflow.clone());
         }
         if self.examples.len() < limits::FAILING_EXAMPLES {
@@ -184,6 +189,27 @@ impl Place {
         match next {
             Some(cursor) => Self { partition: self.partition, cursor: Some(cursor) },
             None => Self { partition: self.partition + 1, cursor: None },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Place;
+
+    #[test]
+    fn a_place_goes_through_all_partitions_and_comes_back_from_its_text() {
+        let mut place = Place::default();
+        assert_eq!(place.text(), "0:");
+        for (next, text) in [(Some("a:b"), "0:a:b"), (Some("c"), "0:c"), (None, "1:"), (None, "2:")]
+        {
+            place = place.after(next.map(str::to_owned));
+            assert_eq!(place.text(), text);
+            place = Place::read(text).unwrap();
+            assert_eq!(place.text(), text);
+        }
+        for wrong in ["", "x", "x:", "-1:"] {
+            assert!(Place::read(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
 use crate::{HeldAt, Hold, RunStatus, Slots, StepStatus, WaitKind, decide, wake_at, why};
 use spine_schemas::{Effect, ErrorClass, HeldBy, StepError, StepEvent};
 
-fn hold(given: &mut Given, by: HeldBy, starts: usize) {
+pub(super) fn hold(given: &mut Given, by: HeldBy, starts: usize) {
     let hold = Hold { by, until: given.now.plus_ms(5000), starts };
     given.holds.tools.insert("t".into(), hold);
 }

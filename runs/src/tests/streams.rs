@@ -89,6 +89,15 @@ fn the_end_of_the_run_is_the_last_word() {
 }
 
 #[test]
+fn what_somebody_else_says_of_a_step_makes_no_words_count() {
+    let mut given = begun(Effect::AtMostOnce);
+    given.after(3_600_000).settle();
+    assert_eq!(given.resolve_step("a", 1, true), APPLIED);
+    assert_eq!(given.status(), StepStatus::Completed);
+    assert_eq!(heard(&given).last(), Some(&ended("a", 1, StepStatus::Unknown)));
+}
+
+#[test]
 fn only_the_attempt_that_runs_may_speak() {
     let mut given = begun(Effect::Pure);
     let speakers = Speakers::of(given.run());

@@ -3,11 +3,12 @@
 use super::{
     bodies::{released, run},
     given::Given,
+    held_back::hold,
 };
 use crate::{Cause, StepStatus, troubles};
-use spine_schemas::{Effect, ErrorClass, RunEvent, time::Micros};
+use spine_schemas::{Effect, ErrorClass, HeldBy, RunEvent, time::Micros};
 
-/// Step, status, code of the cause, and whether it fails for the first time.
+/// Step, status, code of the cause, first and newest failure.
 fn found(given: &Given) -> Vec<(String, StepStatus, String, Micros, Micros)> {
     let code = |cause| match cause {
         Cause::Error(error) => error.code.clone(),
@@ -38,17 +39,30 @@ fn a_step_is_in_trouble_from_its_first_failure_until_it_ends() {
 }
 
 #[test]
-fn lost_released_and_unknown_attempts_are_trouble_and_a_pause_does_not_hide_it() {
+fn lost_released_and_unknown_attempts_are_trouble() {
     let mut given = Given::running(Effect::AtMostOnce, "");
     given.lose_owner();
     let [(_, status, code, ..)] = found(&given).try_into().unwrap();
-    assert_eq!((status, code.as_str()), (StepStatus::Unknown, "lost"));
+    assert_eq!((status, code), (StepStatus::Unknown, "worker_lost".into()));
 
     let mut given = Given::running(Effect::Pure, "");
     let lease = given.lease();
     given.append(released("a", 1, lease, Some(ErrorClass::Transient)));
     given.settle();
     assert_eq!(found(&given).len(), 1, "a tool that cannot be reached");
+}
+
+#[test]
+fn a_step_that_never_began_is_in_trouble_once_its_time_is_over() {
+    let mut given = Given::one(Effect::Pure, r#","deadline_ms":60000"#);
+    hold(&mut given, HeldBy::Breaker, 0);
+    given.settle();
+    let scheduled = given.step("a").scheduled_at;
+    assert_eq!(found(&given), [], "nothing has failed");
+    given.after(61_000).settle();
+    let [(_, status, code, since, _)] = found(&given).try_into().unwrap();
+    assert_eq!((status, code.as_str()), (StepStatus::DeadLettered, "step_deadline"));
+    assert!(since > scheduled);
 }
 
 #[test]
