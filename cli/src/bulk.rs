@@ -88,6 +88,15 @@ impl Outcome {
             _ => Self::Refused,
         }
     }
+
+    /// Its name in JSON.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::NotKnown => "not_known",
+        }
+    }
 }
 
 /// How many came to what.
@@ -185,49 +194,41 @@ async fn ask_each(
     let mut answers = stream::iter(items.iter().map(ask)).buffered(AT_ONCE);
     let (mut counts, mut broken) = (Counts::default(), None);
     for item in items {
-        let outcome = match answers.next().await.flatten() {
-            Some(Ok(answer)) => {
-                let outcome = Outcome::of(answer.status);
-                output::line(&told(server.json, item, (outcome, &answer), done))?;
-                outcome
-            }
-            Some(Err(failure)) => {
-                goes_on.store(false, Ordering::Relaxed);
-                output::line(&unanswered(server.json, item, &failure))?;
-                broken = Some(failure);
-                Outcome::NotKnown
-            }
-            None => continue,
-        };
+        let Some(answer) = answers.next().await.flatten() else { continue };
+        let outcome = answer.as_ref().map_or(Outcome::NotKnown, |of| Outcome::of(of.status));
+        output::line(&told(server.json, item, outcome, (answer.as_ref(), done)))?;
         counts.add(outcome);
+        if let Err(failure) = answer {
+            goes_on.store(false, Ordering::Relaxed);
+            broken = Some(failure);
+        }
     }
     Ok((counts, broken))
 }
 
 /// What became of one.
-fn told(json: bool, item: &Item, (outcome, answer): (Outcome, &Answer), done: &str) -> String {
+fn told(
+    json: bool,
+    item: &Item,
+    outcome: Outcome,
+    (answer, done): (Result<&Answer, &Failure>, &str),
+) -> String {
+    let name = &item.name;
+    let why = || match answer {
+        Ok(answer) => failure_of(answer, false).sentence(),
+        Err(failure) => failure.sentence(),
+    };
     if json {
-        let said: Value = serde_json::from_str(&answer.text).unwrap_or(Value::Null);
-        let outcome = match outcome {
-            Outcome::Done => "done",
-            Outcome::Refused => "refused",
-            Outcome::NotKnown => "not_known",
+        let said = match answer {
+            Ok(answer) => serde_json::from_str(&answer.text).unwrap_or(Value::Null),
+            Err(_) => Value::String(why()),
         };
-        return json!({"item": item.name, "outcome": outcome, "answer": said}).to_string();
+        return json!({"item": name, "outcome": outcome.word(), "answer": said}).to_string();
     }
-    let why = || failure_of(answer, false).sentence();
     match outcome {
-        Outcome::Done => format!("{}  {done}", item.name),
-        Outcome::Refused => format!("{}  refused: {}", item.name, why()),
-        Outcome::NotKnown => format!("{}  not known: {}", item.name, why()),
-    }
-}
-
-fn unanswered(json: bool, item: &Item, failure: &Failure) -> String {
-    let why = failure.sentence();
-    match json {
-        true => json!({"item": item.name, "outcome": "not_known", "answer": why}).to_string(),
-        false => format!("{}  not known: {why}", item.name),
+        Outcome::Done => format!("{name}  {done}"),
+        Outcome::Refused => format!("{name}  refused: {}", why()),
+        Outcome::NotKnown => format!("{name}  not known: {}", why()),
     }
 }
 

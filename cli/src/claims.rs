@@ -1,19 +1,8 @@
 //! Who owns a partition: the newest claim that the store or an owner of this process knows.
 
 use spine_ingest::ClaimHolder;
-use spine_store::{Progress, RunStore};
+use spine_store::RunStore;
 use spine_workers::VerdictHub;
-
-/// The newest claim, once the store was asked. This process may have folded a newer one than the store has, or an
-/// older one.
-pub(crate) fn newest(
-    stored: Option<&Progress>,
-    hub: &VerdictHub,
-    partition: u32,
-) -> Option<ClaimHolder> {
-    let stored = stored.and_then(ClaimHolder::of);
-    stored.into_iter().chain(folded(hub, partition)).max_by_key(|of| of.claim)
-}
 
 /// The newest claim that was folded here.
 pub(crate) fn folded(hub: &VerdictHub, partition: u32) -> Option<ClaimHolder> {
@@ -27,5 +16,5 @@ pub(crate) async fn holder(
     partition: u32,
 ) -> Option<ClaimHolder> {
     let progress = store.progress(partition).await.ok().flatten();
-    newest(progress.as_ref(), hub, partition)
+    ClaimHolder::newest(progress.as_ref(), folded(hub, partition))
 }

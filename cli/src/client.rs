@@ -8,7 +8,7 @@ mod url;
 pub(crate) use events::EventReader;
 pub(crate) use open::Opened;
 pub(crate) use problem::failure_of;
-pub(crate) use url::{ServerUrl, segment};
+pub(crate) use url::{ServerUrl, query, segment};
 
 use crate::{
     exit::{Exit, Failure},
@@ -81,6 +81,10 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    fn of(status: u16, bytes: &[u8]) -> Self {
+        Self { status, text: String::from_utf8_lossy(bytes).into_owned() }
+    }
+
     /// Reads the body as what it should be.
     ///
     /// # Errors
@@ -117,6 +121,25 @@ impl Client {
     /// When the server cannot be reached or refuses.
     pub(crate) async fn get(&self, path: &str) -> Result<Answer, Failure> {
         self.granted(self.ask(Method::GET, path, None, &[]).await?)
+    }
+
+    /// GETs page after page: `path` has the cursor of each, `take` reads one and gives the next cursor.
+    ///
+    /// # Errors
+    /// As [`Self::get`], and what `take` fails with.
+    pub(crate) async fn pages<P: DeserializeOwned>(
+        &self,
+        path: impl Fn(Option<&str>) -> String,
+        mut take: impl FnMut(P) -> Result<Option<String>, Failure>,
+    ) -> Result<(), Failure> {
+        let mut cursor: Option<String> = None;
+        loop {
+            let page = self.get(&path(cursor.as_deref())).await?.read()?;
+            cursor = take(page)?;
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// POSTs to a path.
@@ -214,7 +237,7 @@ async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> hyper::Re
     let status = response.status().as_u16();
     let bytes = response.into_body().collect().await?.to_bytes();
     connection.abort();
-    Ok(Answer { status, text: String::from_utf8_lossy(&bytes).into_owned() })
+    Ok(Answer::of(status, &bytes))
 }
 
 #[cfg(test)]

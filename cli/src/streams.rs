@@ -3,7 +3,7 @@
 
 use crate::{
     claims,
-    client::{Client, Content, Opened, ServerUrl},
+    client::{Answer, Client, Content, Opened, ServerUrl},
 };
 use bytes::Bytes;
 use futures::{
@@ -110,12 +110,11 @@ impl<S: RunStore> WiredStreams<S> {
 
     async fn listen_elsewhere(&self, asking: &Asking) -> Result<Listening, StreamError> {
         let (client, path) = self.elsewhere(asking).await?;
-        let opened = client.open(Method::GET, &path, None).await;
-        let Opened { status, body } = opened.map_err(|failure| unavailable(&failure.text()))?;
-        if status != 200 {
-            let text: Vec<Bytes> = body.filter_map(|bytes| async { bytes.ok() }).collect().await;
-            return Err(refusal(status, &text.concat()));
-        }
+        let body = match client.open(&path).await {
+            Ok(Opened::Stream(body)) => body,
+            Ok(Opened::Refused(answer)) => return Err(refusal(&answer)),
+            Err(failure) => return Err(unavailable(&failure.text())),
+        };
         // What the other process says has no end of its own when this one goes.
         let streams = self.streams.clone();
         let gone = async move { streams.closed().await }.boxed();
@@ -130,7 +129,7 @@ impl<S: RunStore> WiredStreams<S> {
         let answer = answer.map_err(|_| unavailable("the owner does not answer"))?;
         let answer = answer.map_err(|failure| unavailable(&failure.text()))?;
         if answer.status != 200 {
-            return Err(refusal(answer.status, answer.text.as_bytes()));
+            return Err(refusal(&answer));
         }
         let heard: Heard = serde_json::from_str(&answer.text).unwrap_or_default();
         Ok(heard.listeners)
@@ -161,13 +160,13 @@ struct Heard {
 }
 
 /// Why another process refuses what this one has checked.
-fn refusal(status: u16, text: &[u8]) -> StreamError {
-    let heard: Heard = serde_json::from_slice(text).unwrap_or_default();
+fn refusal(answer: &Answer) -> StreamError {
+    let heard: Heard = serde_json::from_str(&answer.text).unwrap_or_default();
     match heard.name.as_str() {
         "run_absent" => StreamError::NoRun,
         "wrong_attempt" => StreamError::NotLive(NotLive { live: heard.live }),
         "busy" => StreamError::Full,
-        name => unavailable(&format!("the owner answered {status} {name}")),
+        name => unavailable(&format!("the owner answered {} {name}", answer.status)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     asked::AskedArgs,
-    client::{Client, Content, ServerArgs, segment},
+    client::{Client, Content, ServerArgs, query, segment},
     exit::{Exit, Failure},
     json_file, output,
     render::letter,
@@ -111,16 +111,13 @@ pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
 }
 
 async fn list(args: &List) -> Result<(), Failure> {
-    let mut path = format!("/v1/tasks?limit={}", args.limit);
-    let all = "all".to_owned();
-    let status = Some(if args.all { &all } else { &args.status });
-    let filters =
-        [("status", status), ("tenant", args.tenant.as_ref()), ("cursor", args.cursor.as_ref())];
-    for (name, value) in filters {
-        if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", segment(value)));
-        }
-    }
+    let parameters = [
+        ("limit", Some(&*args.limit.to_string())),
+        ("status", Some(if args.all { "all" } else { args.status.as_str() })),
+        ("tenant", args.tenant.as_deref()),
+        ("cursor", args.cursor.as_deref()),
+    ];
+    let path = query("/v1/tasks", &parameters);
     let answer = Client::new(&args.server).get(&path).await?;
     if args.server.json {
         return output::line(&answer.text);

@@ -80,7 +80,7 @@ impl<T: Tools, S: RunStore> Wired<T, S> {
         if progress.as_ref().is_some_and(|progress| progress.offset >= offset) {
             return Said::Forgotten;
         }
-        let newest = claims::newest(progress.as_ref(), &self.hub, partition);
+        let newest = ClaimHolder::newest(progress.as_ref(), claims::folded(&self.hub, partition));
         let Some(holder) = newest else {
             return Said::Later("no owner is known yet".into());
         };

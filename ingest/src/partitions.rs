@@ -113,8 +113,7 @@ async fn problem<L: EventLog, S: RunStore, V: Verdicts>(
     match error {
         VerdictError::NotOwner(known) => {
             let stored = app.store().progress(partition).await.ok().flatten();
-            let stored = stored.as_ref().and_then(ClaimHolder::of);
-            let newest = known.into_iter().chain(stored).max_by_key(|holder| holder.claim);
+            let newest = ClaimHolder::newest(stored.as_ref(), known);
             Problem::new(Code::NotOwner, "this process does not own the partition")
                 .with("claim", newest)
         }

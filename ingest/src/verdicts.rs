@@ -95,4 +95,11 @@ impl ClaimHolder {
         let state = progress.partition_state.claim.as_ref()?;
         Some(Self { claim: state.offset, address: state.claim.address.clone() })
     }
+
+    /// The newest claim, once the store was asked. A process may have folded a newer one than the store has, or an
+    /// older one.
+    pub fn newest(stored: Option<&Progress>, folded: Option<Self>) -> Option<Self> {
+        let stored = stored.and_then(Self::of);
+        stored.into_iter().chain(folded).max_by_key(|holder| holder.claim)
+    }
 }

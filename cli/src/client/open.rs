@@ -1,10 +1,10 @@
 //! Answers that are read as they come, because they may have no end.
 
-use super::{Client, Content};
+use super::{Answer, Client};
 use crate::exit::Failure;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
-use http_body_util::BodyStream;
+use http_body_util::{BodyExt, BodyStream};
 use hyper::{Method, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use std::{io, time::Duration};
@@ -15,12 +15,12 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// How long the head of the answer may take: the owner of the run is asked first.
 const HEAD: Duration = Duration::from_secs(30);
 
-/// An answer whose body comes later.
-pub(crate) struct Opened {
-    /// Its status.
-    pub(crate) status: u16,
-    /// Its body.
-    pub(crate) body: BoxStream<'static, io::Result<Bytes>>,
+/// What came, once the head of the answer is there.
+pub(crate) enum Opened {
+    /// A body that comes later, piece by piece.
+    Stream(BoxStream<'static, io::Result<Bytes>>),
+    /// A refusal, whole.
+    Refused(Answer),
 }
 
 /// The connection, which is closed when its body is no longer wanted.
@@ -33,17 +33,12 @@ impl Drop for Connection {
 }
 
 impl Client {
-    /// Sends a request and gives the answer, be it a refusal, as soon as its head is there.
+    /// GETs a path whose answer has no end.
     ///
     /// # Errors
     /// When there is no answer.
-    pub(crate) async fn open(
-        &self,
-        method: Method,
-        path: &str,
-        content: Option<Content>,
-    ) -> Result<Opened, Failure> {
-        let request = self.request(method, path, content, &[])?;
+    pub(crate) async fn open(&self, path: &str) -> Result<Opened, Failure> {
+        let request = self.request(Method::GET, path, None, &[])?;
         let broken = |error: hyper::Error| self.unreachable(&error.to_string());
         let stream = self.connect().await?;
         let (mut sender, connection) =
@@ -54,6 +49,11 @@ impl Client {
             Err(_) => return Err(self.unreachable("there was no answer in time")),
         };
         let status = response.status().as_u16();
+        if status != 200 {
+            let body = timeout(HEAD, response.into_body().collect()).await;
+            let body = body.map_err(|_| self.unreachable("its answer did not end"))?;
+            return Ok(Opened::Refused(Answer::of(status, &body.map_err(broken)?.to_bytes())));
+        }
         // The body ends with the connection, and the connection when the sender is gone.
         let parts = (BodyStream::new(response.into_body()), connection, sender);
         let body = futures::stream::unfold(parts, |(mut body, connection, sender)| async {
@@ -65,6 +65,6 @@ impl Client {
             };
             Some((bytes.map_err(io::Error::other), (body, connection, sender)))
         });
-        Ok(Opened { status, body: body.boxed() })
+        Ok(Opened::Stream(body.boxed()))
     }
 }

@@ -11,6 +11,14 @@ pub(crate) fn segment(id: &str) -> String {
     utf8_percent_encode(id, SEGMENT).to_string()
 }
 
+/// A path with those parameters that have a value.
+pub(crate) fn query(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
+    let given = parameters.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+    let text: Vec<String> =
+        given.map(|(name, value)| format!("{name}={}", segment(value))).collect();
+    if text.is_empty() { path.to_owned() } else { format!("{path}?{}", text.join("&")) }
+}
+
 /// `http://host:port`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerUrl {

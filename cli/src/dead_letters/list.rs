@@ -1,7 +1,7 @@
 //! `spine dead-letters list`: letters, newest first; the open ones unless told otherwise.
 
 use crate::{
-    client::{Client, ServerArgs, segment},
+    client::{Client, ServerArgs, query},
     exit::Failure,
     output,
     render::letter,
@@ -65,34 +65,26 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn path(args: &Args, limit: u16, cursor: Option<&str>) -> String {
-    let status = (!args.all).then_some(args.status.as_str());
-    let filters = [("status", status), ("tenant", args.tenant.as_deref()), ("cursor", cursor)];
-    let mut path = format!("/v1/dead-letters?limit={limit}");
-    for (name, value) in filters {
-        if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", segment(value)));
-        }
-    }
-    path
+    let parameters = [
+        ("limit", Some(&*limit.to_string())),
+        ("status", (!args.all).then_some(args.status.as_str())),
+        ("tenant", args.tenant.as_deref()),
+        ("cursor", cursor),
+    ];
+    query("/v1/dead-letters", &parameters)
 }
 
 /// Prints the id of each letter, from every page.
 async fn ids(args: &Args) -> Result<(), Failure> {
-    let client = Client::new(&args.server);
-    let is_wanted = |letter: &Letter| {
+    let is_wanted = |letter: &&Letter| {
         let code = args.code.as_ref().is_none_or(|code| *code == letter.code);
         code && args.tool.as_ref().is_none_or(|tool| Some(tool) == letter.tool.as_ref())
     };
-    let mut cursor: Option<String> = None;
-    loop {
-        let answer = client.get(&path(args, PAGE, cursor.as_deref())).await?;
-        let page: LettersPage = answer.read()?;
-        for letter in page.dead_letters.iter().filter(|letter| is_wanted(letter)) {
+    let print = |page: LettersPage| {
+        for letter in page.dead_letters.iter().filter(is_wanted) {
             output::line(&letter.id)?;
         }
-        match page.next {
-            Some(next) => cursor = Some(next),
-            None => return Ok(()),
-        }
-    }
+        Ok(page.next)
+    };
+    Client::new(&args.server).pages(|cursor| path(args, PAGE, cursor), print).await
 }

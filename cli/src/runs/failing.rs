@@ -1,7 +1,7 @@
 //! `spine runs failing`: what fails or is retried now, why, and since when.
 
 use crate::{
-    client::{Client, ServerArgs, segment},
+    client::{Client, ServerArgs, query},
     exit::{Exit, Failure},
     output,
     render::{
@@ -36,24 +36,17 @@ pub(crate) struct Args {
 
 /// Asks until all open runs were looked at.
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
-    let client = Client::new(&args.server);
-    let (mut found, mut cursor) = (Failing::default(), None::<String>);
-    loop {
-        let mut path = "/v1/failing?".to_owned();
-        let filters = [("tenant", &args.tenant), ("workflow", &args.workflow), ("cursor", &cursor)];
-        for (name, value) in filters {
-            if let Some(value) = value {
-                path.push_str(&format!("{name}={}&", segment(value)));
-            }
-        }
-        let page: Failing = client.get(path.trim_end_matches(['&', '?'])).await?.read()?;
+    let path = |cursor: Option<&str>| {
+        let (tenant, workflow) = (args.tenant.as_deref(), args.workflow.as_deref());
+        query("/v1/failing", &[("tenant", tenant), ("workflow", workflow), ("cursor", cursor)])
+    };
+    let mut found = Failing::default();
+    let take = |page: Failing| {
         found.looked_at += page.looked_at;
         page.groups.into_iter().for_each(|group| found.add(group));
-        match page.next {
-            Some(next) => cursor = Some(next),
-            None => break,
-        }
-    }
+        Ok(page.next)
+    };
+    Client::new(&args.server).pages(path, take).await?;
     if args.server.json {
         let text = serde_json::to_string(&found)
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;

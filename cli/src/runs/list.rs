@@ -1,7 +1,7 @@
 //! `spine runs list`: runs, newest first.
 
 use crate::{
-    client::{Client, ServerArgs, segment},
+    client::{Client, ServerArgs, query},
     exit::Failure,
     output,
     render::{
@@ -60,36 +60,25 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn path(args: &Args, limit: u16, cursor: Option<&str>) -> String {
-    let filters = [
+    let parameters = [
+        ("limit", Some(&*limit.to_string())),
         ("status", args.status.as_deref()),
         ("workflow", args.workflow.as_deref()),
         ("tenant", args.tenant.as_deref()),
         ("cursor", cursor),
     ];
-    let mut path = format!("/v1/runs?limit={limit}");
-    for (name, value) in filters {
-        if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", segment(value)));
-        }
-    }
-    path
+    query("/v1/runs", &parameters)
 }
 
 /// Prints what names each run, from every page.
 async fn ids(args: &Args) -> Result<(), Failure> {
-    let client = Client::new(&args.server);
-    let mut cursor: Option<String> = None;
-    loop {
-        let answer = client.get(&path(args, PAGE, cursor.as_deref())).await?;
-        let page: RunsPage = answer.read()?;
+    let print = |page: RunsPage| {
         for run in &page.runs {
             output::line(&format!("{}/{}", run.tenant, run.run_id))?;
         }
-        match page.next {
-            Some(next) => cursor = Some(next),
-            None => return Ok(()),
-        }
-    }
+        Ok(page.next)
+    };
+    Client::new(&args.server).pages(|cursor| path(args, PAGE, cursor), print).await
 }
 
 fn text(page: &RunsPage, now: Micros) -> String {

@@ -2,12 +2,11 @@
 
 use super::RunArgs;
 use crate::{
-    client::{Answer, Client, EventReader, Opened, failure_of, segment},
+    client::{Client, EventReader, Opened, failure_of, segment},
     exit::{Exit, Failure},
     output,
 };
 use futures::StreamExt;
-use hyper::Method;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use std::{collections::BTreeMap, time::Duration};
@@ -69,15 +68,16 @@ enum Ended {
 
 /// Listens once.
 async fn listen(client: &Client, path: &str, printer: &mut Printer) -> Result<Ended, Failure> {
-    let mut opened = match client.open(Method::GET, path, None).await {
-        Ok(opened) => opened,
+    let mut body = match client.open(path).await {
+        Ok(Opened::Stream(body)) => body,
+        Ok(Opened::Refused(answer)) => {
+            let failure = failure_of(&answer, printer.json);
+            return if answer.status == 503 { Ok(Ended::NotYet(failure)) } else { Err(failure) };
+        }
         Err(failure) => return Ok(Ended::NotYet(failure)),
     };
-    if opened.status != 200 {
-        return refusal(opened, printer.json).await;
-    }
     let mut reader = EventReader::default();
-    while let Some(Ok(bytes)) = opened.body.next().await {
+    while let Some(Ok(bytes)) = body.next().await {
         for event in reader.read(&bytes) {
             printer.print(&event.name, &event.data)?;
             if event.name == "run_ended" {
@@ -86,17 +86,6 @@ async fn listen(client: &Client, path: &str, printer: &mut Printer) -> Result<En
         }
     }
     Ok(Ended::Owner)
-}
-
-async fn refusal(opened: Opened, json: bool) -> Result<Ended, Failure> {
-    let mut text = Vec::new();
-    let mut body = opened.body;
-    while let Some(Ok(bytes)) = body.next().await {
-        text.extend_from_slice(&bytes);
-    }
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let failure = failure_of(&Answer { status: opened.status, text }, json);
-    if opened.status == 503 { Ok(Ended::NotYet(failure)) } else { Err(failure) }
 }
 
 /// Remembers who spoke last, so that changes are marked.

@@ -36,14 +36,20 @@ fn ended(name: &str, attempt: u32, status: StepStatus) -> Said {
     Said::AttemptEnded { step: key_of(name), attempt, status }
 }
 
-#[test]
-fn j7_an_attempt_that_fails_is_told_and_the_next_one_makes_its_words_void() {
+/// The second attempt of step `a` runs.
+fn retried() -> Given {
     let mut given = begun(Effect::Pure);
     let lease = given.lease();
     given.op("S", 2, failed("a", 1, lease, ErrorClass::Transient));
     given.settle();
     given.after(60_000).settle();
     given.op("S", 3, begin("a", Effect::Pure));
+    given
+}
+
+#[test]
+fn j7_an_attempt_that_fails_is_told_and_the_next_one_makes_its_words_void() {
+    let mut given = retried();
     let lease = given.lease();
     assert_eq!(given.op("S", 4, completed("a", 2, lease)), APPLIED);
     let expected = [
@@ -112,12 +118,7 @@ fn only_the_attempt_that_runs_may_speak() {
 
 #[test]
 fn an_older_attempt_is_told_which_one_runs() {
-    let mut given = begun(Effect::Pure);
-    let lease = given.lease();
-    given.op("S", 2, failed("a", 1, lease, ErrorClass::Transient));
-    given.settle();
-    given.after(60_000).settle();
-    given.op("S", 3, begin("a", Effect::Pure));
+    let given = retried();
     let speakers = Speakers::of(given.run());
     assert_eq!(speakers.check(&key_of("a"), 1), Err(NotLive { live: Some(2) }));
 }
