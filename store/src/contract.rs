@@ -49,6 +49,7 @@ pub async fn check_all<S: Stores>(stores: &S) {
     letters::closes_open_letters_once(&stores.fresh().await).await;
     letters::pages_newest_first(&stores.fresh().await).await;
     history::gives_ranges_of_events(&stores.fresh().await).await;
+    history::gives_ranges_of_long_batches(&stores.fresh().await).await;
     history::keeps_every_verdict_and_reason(&stores.fresh().await).await;
     history::keeps_decisions_with_all_fields(&stores.fresh().await).await;
     history::keeps_refusals(&stores.fresh().await).await;

@@ -40,6 +40,10 @@ pub const CQL_IN_FLIGHT: usize = 128;
 pub const CQL_BATCH_ROWS: usize = 100;
 /// Bytes of one batch: half of what ScyllaDB takes for several tables at once.
 pub const CQL_BATCH_BYTES: usize = 512 * 1024;
+/// Events of one row of a run's history.
+pub const CQL_BLOCK_EVENTS: usize = 64;
+/// Their bytes; a larger event has a row of its own.
+pub const CQL_BLOCK_BYTES: usize = 64 * 1024;
 /// Rows of one page of a CQL query.
 pub const CQL_PAGE_ROWS: i32 = 500;
 /// The same for rows that hold payloads of up to 512 KiB or events of up to 1 MiB.

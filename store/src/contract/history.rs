@@ -59,6 +59,32 @@ pub(super) async fn gives_ranges_of_events(store: &impl RunStore) {
     assert_eq!(store.run_events(&other, 0, 10).await.expect("events"), []);
 }
 
+/// A batch may bring many events of one run, and large ones; a range may begin and end amid them.
+pub(super) async fn gives_ranges_of_long_batches(store: &impl RunStore) {
+    const EVENTS: u64 = 300;
+    let large = |offset| if offset % 50 == 7 { vec![b'x'; 200 * 1024].into() } else { value(offset) };
+    let mut tape = Tape::new(0);
+    for start in [0, EVENTS] {
+        let mut batch = tape.next(EVENTS);
+        batch.events.extend((start..start + EVENTS).map(|offset| event("r", offset)));
+        batch.values.extend((start..start + EVENTS).map(large));
+        store.apply(batch).await.expect("apply");
+    }
+    let key = RunKey::new("default", "r");
+    for (from, limit) in [(0, 1000), (0, 64), (1, 64), (57, 1), (298, 4), (599, 9), (600, 9)] {
+        let wanted: Vec<u64> = (from..2 * EVENTS).take(limit).collect();
+        let events = store.run_events(&key, from, limit).await.expect("events");
+        let offsets: Vec<u64> = events.iter().map(|event| event.offset).collect();
+        assert_eq!(offsets, wanted, "{limit} from {from}");
+        let found = store.event_values(&key, from, limit, usize::MAX).await.expect("values");
+        if let Some(found) = found {
+            let wanted: Vec<(u64, Bytes)> =
+                wanted.into_iter().map(|offset| (offset, large(offset))).collect();
+            assert!(found == wanted, "the bytes of {limit} from {from}");
+        }
+    }
+}
+
 /// Every verdict, a reason, no step, no attempt, and attempt 0.
 pub(super) async fn keeps_every_verdict_and_reason(store: &impl RunStore) {
     let verdicts = [

@@ -49,6 +49,18 @@ impl Values {
         self
     }
 
+    /// A frozen list of texts, numbers or blobs.
+    pub(super) fn list(mut self, list: Vec<CqlValue>) -> Self {
+        let bytes = |value: &CqlValue| match value {
+            CqlValue::Text(text) => text.len(),
+            CqlValue::Blob(blob) => blob.len(),
+            _ => 8,
+        };
+        self.bytes += list.iter().map(bytes).sum::<usize>();
+        self.cells.push(CqlValue::List(list));
+        self
+    }
+
     pub(super) fn double(mut self, number: f64) -> Self {
         self.bytes += 8;
         self.cells.push(CqlValue::Double(number));
@@ -69,7 +81,16 @@ pub(super) struct Cells {
 
 impl Cells {
     pub(super) fn new(row: Row) -> Self {
-        Self { columns: row.columns.into_iter(), at: 0 }
+        Self::of(row.columns)
+    }
+
+    pub(super) fn of(columns: Vec<Option<CqlValue>>) -> Self {
+        Self { columns: columns.into_iter(), at: 0 }
+    }
+
+    /// All that were not taken.
+    pub(super) fn rest(self) -> impl Iterator<Item = Option<CqlValue>> {
+        self.columns
     }
 
     /// The next cell; `None` where it was never written.

@@ -5,6 +5,7 @@
 //! may write meanwhile, or the difference is shown.
 
 use super::{
+    blocks,
     cells::Cells,
     fault,
     link::MORE,
@@ -42,6 +43,13 @@ const TABLES: [(Table, &[&str]); 11] = [
     (LISTED, &[]),
 ];
 
+/// What is compared of an event, whatever blocks it lies in: its key first, which has this many columns.
+const EVENT: [&str; 13] = [
+    "tenant", "run_id", "bucket", "offsets", "partition", "times", "kinds", "steps", "attempts",
+    "actors", "verdicts", "reasons", "bytes",
+];
+const EVENT_KEY: usize = 4;
+
 /// A row as it was read; `None` in a column that was never written.
 type Columns = Vec<Option<CqlValue>>;
 
@@ -59,10 +67,16 @@ pub async fn compare(left: &CqlStore, right: &CqlStore, limit: usize) -> Result<
     );
     let mut found = Comparison { tables: Vec::new(), differences: Vec::new(), progress };
     for (table, more) in TABLES {
-        let names: Vec<&'static str> = table.all().chain(more.iter().copied()).collect();
-        let key = table.key.len();
-        let (left, right) =
-            tokio::try_join!(Scan::new(left, table, &names), Scan::new(right, table, &names))?;
+        let is_blocks = table.name == EVENTS.name;
+        let (names, key) = if is_blocks {
+            (EVENT.to_vec(), EVENT_KEY)
+        } else {
+            (table.all().chain(more.iter().copied()).collect(), table.key.len())
+        };
+        let (left, right) = tokio::try_join!(
+            Scan::new(left, table.name, &names, is_blocks),
+            Scan::new(right, table.name, &names, is_blocks)
+        )?;
         let (left_sums, right_sums) = tokio::try_join!(left.sums(key), right.sums(key))?;
         let differs: Vec<usize> = (0..COMPARE_BUCKETS)
             .filter(|at| left_sums.buckets[*at] != right_sums.buckets[*at])
@@ -91,25 +105,42 @@ pub async fn compare(left: &CqlStore, right: &CqlStore, limit: usize) -> Result<
 struct Scan<'a> {
     store: &'a CqlStore,
     statement: PreparedStatement,
-    columns: usize,
+    /// Whether its rows are blocks of events.
+    is_blocks: bool,
 }
 
 impl<'a> Scan<'a> {
-    async fn new(store: &'a CqlStore, table: Table, names: &[&str]) -> Result<Self> {
+    async fn new(
+        store: &'a CqlStore,
+        table: &str,
+        names: &[&str],
+        is_blocks: bool,
+    ) -> Result<Self> {
         let (columns, keyspace) = (names.join(", "), store.keyspace());
-        let text = format!("SELECT {columns} FROM {keyspace}.{}", table.name);
+        let text = format!("SELECT {columns} FROM {keyspace}.{table}");
         let prepared = store.link().session.prepare(text).await;
         let mut statement = prepared.map_err(|error| fault::of_prepare("compare", error))?;
         statement.set_consistency(Consistency::LocalQuorum);
         statement.set_is_idempotent(true);
         statement.set_page_size(limits::CQL_LARGE_PAGE_ROWS);
-        Ok(Self { store, statement, columns: names.len() })
+        Ok(Self { store, statement, is_blocks })
     }
 
     async fn each(&self, mut each: impl FnMut(Columns) + Send) -> Result<()> {
-        let columns = self.columns;
-        let read = |mut cells: Cells| {
-            each((0..columns).map(|_| cells.next()).collect());
+        let mut newest = Columns::new();
+        let read = |row: Cells| {
+            if !self.is_blocks {
+                each(row.rest().collect());
+                return Ok(MORE);
+            }
+            for event in blocks::events_of(row)? {
+                let event: Columns = event.rest().collect();
+                // Blocks of a CQL partition come one after the other, and may overlap.
+                if is_behind(&event[..EVENT_KEY], &newest) {
+                    newest = event[..EVENT_KEY].to_vec();
+                    each(event);
+                }
+            }
             Ok(MORE)
         };
         self.store.link().read("compare", &self.statement, &[], read).await
@@ -134,6 +165,16 @@ impl<'a> Scan<'a> {
         self.each(each).await?;
         Ok(rows)
     }
+}
+
+/// Whether an event is of another CQL partition than the newest before it, or of a higher offset.
+fn is_behind(event: &[Option<CqlValue>], newest: &[Option<CqlValue>]) -> bool {
+    let offset = |key: &[Option<CqlValue>]| match key.last() {
+        Some(Some(CqlValue::BigInt(offset))) => Some(*offset),
+        _ => None,
+    };
+    let home = EVENT_KEY - 1;
+    newest.get(..home) != Some(&event[..home]) || offset(event) > offset(newest)
 }
 
 /// Per bucket, the sum of its rows' digests: the same in whatever order they come.

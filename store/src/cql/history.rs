@@ -1,6 +1,7 @@
 //! The history of a run: events, decisions, and refusals by position.
 
 use super::{
+    blocks,
     cells::{Cells, Values, partition},
     link::{ENOUGH, Flow, MORE},
     rows::in_run,
@@ -24,8 +25,14 @@ impl CqlStore {
         from: u64,
         limit: usize,
     ) -> Result<Vec<EventRow>> {
-        let read = |cells: &mut Cells| read_event(key, cells);
-        self.read_history(key, from, limit, &self.statements().history, read).await
+        let limit = limit.clamp(1, limits::SCAN_ROWS);
+        let mut rows = Vec::new();
+        let each = |offset, mut cells: Cells| {
+            rows.push(read_event(key, offset, &mut cells)?);
+            Ok(if rows.len() == limit { ENOUGH } else { MORE })
+        };
+        self.each_event(key, from, &self.statements().history, each).await?;
+        Ok(rows)
     }
 
     /// The bytes of events by offset, at least of one if there is one.
@@ -39,13 +46,13 @@ impl CqlStore {
         let mut values: Vec<(u64, Bytes)> = Vec::new();
         let mut read = 0;
         let limit = limit.clamp(1, limits::SCAN_ROWS);
-        let each = |mut cells: Cells| {
-            let (offset, value) = (cells.offset()?, Bytes::from(cells.blob()?.into_owned()));
+        let each = |offset, mut cells: Cells| {
+            let value = Bytes::from(cells.blob()?.into_owned());
             read += value.len();
             values.push((offset, value));
             Ok(if values.len() == limit || read >= bytes { ENOUGH } else { MORE })
         };
-        self.each_in_history(key, from, &self.statements().event_values, each).await?;
+        self.each_event(key, from, &self.statements().event_values, each).await?;
         Ok(values)
     }
 
@@ -55,30 +62,43 @@ impl CqlStore {
         from: u64,
         limit: usize,
     ) -> Result<Vec<DecisionRow>> {
-        let read = |cells: &mut Cells| read_decision(key, cells);
-        self.read_history(key, from, limit, &self.statements().decisions, read).await
-    }
-
-    async fn read_history<T: Send>(
-        &self,
-        key: &RunKey,
-        from: u64,
-        limit: usize,
-        statement: &PreparedStatement,
-        read: impl Fn(&mut Cells) -> Result<T> + Send + Sync,
-    ) -> Result<Vec<T>> {
         let limit = limit.clamp(1, limits::SCAN_ROWS);
         let mut rows = Vec::new();
         let each = |mut cells: Cells| {
-            rows.push(read(&mut cells)?);
+            rows.push(read_decision(key, &mut cells)?);
             Ok(if rows.len() == limit { ENOUGH } else { MORE })
         };
-        self.each_in_history(key, from, statement, each).await?;
+        self.each_row(key, from, &self.statements().decisions, each).await?;
         Ok(rows)
     }
 
-    /// Gives rows of a run's history in offset order, from an offset on, until `each` has enough.
-    async fn each_in_history(
+    /// Gives the events of a run, each once and in offset order, from an offset on, until `each` has enough:
+    /// the offset, and its values of the other lists that the statement asks for.
+    pub(super) async fn each_event(
+        &self,
+        key: &RunKey,
+        from: u64,
+        statement: &PreparedStatement,
+        mut each: impl FnMut(u64, Cells) -> Result<Flow> + Send,
+    ) -> Result<()> {
+        let mut next = from;
+        let each_block = |block: Cells| {
+            for mut event in blocks::events_of(block)? {
+                let offset = event.offset()?;
+                if offset >= next {
+                    next = offset + 1;
+                    if each(offset, event)?.is_break() {
+                        return Ok(ENOUGH);
+                    }
+                }
+            }
+            Ok(MORE)
+        };
+        self.each_row(key, from, statement, each_block).await
+    }
+
+    /// Gives rows of a run's history in their order, from an offset on, until `each` has enough.
+    async fn each_row(
         &self,
         key: &RunKey,
         from: u64,
@@ -105,7 +125,7 @@ impl CqlStore {
 
     /// The buckets in which a run has events, from one on, in their order. A decision is an event,
     /// so that these are the buckets of decisions too.
-    pub(super) async fn event_buckets(&self, key: &RunKey, from: i32) -> Result<Vec<i32>> {
+    async fn event_buckets(&self, key: &RunKey, from: i32) -> Result<Vec<i32>> {
         let values = in_run(key, 0).int(from).cells;
         let statement = &self.statements().event_buckets;
         self.link().rows("read history", statement, &values, Cells::int).await
@@ -145,12 +165,7 @@ impl CqlStore {
     }
 }
 
-fn read_event(key: &RunKey, cells: &mut Cells) -> Result<EventRow> {
-    for _key in 0..3 {
-        cells.next();
-    }
-    let offset = cells.offset()?;
-    let partition = cells.partition()?;
+fn read_event(key: &RunKey, offset: u64, cells: &mut Cells) -> Result<EventRow> {
     let at = Micros(cells.big()?);
     let kind = cells.string()?;
     let step = read_step_key(&cells.text()?)?;
@@ -162,7 +177,7 @@ fn read_event(key: &RunKey, cells: &mut Cells) -> Result<EventRow> {
     let reason = (!reason.is_empty()).then(|| parse_name::<Reason>("reason", &reason));
     Ok(EventRow {
         key: key.clone(),
-        partition,
+        partition: cells.partition()?,
         offset,
         at,
         kind,

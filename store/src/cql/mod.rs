@@ -8,6 +8,7 @@
 //! What fences owners is the log's claims; that progress is looked at before a batch is written
 //! only stops a slow one early.
 
+mod blocks;
 mod cells;
 mod compare;
 mod crew;

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 const SCHEMA: &str = include_str!("schema.cql");
 /// The form of tables and columns. Raise it with any change of `schema.cql` or of `form`.
-const FORM: i32 = 1;
+const FORM: i32 = 2;
 /// The table that is made first.
 const META: &str = "meta";
 /// The table of the pointer.

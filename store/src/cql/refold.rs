@@ -4,7 +4,6 @@
 use super::{
     cells::Cells,
     link::{ENOUGH, Flow, MORE},
-    rows::in_run,
     store::CqlStore,
 };
 use crate::{Error, Result, VerdictKind, form::parse_name};
@@ -21,18 +20,13 @@ impl CqlStore {
         upto: u64,
     ) -> Result<Option<RunState>> {
         let mut run: Option<Arc<RunState>> = None;
-        for bucket in self.event_buckets(key, 0).await? {
-            let mut from = in_run(key, bucket).big(0).cells;
-            from.shrink_to_fit();
-            let each = |mut cells: Cells| {
-                let event = Kept::read(&mut cells)?;
-                if event.offset > upto {
-                    return Ok(ENOUGH);
-                }
-                self.fold_one(&mut run, partition, key, &event)
-            };
-            self.link().read("read events", &self.statements().events, &from, each).await?;
-        }
+        let each = |offset, mut cells: Cells| {
+            if offset > upto {
+                return Ok(ENOUGH);
+            }
+            self.fold_one(&mut run, partition, key, &Kept::read(offset, &mut cells)?)
+        };
+        self.each_event(key, 0, &self.statements().events, each).await?;
         Ok(run.map(Arc::unwrap_or_clone))
     }
 
@@ -68,12 +62,7 @@ struct Kept {
 }
 
 impl Kept {
-    fn read(cells: &mut Cells) -> Result<Self> {
-        for _key in 0..3 {
-            cells.next();
-        }
-        let offset = cells.offset()?;
-        cells.next();
+    fn read(offset: u64, cells: &mut Cells) -> Result<Self> {
         let at = Micros(cells.big()?);
         for _shown in ["kind", "step", "attempt", "actor"] {
             cells.next();

@@ -1,6 +1,7 @@
 //! The rows that a batch brings, grouped by the CQL partition that they lie in.
 
 use super::{
+    blocks::Block,
     cells::{Values, partition},
     stamp,
     statements::Put,
@@ -59,10 +60,8 @@ impl<'a> Rows<'a> {
         for change in &batch.runs {
             rows.run(change)?;
         }
-        let mut values = batch.values.iter();
-        for event in &batch.events {
-            rows.event(event, values.next().map_or(&[], |value| value))?;
-        }
+        let values = batch.values.iter().map(|value| &value[..]).chain(std::iter::repeat(&[][..]));
+        rows.events(batch.events.iter().zip(values))?;
         let decisions = batch.decisions.iter().map(|row| (&row.key, row.offset));
         let events = batch.events.iter().map(|event| (&event.key, event.offset));
         rows.event_buckets(events.chain(decisions));
@@ -81,9 +80,19 @@ impl<'a> Rows<'a> {
         Ok(rows)
     }
 
-    /// Batches of rows, each of one CQL partition.
-    pub(super) fn into_groups(self) -> Vec<Vec<Write>> {
-        self.homes.into_values().flat_map(cut).collect()
+    /// Chains of batches of rows, each batch of one CQL partition, and to be written when the one before it in
+    /// its chain was acknowledged: what the blocks of a run's history are read by.
+    pub(super) fn into_chains(self) -> Vec<Vec<Vec<Write>>> {
+        let chains = |(home, rows)| match home {
+            Home::Run(..) => vec![cut(rows)],
+            Home::Refusals(_)
+            | Home::Letter(_)
+            | Home::LettersOfDay(..)
+            | Home::OpenRuns(_)
+            | Home::RunsOfDay(..)
+            | Home::Listed(_) => cut(rows).into_iter().map(|group| vec![group]).collect(),
+        };
+        self.homes.into_iter().flat_map(chains).collect()
     }
 
     fn add(&mut self, home: Home<'a>, put: Put, values: Values) {
@@ -159,23 +168,23 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn event(&mut self, event: &'a EventRow, value: &[u8]) -> Result<()> {
-        let reason = match &event.reason {
-            Some(reason) => name_of("reason", reason)?,
-            None => String::new(),
-        };
-        let bucket = stamp::event_bucket(event.offset);
-        let values = in_run(&event.key, bucket)
-            .big(offset_column(event.offset))
-            .int(self.partition)
-            .big(event.at.0)
-            .text(&event.kind)
-            .text(&step_column(event.step.as_ref()))
-            .big(event.attempt.map_or(-1, i64::from))
-            .texts([&event.actor, event.verdict.as_str(), &reason])
-            .blob(value)
-            .big(stamp::put(event.offset));
-        self.add(Home::Run(&event.key, bucket), Put::Event, values);
+    fn events(&mut self, events: impl Iterator<Item = (&'a EventRow, &'a [u8])>) -> Result<()> {
+        let mut blocks: BTreeMap<(&RunKey, i32), Block<'a>> = BTreeMap::new();
+        for (event, bytes) in events {
+            let bucket = stamp::event_bucket(event.offset);
+            let block = blocks.entry((&event.key, bucket)).or_default();
+            if !block.has_room(bytes.len()) {
+                self.block(bucket, &std::mem::take(block))?;
+            }
+            block.push(event, bytes);
+        }
+        blocks.into_iter().try_for_each(|((_, bucket), block)| self.block(bucket, &block))
+    }
+
+    fn block(&mut self, bucket: i32, block: &Block<'a>) -> Result<()> {
+        let newest = block.newest();
+        let values = block.write(in_run(&newest.key, bucket))?.big(stamp::put(newest.offset));
+        self.add(Home::Run(&newest.key, bucket), Put::Event, values);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Every statement of a store, prepared once. Each binds all columns of its partition key.
 
 use super::{
+    blocks::LISTS,
     fault,
     tables::{
         CLOSINGS, CREATIONS, DECISIONS, EVENT_BUCKETS, EVENTS, HEADS, LETTERS, LETTERS_BY_DAY,
@@ -113,10 +114,10 @@ impl Statements {
             all_progress: kitchen.prepare(&kitchen.all(PROGRESS)).await?,
             run: kitchen.select(&with(HEADS, CREATIONS.columns), run).await?,
             steps: kitchen.select_large(&with(STEPS, &[]), run).await?,
-            events: kitchen.select_large(&with(EVENTS, &[]), &from).await?,
+            events: kitchen.select_large(&(EVENTS.name, LISTS.to_vec()), &from).await?,
             history: kitchen.select(&history(), &from).await?,
             event_values: kitchen
-                .select_large(&(EVENTS.name, vec!["log_offset", "value"]), &from)
+                .select_large(&(EVENTS.name, vec!["offsets", "bytes"]), &from)
                 .await?,
             event_buckets: kitchen
                 .select(&("event_buckets", vec!["events_in"]), &format!("{run} AND events_in >= ?"))
@@ -156,9 +157,10 @@ fn with(table: Table, more: &[&'static str]) -> (&'static str, Vec<&'static str>
     (table.name, table.all().chain(more.iter().copied()).collect())
 }
 
-/// The events without their bytes.
+/// The events without their bytes, and their partition.
 fn history() -> (&'static str, Vec<&'static str>) {
-    (EVENTS.name, EVENTS.all().filter(|column| *column != "value").collect())
+    let lists = LISTS.into_iter().filter(|list| *list != "bytes");
+    (EVENTS.name, lists.chain(["partition"]).collect())
 }
 
 impl Kitchen<'_> {

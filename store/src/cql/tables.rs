@@ -91,19 +91,21 @@ pub(super) const STEPS: Table = Table {
         "output",
     ],
 };
+/// Blocks of events; what a list holds is of one event each (`blocks`).
 pub(super) const EVENTS: Table = Table {
     name: "events",
-    key: EVENT_KEY,
+    key: &["tenant", "run_id", "bucket", "log_offset", "first_offset"],
     columns: &[
         "partition",
-        "logged_at",
-        "kind",
-        "step",
-        "attempt",
-        "actor",
-        "verdict",
-        "reason",
-        "value",
+        "offsets",
+        "times",
+        "kinds",
+        "steps",
+        "attempts",
+        "actors",
+        "verdicts",
+        "reasons",
+        "bytes",
     ],
 };
 pub(super) const EVENT_BUCKETS: Table = Table {

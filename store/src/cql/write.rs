@@ -67,10 +67,15 @@ impl CqlStore {
     /// As [`crate::RunStore::apply`].
     #[doc(hidden)]
     pub async fn write_rows(&self, batch: &StoreBatch) -> Result<()> {
-        let groups = Rows::of(batch)?.into_groups();
-        crew::all(groups.into_iter().map(|group| {
+        let chains = Rows::of(batch)?.into_chains();
+        crew::all(chains.into_iter().map(|chain| {
             let store = self.clone();
-            async move { store.write_group(group).await }
+            async move {
+                for group in chain {
+                    store.write_group(group).await?;
+                }
+                Ok(())
+            }
         }))
         .await?;
         Ok(())
@@ -110,7 +115,7 @@ impl CqlStore {
 }
 
 /// Cuts the rows of one partition into batches of bounded size.
-pub(super) fn cut(rows: Vec<Write>) -> impl Iterator<Item = Vec<Write>> {
+pub(super) fn cut(rows: Vec<Write>) -> Vec<Vec<Write>> {
     let mut batches: Vec<Vec<Write>> = Vec::new();
     let mut bytes = 0;
     for row in rows {
@@ -126,7 +131,7 @@ pub(super) fn cut(rows: Vec<Write>) -> impl Iterator<Item = Vec<Write>> {
             }
         }
     }
-    batches.into_iter()
+    batches
 }
 
 /// Progress whose write was not acknowledged, if that happened last.

@@ -137,6 +137,39 @@ fn repeated_and_late_rows_change_nothing() {
     });
 }
 
+/// Owners cut batches where time cuts them. What one wrote before it died overlaps with what the next one
+/// writes; each event is given once, in order, from wherever one begins to read.
+#[test]
+fn histories_of_owners_that_cut_otherwise_are_one() {
+    live(async |server| {
+        let store = server.fresh().await;
+        let key = RunKey::new("default", "r");
+        let mut history = History::new(0);
+        history.create(&key, Driver::Journal);
+        (0..400).for_each(|_| history.decide(&key));
+        let end = history.len();
+        let whole = server.fresh().await;
+        whole.apply(history.batch(0..end)).await.unwrap();
+        let wanted = whole.run_events(&key, 0, 10_000).await.unwrap();
+        assert_eq!(wanted.len() as u64, end - 1, "all but the claim");
+        let died = server.open(store.keyspace()).await;
+        let mut start = 0;
+        for (dead_at, next) in [(90, 10), (95, 77), (300, 120), (end, 310), (end, end)] {
+            died.write_rows(&history.batch(start..dead_at)).await.unwrap();
+            store.apply(history.batch(start..next)).await.unwrap();
+            start = next;
+        }
+        for from in 0..end {
+            let found = store.run_events(&key, from, 10_000).await.unwrap();
+            let rest = wanted.iter().filter(|event| event.offset >= from);
+            assert!(found.iter().eq(rest), "from {from}");
+        }
+        assert_eq!(load(&store, 0, &key).await, history.run_at(&key, end - 1));
+        let compared = compare(&store, &whole, 10).await.unwrap();
+        assert_eq!(compared.differences, [], "rows overlap, and say the same");
+    });
+}
+
 /// Whatever the cuts, repeats and late writers: the tables are those of one clean pass, and every
 /// load on the way is one as of progress.
 #[test]
@@ -168,14 +201,17 @@ fn tables_are_a_function_of_the_log() {
 /// yet stored ranges.
 async fn wild_pass(store: &CqlStore, zombie: &CqlStore, history: &History, luck: &mut Luck) {
     let mut stored = 0;
+    let mut begins = Vec::new();
     while stored < history.len() {
+        begins.push(stored);
         let next = (stored + 1 + luck.below(25)).min(history.len());
         let batch: StoreBatch = history.batch(stored..next);
         if luck.below(4) == 0 {
             zombie.write_rows(&batch).await.unwrap();
         }
         if luck.below(3) == 0 {
-            let begin = luck.below(next);
+            // Whoever writes begins behind a progress that it has read.
+            let begin = begins[luck.below(begins.len() as u64) as usize];
             let end = (begin + 1 + luck.below(30)).min(history.len());
             zombie.write_rows(&history.batch(begin..end)).await.unwrap();
         }
