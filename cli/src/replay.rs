@@ -8,6 +8,7 @@ use crate::{
     exit::{Exit, Failure},
     output,
 };
+use futures::stream::{self, StreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
 use outcome::Outcome;
 use spine_log::{EventLog, TopicPartition};
@@ -161,12 +162,21 @@ async fn replay_all(args: &Args, log: &AnyLog, ranges: &[Range]) -> Result<u64, 
     adapters::learn_schemas(log, &book).await?;
     let fresh = adapters::make_store(&args.to, &args.store_client(), &book).await?;
     let bar = bar(ranges.iter().map(|range| range.end).sum());
+    let (bar, book) = (&bar, &book);
+    let replays = ranges.iter().map(|Range { of, end }| {
+        let mut shown = 0;
+        let tick = move |done: replay::Replayed| {
+            bar.inc(done.records - shown);
+            shown = done.records;
+        };
+        Box::pin(replay::replay(log, fresh.store(), of, *end, book, tick))
+    });
+    let mut replays = stream::iter(replays).buffer_unordered(replay::AT_ONCE);
     let mut records = 0;
-    for Range { of, end } in ranges {
-        let tick = |done: replay::Replayed| bar.set_position(records + done.records);
-        let done = replay::replay(log, fresh.store(), of, *end, &book, tick).await?;
-        records += done.records;
+    while let Some(done) = replays.next().await {
+        records += done?.records;
     }
+    drop(replays);
     bar.finish_and_clear();
     fresh.finish().await?;
     Ok(records)

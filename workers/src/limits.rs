@@ -30,7 +30,9 @@ pub(crate) const WHOLE: Share = Share {
     runs: 3_000,
     run_bytes: 24 * 1024 * 1024,
 };
-/// The share of a replay, which goes through one partition after the other.
+/// Partitions that a replay reads at once: while one waits for the log or for its store, others go on.
+pub const REPLAY_PARTITIONS: usize = 4;
+/// The share of each of them.
 pub(crate) const REPLAY: Share = Share {
     window_events: 2 * WHOLE.window_events,
     window_bytes: 2 * WHOLE.window_bytes,

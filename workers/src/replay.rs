@@ -23,6 +23,9 @@ use std::sync::Arc;
 use storing::Storing;
 use tokio::sync::watch;
 
+/// As many partitions should be replayed at once.
+pub use crate::limits::REPLAY_PARTITIONS as AT_ONCE;
+
 /// What a replay did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {

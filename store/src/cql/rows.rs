@@ -367,3 +367,49 @@ fn letter(row: &LetterRow) -> Values {
         .bigs([dead_at, closed_at])
         .texts([closed_by, closed_reason, &given.to_column()])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        VerdictKind,
+        contract::samples::{Tape, at},
+    };
+    use scylla::value::CqlValue;
+
+    fn event(run: u64, offset: u64) -> EventRow {
+        EventRow {
+            key: RunKey::new("default", &format!("r{run}")),
+            partition: 0,
+            offset,
+            at: at(offset),
+            kind: "step_started".into(),
+            step: None,
+            attempt: None,
+            actor: String::new(),
+            verdict: VerdictKind::Applied,
+            reason: None,
+        }
+    }
+
+    /// A block may be read only if what comes before it was acknowledged.
+    #[test]
+    fn the_blocks_of_a_run_are_written_one_after_the_other() {
+        let mut batch = Tape::new(0).next(30_000);
+        batch.events.extend((0..30_000).map(|offset| event(offset % 2, offset)));
+        let mut chains = 0;
+        for chain in Rows::of(&batch).unwrap().into_chains() {
+            let rows = chain.iter().flatten().filter(|row| row.put == Put::Event);
+            let key = |row: &Write| row.values.cells[1..5].to_vec();
+            let keys: Vec<Vec<CqlValue>> = rows.map(key).collect();
+            let numbers = |row: &Vec<CqlValue>| (row[2].as_bigint(), row[3].as_bigint());
+            let follows = |pair: &[Vec<CqlValue>]| {
+                pair[0][..2] == pair[1][..2] && numbers(&pair[0]).0 < numbers(&pair[1]).1
+            };
+            assert!(keys.windows(2).all(follows), "{keys:?}");
+            assert!(chain.len() > 1 || keys.is_empty(), "enough for several batches of rows");
+            chains += usize::from(!keys.is_empty());
+        }
+        assert_eq!(chains, 4, "two runs, each in two buckets");
+    }
+}
