@@ -62,7 +62,8 @@ pub(super) async fn gives_ranges_of_events(store: &impl RunStore) {
 /// A batch may bring many events of one run, and large ones; a range may begin and end amid them.
 pub(super) async fn gives_ranges_of_long_batches(store: &impl RunStore) {
     const EVENTS: u64 = 300;
-    let large = |offset| if offset % 50 == 7 { vec![b'x'; 200 * 1024].into() } else { value(offset) };
+    let large =
+        |offset| if offset % 50 == 7 { vec![b'x'; 200 * 1024].into() } else { value(offset) };
     let mut tape = Tape::new(0);
     for start in [0, EVENTS] {
         let mut batch = tape.next(EVENTS);

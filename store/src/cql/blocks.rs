@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn lists_of_different_lengths_are_damage() {
-        for row in [vec![list(&[4, 6]), list(&[7])], vec![list(&[])], vec![Some(CqlValue::Int(1))]] {
+        for row in [vec![list(&[4, 6]), list(&[7])], vec![list(&[])], vec![Some(CqlValue::Int(1))]]
+        {
             let found = events_of(Cells::of(row)).map(|events| events.len());
             assert!(matches!(found, Err(crate::Error::Damaged(_))), "{found:?}");
         }

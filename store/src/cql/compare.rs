@@ -45,8 +45,19 @@ const TABLES: [(Table, &[&str]); 11] = [
 
 /// What is compared of an event, whatever blocks it lies in: its key first, which has this many columns.
 const EVENT: [&str; 13] = [
-    "tenant", "run_id", "bucket", "offsets", "partition", "times", "kinds", "steps", "attempts",
-    "actors", "verdicts", "reasons", "bytes",
+    "tenant",
+    "run_id",
+    "bucket",
+    "offsets",
+    "partition",
+    "times",
+    "kinds",
+    "steps",
+    "attempts",
+    "actors",
+    "verdicts",
+    "reasons",
+    "bytes",
 ];
 const EVENT_KEY: usize = 4;
 
