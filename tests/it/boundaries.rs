@@ -117,6 +117,30 @@ fn check_calls(before: &[Call], after: &[Call], unknown: usize) {
     }
 }
 
+/// At no place of the history does a step begin whose predecessor's result is not there before it (L20).
+fn check_order(spine: &Spine) {
+    let history = spine.get("/v1/runs/r/events?limit=1000").json();
+    let events = history["events"].as_array().expect("events");
+    let mut completed = BTreeSet::new();
+    let mut begun = 0;
+    for event in events {
+        let Some(name) = event["step"].as_str() else { continue };
+        let at: usize = name.trim_end_matches("#1")[1..].parse().expect("a number");
+        match event["kind"].as_str().expect("a kind") {
+            "step_completed" | "step_resolved" => _ = completed.insert(at),
+            "step_started" => {
+                begun += 1;
+                assert!(
+                    at == 0 || completed.contains(&(at - 1)),
+                    "{name} begins first: {events:?}"
+                );
+            }
+            _ => {}
+        }
+    }
+    assert!(begun >= STEPS && completed.len() == STEPS, "{begun} begun, {completed:?}");
+}
+
 fn effects(calls: &[Call]) -> BTreeMap<(String, String), usize> {
     let mut effects = BTreeMap::new();
     for call in calls.iter().filter(|call| call.effect) {
@@ -141,6 +165,7 @@ fn crash_at(point: &str, expected: &[(String, String, Value)]) -> bool {
     let unknown = to_the_end(&spine, &fx);
     check_calls(&before, &fx.calls(), unknown);
     assert_eq!(outcome(&spine), expected, "{point}");
+    check_order(&spine);
     true
 }
 
@@ -175,16 +200,16 @@ fn every_boundary(name: &str) {
 }
 
 #[test]
-fn f3_f12_f21_a_kill_before_each_append() {
+fn f3_f12_f21_l20_a_kill_before_each_append() {
     every_boundary("decided");
 }
 
 #[test]
-fn f3_f12_f21_a_kill_when_an_append_is_durable_and_not_acknowledged() {
+fn f3_f12_f21_l20_a_kill_when_an_append_is_durable_and_not_acknowledged() {
     every_boundary("durable");
 }
 
 #[test]
-fn f3_f12_f21_a_kill_after_each_acknowledged_append() {
+fn f3_f12_f21_l20_a_kill_after_each_acknowledged_append() {
     every_boundary("appended");
 }

@@ -134,6 +134,35 @@ fn c10_a_redrive_runs_the_step_again_under_its_key_and_only_once() {
     assert_eq!(letter["attempts"].as_array().map(Vec::len), Some(3), "the letter was changed");
 }
 
+/// A run keeps its id for good. Whoever wants the id of a stuck one is shown what it is doing; the slot at its
+/// tool is another's.
+#[test]
+fn l34_a_stuck_run_shows_itself_to_who_wants_its_id_and_holds_no_slot() {
+    let (fx, mended) = broken();
+    let spine = Spine::fresh().with(&["--attempts-per-tool", "1"]).start();
+    dead(&spine, &fx, "r");
+    let post = |path: &str, body: &Value| {
+        let reply = spine.http().post(path, body).expect("an answer");
+        (reply.status, reply.json())
+    };
+    let (status, same) = post("/v1/runs", &plan("r", &fx));
+    assert_eq!((status, &same["created"]), (200, &json!(false)), "{same}");
+    let mut other = plan("r", &fx);
+    other["input"] = json!({"other": true});
+    let refused = || {
+        let (status, problem) = post("/v1/runs", &other);
+        assert_eq!((status, &problem["name"]), (409, &json!("run_exists")), "{problem}");
+        problem["run_status"].clone()
+    };
+    assert_eq!(refused(), "waiting");
+    mended.store(true, Ordering::SeqCst);
+    spine.start_run(&plan("q", &fx));
+    spine.wait_run("q", &["completed"]);
+    assert_eq!(post("/v1/runs/r/kill", &json!({"reason": "given up"})).0, 200);
+    spine.wait_run("r", &["cancelled"]);
+    assert_eq!(refused(), "cancelled");
+}
+
 #[test]
 fn c10_an_edit_is_recorded_with_before_and_after_and_gets_a_new_key() {
     let mended = Arc::new(AtomicBool::new(false));

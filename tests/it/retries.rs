@@ -152,6 +152,41 @@ fn f24_parallel_branches_run_beside_one_another_and_references_are_resolved() {
     assert_eq!(body, json!({"who": "c9", "run": "r"}));
 }
 
+/// What else happens to the run between its failures, a kill of the server included, is no attempt.
+#[test]
+fn l27_attempts_are_counted_exactly_whatever_happens_between_them() {
+    const MOST: usize = 4;
+    let fx = Fx::start(|_, _| Answer::Refuses(503));
+    let mut spine = Spine::fresh().start();
+    spine.start_run(&one("r", &fx, "idempotent", &policy(MOST as u32, 600), json!({})));
+    for failed in 1..MOST {
+        waits::until("a failure", || {
+            let step = spine.steps("r").first()?.clone();
+            (step["status"] == "retry_waiting" && step["attempt"] == failed).then_some(())
+        });
+        for (path, body) in [
+            ("signals/news", json!({"data": failed})),
+            ("pause", json!({"reason": "a look"})),
+            ("resume", json!({"reason": "seen"})),
+        ] {
+            let reply = spine.http().post(&format!("/v1/runs/r/{path}"), &body);
+            let reply = reply.expect("an answer");
+            assert!([200, 201].contains(&reply.status), "{path}: {}", reply.json());
+        }
+        if failed == 2 {
+            spine.kill();
+            spine.restart();
+        }
+    }
+    let seen = spine.wait_run("r", &["waiting"]);
+    let step = spine.steps("r").swap_remove(0);
+    assert_eq!((&seen["attempts"], &step["attempt"]), (&json!(MOST), &json!(MOST)), "{step}");
+    assert_eq!(step["attempts"].as_array().map(Vec::len), Some(MOST), "{step}");
+    let called: Vec<u32> = fx.calls().iter().map(|call| call.attempt).collect();
+    assert_eq!(called, (1..=MOST as u32).collect::<Vec<_>>());
+    spine.is_fold_of_log();
+}
+
 /// What docs/recovery.md says that a process may retry: what was saved up, so many a second, and a part of other starts.
 const SAVED: f64 = 200.0;
 const PER_SECOND: f64 = 10.0;

@@ -278,11 +278,13 @@ class Outsider:
             where = "WHERE tenant = 'default' AND run_id = %s AND bucket = 0"
             head = session.execute(f"SELECT status, driver, workflow, partition, steps_completed FROM runs {where}", (run,)).one()
             steps = session.execute(f"SELECT step, status FROM steps {where}", (run,))
-            kinds = session.execute(f"SELECT log_offset, kind, verdict FROM events {where}", (run,))
+            blocks = session.execute(f"SELECT offsets, kinds, verdicts FROM events {where}", (run,))
+            # Blocks may overlap, and what they hold of one offset is the same.
+            events = {event[0]: list(event) for block in blocks for event in zip(*block)}
             found[run] = {
                 "run": head and head._asdict(),
                 "steps": [list(row) for row in steps],
-                "events": [list(row) for row in kinds],
+                "events": [events[offset] for offset in sorted(events)],
             }
         cluster.shutdown()
         return found

@@ -90,7 +90,7 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     match ask::granted(&app, asked) {
         Ok(asked) => Ok(answer(&app, &run, driver, &asked)),
         Err(problem) if problem.code() == Code::RunExists => {
-            Err(with_digests(&app, &run, problem).await)
+            Err(with_holder(&app, &run, problem).await)
         }
         Err(problem) => Err(problem),
     }
@@ -159,18 +159,17 @@ fn answer<L: EventLog, S: RunStore, V: Verdicts>(
     response
 }
 
-/// A conflict of a record run comes without an answer, since nobody asked: the stored digest is
-/// looked up.
-async fn with_digests<L: EventLog, S: RunStore, V: Verdicts>(
+/// What the run that has the id is doing, as far as it is stored: a stuck one keeps its id, and is to be found.
+/// A conflict of a record run comes without an answer, since nobody asked: its digest is looked up, too.
+async fn with_holder<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
     run: &RunKey,
     problem: Problem,
 ) -> Problem {
-    if problem.to_json().get("stored").is_some() {
-        return problem;
-    }
-    match app.load_run(run, None).await {
-        Ok((_, state)) => problem.with("stored", state.created_digest),
-        Err(_) => problem,
+    let Ok((_, holder)) = app.load_run(run, None).await else { return problem };
+    let problem = problem.with("run_status", holder.public_status());
+    match problem.to_json().get("stored") {
+        Some(_) => problem,
+        None => problem.with("stored", holder.created_digest),
     }
 }

@@ -43,7 +43,9 @@ async fn another_plan_under_the_name_is_a_conflict_with_both_digests() {
     let digest = |name: &str| problem[name].as_str().unwrap().to_owned();
     assert_eq!(digest("stored").len(), 64);
     assert_ne!(digest("stored"), digest("given"));
-    assert_eq!(world.get("/v1/runs/r").await.json()["digest"], problem["stored"]);
+    let holder = world.get("/v1/runs/r").await.json();
+    assert_eq!(holder["digest"], problem["stored"]);
+    assert_eq!(holder["status"], problem["run_status"]);
 }
 
 #[tokio::test]
