@@ -17,8 +17,8 @@ const OUTPUTS: u64 = 10;
 /// What every gate that a `begin` can name is asked with: attempts, times, the age of the key.
 const GATES: &str = r#","retry":{"max_attempts":5,"initial_ms":200},"lease_ms":20000,"timeout_ms":60000,"schedule_to_start_ms":60000,"deadline_ms":600000,"key_ttl_ms":3600000"#;
 
-/// An agent that makes a run, takes its steps one after the other, and ends it. The end of a step and
-/// the beginning of the next are one request.
+/// An agent that makes a run, takes its steps one after the other, and ends it. The creation and the beginning of
+/// the first step are one request, and so are the end of a step and the beginning of the next.
 pub(crate) struct Journal {
     connection: Connection,
     tenant: String,
@@ -33,12 +33,12 @@ pub(crate) struct Journal {
     outputs: Vec<String>,
 }
 
-/// Where in its run an agent is.
-enum At {
-    /// Nothing was sent of it yet.
-    Creation,
-    /// The step to be begun, or the end; and attempt and lease of the step before.
-    Step { run_id: String, step: u64, held: Option<(u32, String)> },
+/// Where in its run an agent is: the step to be begun, or the end; and attempt and lease of the step before.
+#[derive(Default)]
+struct At {
+    run_id: String,
+    step: u64,
+    held: Option<(u32, String)>,
 }
 
 #[derive(Deserialize)]
@@ -76,7 +76,7 @@ impl Journal {
     pub(crate) fn new(connection: Connection, mark: String, steps: u64) -> Self {
         let request = Request::post(connection.port, "/", JSON, b"");
         let outputs = (0..OUTPUTS).map(|seed| events::text(seed, OUTPUT_BYTES)).collect();
-        let (tenant, body, at) = (events::TENANT.to_owned(), String::new(), At::Creation);
+        let (tenant, body, at) = (events::TENANT.to_owned(), String::new(), At::default());
         Self { connection, tenant, mark, gates: "", steps, run: 0, at, request, body, outputs }
     }
 
@@ -98,37 +98,21 @@ impl Journal {
 
     /// Sends the next request of a run; whether it was the last one.
     async fn ask(&mut self) -> Result<bool> {
-        match std::mem::replace(&mut self.at, At::Creation) {
-            At::Creation => {
-                let run_id = self.create().await?;
-                self.at = At::Step { run_id, step: 0, held: None };
-                Ok(false)
-            }
-            At::Step { run_id, step, held } => {
-                let is_end = step == self.steps;
-                let held = self.next(&run_id, step, held).await?;
-                if !is_end {
-                    self.at = At::Step { run_id, step: step + 1, held };
-                }
-                Ok(is_end)
-            }
+        let At { mut run_id, step, held } = std::mem::take(&mut self.at);
+        if step == 0 {
+            run_id = events::run_id(&self.mark, self.run);
+            self.run += 1;
         }
+        let is_end = step == self.steps;
+        let held = self.next(&run_id, step, held).await?;
+        if !is_end {
+            self.at = At { run_id, step: step + 1, held };
+        }
+        Ok(is_end)
     }
 
-    async fn create(&mut self) -> Result<String> {
-        let (run_id, tenant) = (events::run_id(&self.mark, self.run), &self.tenant);
-        self.run += 1;
-        let create = format!(
-            r#"{{"tenant":"{tenant}","run_id":"{run_id}","workflow":"bench","driver":"journal","input":{{"n":{}}}}}"#,
-            self.run
-        );
-        self.request.set(self.connection.port, "/v1/runs", JSON, create.as_bytes());
-        self.connection.ask(&self.request).await?.granted()?;
-        Ok(run_id)
-    }
-
-    /// Completes the step that is held and begins the next one, or ends the run. The ids of its operations
-    /// follow from the step: 1 begins the first one, then two a request.
+    /// Makes the run, or completes the step that is held; and begins the next one, or ends the run. The ids of its
+    /// operations follow from the step: 1 begins the first one, then two a request.
     async fn next(
         &mut self,
         run_id: &str,
@@ -138,7 +122,12 @@ impl Journal {
         self.body.clear();
         let (body, tenant, op_id) = (&mut self.body, &self.tenant, 2 * step + 1);
         // Writing into memory cannot fail.
-        let _ = write!(body, r#"{{"tenant":"{tenant}","session":"S1","ops":["#);
+        let _ = write!(body, r#"{{"tenant":"{tenant}","session":"S1","#);
+        if step == 0 {
+            let _ =
+                write!(body, r#""create":{{"workflow":"bench","input":{{"n":{}}}}},"#, self.run);
+        }
+        body.push_str(r#""ops":["#);
         if let Some((attempt, lease)) = held {
             let (done, complete) = (step - 1, op_id - 1);
             let output = &self.outputs[done as usize % self.outputs.len()];

@@ -6,6 +6,7 @@ use spine_log::{EventLog, NewRecord, Urgency};
 use spine_runs::{Answer, Verdict};
 use spine_schemas::{Body, Event, RunKey, codec, fault_points};
 use spine_store::{RunStore, VerdictKind};
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Who speaks where nobody is named.
@@ -22,14 +23,19 @@ pub(crate) struct Asked {
 impl<L: EventLog, S: RunStore, V: Verdicts> Shared<L, S, V> {
     /// An event that somebody asks for through this surface, made to fit.
     pub(crate) fn event(&self, tenant: &str, actor: Option<&str>, body: Body) -> Event {
-        Event::new(
-            self.fresh_id(),
-            tenant,
-            self.now(),
-            actor.unwrap_or(DEFAULT_ACTOR).to_owned(),
-            body,
-        )
-        .fit()
+        self.event_of_id(self.fresh_id(), tenant, actor, body)
+    }
+
+    /// The same with an identity that follows from what is asked, so that a repeat is noticed.
+    pub(crate) fn event_of_id(
+        &self,
+        id: String,
+        tenant: impl Into<Arc<str>>,
+        actor: Option<&str>,
+        body: Body,
+    ) -> Event {
+        let actor = actor.unwrap_or(DEFAULT_ACTOR).to_owned();
+        Event::new(id, tenant, self.now(), actor, body).fit()
     }
 }
 

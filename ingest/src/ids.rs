@@ -20,10 +20,11 @@ pub(crate) fn of_operation(run: &RunKey, session: &str, op_id: u64) -> String {
 }
 
 /// The batch of a journal request: the same operations together are the same batch; any other
-/// combination is another one.
-pub(crate) fn of_operations(session: &str, op_ids: &[u64]) -> String {
+/// combination is another one, and so are the same ones behind the creation of their run.
+pub(crate) fn of_operations(session: &str, creates: bool, op_ids: &[u64]) -> String {
     let op_ids: Vec<u8> = op_ids.iter().flat_map(|op_id| op_id.to_be_bytes()).collect();
-    hex(&Digest::of_parts(&[b"batch", session.as_bytes(), &op_ids]).0)
+    let what: &[u8] = if creates { b"creating batch" } else { b"batch" };
+    hex(&Digest::of_parts(&[what, session.as_bytes(), &op_ids]).0)
 }
 
 /// One is made for every line, so this looks digits up rather than formatting them.

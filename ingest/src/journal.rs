@@ -2,6 +2,7 @@
 //! request are appended together and answered in order, from the fold's verdicts.
 
 mod answers;
+mod create;
 mod lease;
 mod ops;
 pub(crate) mod values;
@@ -21,7 +22,7 @@ use serde_json::value::RawValue;
 use spine_log::{EventLog, Urgency};
 use spine_runs::Reason;
 use spine_schemas::{
-    BatchItem, Event, Op, RunKey, check_id, control::ControlRecord, limits, time::Micros,
+    BatchItem, Body, Event, Op, RunKey, check_id, control::ControlRecord, limits, time::Micros,
 };
 use spine_store::RunStore;
 
@@ -34,6 +35,9 @@ struct Journal<'a> {
     version: Option<String>,
     tenant: Option<String>,
     actor: Option<String>,
+    /// The run that the operations are about, where this may be the first request of it.
+    #[serde(borrow)]
+    create: Option<create::NewRun<'a>>,
     #[serde(borrow)]
     ops: Vec<&'a RawValue>,
 }
@@ -41,6 +45,9 @@ struct Journal<'a> {
 /// The answers, in the order of the operations.
 #[derive(Serialize)]
 pub(crate) struct Results {
+    /// Whether this request made the run; nothing where it was not to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<bool>,
     results: Vec<answers::OpResult>,
 }
 
@@ -57,17 +64,19 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     let run = query::run_key(tenant, &run_id)?;
     let partition = app.partition_of(&run).await?;
     let ops = read_ops(&journal, partition, app.now())?;
-    let (events, about) = events(&app, &run, &journal, ops);
-    for (at, event) in events.iter().enumerate() {
-        event.check().map_err(|error| at_op(at, error.into()))?;
-    }
+    let (events, about) = events(&app, &run, &journal, ops)?;
     let urgency = urgency(&events);
-    let asked = ask::ask(&app, &run, &events, urgency).await?;
+    let mut asked = ask::ask(&app, &run, &events, urgency).await?;
+    let created = match &journal.create {
+        Some(_) => Some(create::made(&app, &run, asked.remove(0)).await?),
+        None => None,
+    };
     if asked.first().is_some_and(|first| first.verdict.reason() == Some(Reason::RunAbsent)) {
-        return Err(Problem::new(Code::RunAbsent, format!("there is no run {run}")));
+        let detail = format!("there is no run {run}; a request with `create` makes it");
+        return Err(Problem::new(Code::RunAbsent, detail));
     }
     let results = answer_all(&app, &run, &about, &asked).await?;
-    Ok(Json(Results { results }))
+    Ok(Json(Results { created, results }))
 }
 
 fn read_ops(
@@ -92,40 +101,48 @@ fn read_ops(
 
 /// Names the operation that a problem is about.
 fn at_op(at: usize, problem: Problem) -> Problem {
-    let detail = format!("ops[{at}]: {}", problem.detail());
-    let field = problem.to_json().get("field").and_then(|field| field.as_str().map(str::to_owned));
-    let field = field.map_or_else(|| format!("ops[{at}]"), |field| format!("ops[{at}].{field}"));
-    Problem::new(problem.code(), detail).with("field", field)
+    problem.within(&format!("ops[{at}]"))
 }
 
-/// The events of the operations, and what they are about.
+/// The events of the request, checked, and what its operations are about.
 fn events<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
     run: &RunKey,
     journal: &Journal<'_>,
     ops: Vec<ops::JournalOp>,
-) -> (Vec<Event>, Vec<answers::About>) {
+) -> Result<(Vec<Event>, Vec<answers::About>), Problem> {
+    let creates = journal.create.is_some();
     let op_ids: Vec<u64> = ops.iter().map(|op| op.op_id).collect();
-    let batch = (ops.len() > 1).then(|| ids::of_operations(&journal.session, &op_ids));
+    let batch =
+        (creates || ops.len() > 1).then(|| ids::of_operations(&journal.session, creates, &op_ids));
+    let item = |index| batch.clone().map(|id| BatchItem { id, index });
     let mut about = Vec::with_capacity(ops.len());
-    let mut events = Vec::with_capacity(ops.len());
-    for (index, mut op) in (0..).zip(ops) {
+    let mut events = Vec::with_capacity(ops.len() + usize::from(creates));
+    let actor = journal.actor.as_deref();
+    if let Some(new) = &journal.create {
+        let body = Body::Run(run.run_id.clone(), new.event(journal.version.as_deref())?);
+        let created = Event { batch: item(0), ..app.event(&run.tenant, actor, body) };
+        created.check().map_err(|error| Problem::from(error).within("create"))?;
+        events.push(created);
+    }
+    for (at, mut op) in ops.into_iter().enumerate() {
         let paused = hold_back(app, run, &mut op);
-        let body = op.body.into_body(run);
-        let mut event = app.event(&run.tenant, journal.actor.as_deref(), body);
         // An operation that is sent again is the same event.
-        event.event_id = ids::of_operation(run, &journal.session, op.op_id);
+        let id = ids::of_operation(run, &journal.session, op.op_id);
+        let body = op.body.into_body(run);
+        let mut event = app.event_of_id(id, run.tenant.clone(), actor, body);
         event.op = Some(Op {
             session: journal.session.clone(),
             op_id: op.op_id,
             replaces: journal.replaces.clone(),
             version: journal.version.clone(),
         });
-        event.batch = batch.clone().map(|id| BatchItem { id, index });
+        event.batch = item(u32::try_from(events.len()).expect("a request has few operations"));
+        event.check().map_err(|error| at_op(at, error.into()))?;
         about.push(answers::About { step: op.step, paused });
         events.push(event);
     }
-    (events, about)
+    Ok((events, about))
 }
 
 /// Says in a `begin` what pauses its tool or its tenant, as far as this process has heard. Whether an attempt would

@@ -40,6 +40,15 @@ impl Problem {
         self
     }
 
+    /// The same problem of a part of the request.
+    #[must_use]
+    pub(crate) fn within(self, part: &str) -> Self {
+        let detail = format!("{part}: {}", self.detail);
+        let field = self.members.get("field").and_then(|field| field.as_str());
+        let field = field.map_or_else(|| part.to_owned(), |field| format!("{part}.{field}"));
+        Self { detail, ..self }.with("field", field)
+    }
+
     /// The kind of problem.
     pub fn code(&self) -> Code {
         self.code

@@ -66,7 +66,8 @@ impl<'a> NewRun<'a> {
     }
 }
 
-fn first_version() -> String {
+/// The version of a workflow that names none.
+pub(crate) fn first_version() -> String {
     "1".to_owned()
 }
 
@@ -89,11 +90,21 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     let asked = ask::ask(&app, &run, &[event], spine_log::Urgency::Normal).await?;
     match ask::granted(&app, asked) {
         Ok(asked) => Ok(answer(&app, &run, driver, &asked)),
-        Err(problem) if problem.code() == Code::RunExists => {
-            Err(with_holder(&app, &run, problem).await)
-        }
-        Err(problem) => Err(problem),
+        Err(problem) => Err(conflict(&app, &run, problem).await),
     }
+}
+
+/// The input of a run, null where none is given.
+pub(crate) fn input(given: Option<&RawValue>) -> Result<Payload, Problem> {
+    match given {
+        Some(input) => Ok(Payload::json("input", input.get().to_owned())?),
+        None => Ok(Payload::null()),
+    }
+}
+
+/// Whether a creation that was granted made the run, or found the same one.
+pub(crate) fn is_new(asked: &Asked) -> bool {
+    !matches!(asked.verdict, Verdict::Stale(Reason::Duplicate, _))
 }
 
 fn created<L: EventLog, S: RunStore, V: Verdicts>(
@@ -114,10 +125,7 @@ fn created<L: EventLog, S: RunStore, V: Verdicts>(
             return Err(Problem::new(Code::DriverMissing, detail).with("field", "driver"));
         }
     };
-    let input = match new.input {
-        Some(input) => Payload::json("input", input.get().to_owned())?,
-        None => Payload::null(),
-    };
+    let input = input(new.input)?;
     Ok(RunCreated {
         workflow: new.workflow,
         version: new.version,
@@ -137,7 +145,7 @@ fn answer<L: EventLog, S: RunStore, V: Verdicts>(
     driver: Driver,
     asked: &Asked,
 ) -> Response {
-    let new = !matches!(asked.verdict, Verdict::Stale(Reason::Duplicate, _));
+    let new = is_new(asked);
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     let answer = json!({
         "tenant": run.tenant,
@@ -159,13 +167,17 @@ fn answer<L: EventLog, S: RunStore, V: Verdicts>(
     response
 }
 
-/// What the run that has the id is doing, as far as it is stored: a stuck one keeps its id, and is to be found.
-/// A conflict of a record run comes without an answer, since nobody asked: its digest is looked up, too.
-async fn with_holder<L: EventLog, S: RunStore, V: Verdicts>(
+/// Why a creation was not granted. Of a run that has the id it says what that is doing, as far as it is stored: a
+/// stuck one keeps its id, and is to be found. A conflict of a record run comes without an answer, since nobody
+/// asked: its digest is looked up, too.
+pub(crate) async fn conflict<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
     run: &RunKey,
     problem: Problem,
 ) -> Problem {
+    if problem.code() != Code::RunExists {
+        return problem;
+    }
     let Ok((_, holder)) = app.load_run(run, None).await else { return problem };
     let problem = problem.with("run_status", holder.public_status());
     match problem.to_json().get("stored") {

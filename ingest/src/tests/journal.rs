@@ -172,6 +172,59 @@ async fn an_output_over_the_limit_is_recorded_without_its_bytes() {
 }
 
 #[tokio::test]
+async fn a_run_begins_with_its_first_operations() {
+    let world = World::new();
+    let create = json!({"workflow": "chat", "input": {"user": "u1"}, "tags": {"team": "a"}});
+    let first = json!({
+        "session": "S1", "version": "3", "create": create, "ops": [begin(1, "a"), begin(2, "b")],
+    });
+    let answer = world.post("/v1/runs/r/journal", first.clone()).await.json();
+    assert_eq!(answer["created"], true, "{answer}");
+    assert_eq!(answer["results"][0]["status"], "execute", "{answer}");
+    assert_eq!(answer["results"][1]["status"], "execute", "{answer}");
+    let again = world.post("/v1/runs/r/journal", first.clone()).await.json();
+    assert_eq!(again["created"], false);
+    assert_eq!(again["results"], answer["results"], "a repeated request gets the same answers");
+
+    // The run is the one that `POST /v1/runs` makes, whoever comes first.
+    let mut plain = create.clone();
+    plain["run_id"] = json!("r");
+    plain["driver"] = json!("journal");
+    plain["version"] = json!("3");
+    assert_eq!(world.post("/v1/runs", plain).await.status, 200);
+    world.journal_run("other").await;
+    let same = json!({"session": "S1", "create": {"workflow": "w"}, "ops": [begin(1, "a")]});
+    let answer = world.post("/v1/runs/other/journal", same).await.json();
+    assert_eq!(
+        (&answer["created"], &answer["results"][0]["status"]),
+        (&json!(false), &json!("execute"))
+    );
+
+    // The next session of an agent that always sends it goes on where the last one was.
+    let mut next = first.clone();
+    next["session"] = json!("S2");
+    next["replaces"] = json!("S1");
+    let answer = world.post("/v1/runs/r/journal", next).await.json();
+    assert_eq!(answer["created"], false);
+    assert_ne!(answer["results"][0]["status"], "denied", "{answer}");
+    assert_ne!(answer["results"][0]["status"], "not_tried", "{answer}");
+}
+
+#[tokio::test]
+async fn a_run_that_was_made_otherwise_takes_no_operation() {
+    let world = World::new();
+    let run = world.journal_run("r").await;
+    let wrong = json!({"session": "S1", "create": {"workflow": "other"}, "ops": [begin(1, "pay")]});
+    for _ in 0..2 {
+        let problem =
+            world.post("/v1/runs/r/journal", wrong.clone()).await.problem(409, "run_exists");
+        assert_ne!(problem["stored"], problem["given"], "{problem}");
+    }
+    // The operation was not tried, so it is still to be done.
+    assert_eq!(world.op(&run, begin(1, "pay")).await["status"], "execute");
+}
+
+#[tokio::test]
 async fn what_is_refused_at_the_door() {
     let world = World::new();
     let run = world.journal_run("r").await;
@@ -181,6 +234,8 @@ async fn what_is_refused_at_the_door() {
         change(&mut op);
         json!({"session": "S1", "ops": [op]})
     };
+    let creating =
+        |create: Value| json!({"session": "S", "create": create, "ops": [begin(1, "a")]});
     let cases = [
         (change(&|op| op["surprise"] = json!(1)), "invalid_field", "ops[0].surprise"),
         (
@@ -199,6 +254,9 @@ async fn what_is_refused_at_the_door() {
         (json!({"session": "S1", "ops": []}), "invalid_field", "ops"),
         (json!({"session": "", "ops": [begin(1, "a")]}), "invalid_field", "session"),
         (json!({"session": "S", "who": 1, "ops": []}), "invalid_field", "who"),
+        (creating(json!({})), "invalid_field", "create"),
+        (creating(json!({"workflow": ""})), "invalid_field", "create.workflow"),
+        (creating(json!({"workflow": "w", "steps": []})), "invalid_field", "create.steps"),
     ];
     for (body, name, field) in cases {
         let problem = world.post("/v1/runs/r/journal", body).await.problem(422, name);
