@@ -58,11 +58,9 @@ pub(crate) fn share(owned: usize) -> Share {
     }
 }
 
-/// The store is given a batch at most this often, unless somebody waits for it: a run that changes ten
-/// times meanwhile is written once.
+/// The store is given a batch at most this often, unless somebody waits for it or half of the window is full: a
+/// run that changes ten times meanwhile is written once.
 pub(crate) const STORE_EVERY: Duration = Duration::from_millis(50);
-/// As many events do not wait for more of them.
-pub(crate) const STORE_EVENTS: usize = 1024;
 /// Questions to tools, whether an attempt took effect, that a partition has open at one time.
 pub(crate) const PROBES: usize = 32;
 /// Attempts of which it is remembered since when their outcome is not known.

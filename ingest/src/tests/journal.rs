@@ -255,7 +255,7 @@ async fn what_is_refused_at_the_door() {
         (json!({"session": "", "ops": [begin(1, "a")]}), "invalid_field", "session"),
         (json!({"session": "S", "who": 1, "ops": []}), "invalid_field", "who"),
         (creating(json!({})), "invalid_field", "create"),
-        (creating(json!({"workflow": ""})), "invalid_field", "create.workflow"),
+        (creating(json!({"workflow": ""})), "invalid_field", "create.run.workflow"),
         (creating(json!({"workflow": "w", "steps": []})), "invalid_field", "create.steps"),
     ];
     for (body, name, field) in cases {

@@ -18,9 +18,14 @@ where
     /// Whether the partition may go on: a full window holds it until the store has caught up,
     /// and so does a record that must wait.
     pub(super) fn may_read(&self) -> bool {
+        !self.holding.is_held() && !self.has_gathered(1)
+    }
+
+    /// Whether what was folded and not stored fills this part of the window.
+    fn has_gathered(&self, part: usize) -> bool {
         let (events, bytes) = self.fold.pending_size();
         let share = limits::share(self.node.hub.owned());
-        !self.holding.is_held() && events < share.window_events && bytes < share.window_bytes
+        events >= share.window_events / part || bytes >= share.window_bytes / part
     }
 
     /// Hands everything that was folded to the store, if it is idle and enough has gathered.
@@ -35,9 +40,9 @@ where
         if !self.fold.is_behind() || !self.storing.is_empty() {
             return None;
         }
-        let (events, _) = self.fold.pending_size();
         let is_wanted = self.node.hub.is_store_wanted(self.tp.partition);
-        if events >= limits::STORE_EVENTS || is_wanted || self.sweep.is_some() {
+        // From half of the window on, so that the other half has room while the store is busy.
+        if is_wanted || self.sweep.is_some() || self.has_gathered(2) {
             return Some(Duration::ZERO);
         }
         let since = self.storing_since.map_or(limits::STORE_EVERY, |since| since.elapsed());
