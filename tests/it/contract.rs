@@ -2,6 +2,7 @@
 //! at each point of its life. The rows are those of docs/failure-contract.md, which tests hold against them. Here are
 //! those of plan runs with HTTP tools; those of other steps and drivers are beside.
 
+mod awaits;
 mod brain;
 mod child;
 mod facts;
@@ -349,5 +350,6 @@ fn l24_the_page_of_the_failure_contract_says_what_is_tested() {
     is_on_page("tests/it/contract/brain.rs", &brain::table());
     is_on_page("tests/it/contract/queue.rs", &queue::table());
     is_on_page("tests/it/contract/journal.rs", &journal::table());
+    is_on_page("tests/it/contract/awaits.rs", &awaits::table());
     is_on_page("tests/it/contract/facts.rs", &facts::table());
 }

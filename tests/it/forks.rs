@@ -87,6 +87,53 @@ fn c13_effects_that_may_happen_twice_are_listed_first_and_must_be_accepted() {
     spine.is_fold_of_log();
 }
 
+#[test]
+fn c13_the_command_shows_what_may_happen_twice_before_it_forks_and_then_how_the_runs_differ() {
+    let (fx, spine) = (fx(), Spine::fresh().start());
+    spine.start_run(&plan(&fx));
+    spine.wait_run("r", &["failed"]);
+    let command =
+        ["runs", "fork", "r", "--run-id", "f", "--reason", "again", "--from", "s5", "--set"];
+    let command = [&command[..], &[r#"s7.input={"cents":71}"#]].concat();
+    let look = spine.run(&[&command[..], &["--dry-run"]].concat());
+    let shown = String::from_utf8_lossy(&look.stdout).into_owned();
+    assert!(
+        look.status.success() && shown.starts_with("takes over from r: s1, s2, s3, s4\n"),
+        "{shown}"
+    );
+    assert!(shown.ends_with("nothing was done: this was a dry run\n"), "{shown}");
+    let line = |step: &str| shown.lines().find(|line| line.starts_with(step)).expect("its line");
+    assert!(line("s5 ").contains("the fork begins there"), "{shown}");
+    assert!(line("s5 ").ends_with("may happen twice") && line("s7 ").ends_with('-'), "{shown}");
+
+    let refused = spine.run(&command);
+    let (told, said) =
+        (String::from_utf8_lossy(&refused.stdout), String::from_utf8_lossy(&refused.stderr));
+    assert!(!refused.status.success() && said.contains("--force accepts it"), "{told}{said}");
+    assert!(told.contains("may happen twice"), "{told}");
+    assert_eq!(spine.get("/v1/runs/f").status, 404, "nothing was done");
+
+    let forced = spine.run(&[&command[..], &["--force"]].concat());
+    let told = String::from_utf8_lossy(&forced.stdout);
+    assert!(forced.status.success() && told.contains("run f forked\n"), "{told}");
+    spine.wait_run("f", &["completed"]);
+    assert_eq!((fx.calls_of("f", "s4").len(), fx.calls_of("f", "s5").len()), (0, 1));
+
+    let diff = spine.run(&["runs", "diff", "r", "f"]);
+    let told = String::from_utf8_lossy(&diff.stdout);
+    for part in [
+        "- r  it v1, failed",
+        "+ f  it v1, completed",
+        "\nstep s7\n",
+        r#"- {"cents":7}"#,
+        r#"+ {"cents":71}"#,
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let strange = spine.run(&["runs", "diff", "r", "nobody"]);
+    assert!(!strange.status.success(), "{strange:?}");
+}
+
 /// The events of a run that an agent of a version or the creation made, with what became of them.
 fn versions(spine: &Spine, run: &str) -> Vec<(String, String, String)> {
     let events = spine.get(&format!("/v1/runs/{run}/events?limit=1000")).json();
