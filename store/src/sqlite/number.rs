@@ -52,7 +52,6 @@ impl RunNumbers {
             partition: batch.partition,
             created: created.map(|change| &change.run.key).collect(),
             known: HashMap::with_capacity(batch.runs.len()),
-            last: None,
             find: connection.prepare_cached(FIND)?,
             give: connection.prepare_cached(GIVE)?,
         };
@@ -84,25 +83,12 @@ struct Numbering<'a> {
     partition: u32,
     created: HashSet<&'a RunKey>,
     known: HashMap<&'a RunKey, Number>,
-    /// The run of the row before, which is nearly always that of the next row where runs are followed whole.
-    last: Option<(&'a RunKey, Number)>,
     find: CachedStatement<'a>,
     give: CachedStatement<'a>,
 }
 
 impl<'a> Numbering<'a> {
     fn number_of(&mut self, key: &'a RunKey, offset: u64) -> Result<Number> {
-        if let Some((last, number)) = self.last
-            && last == key
-        {
-            return Ok(number);
-        }
-        let number = self.sought(key, offset)?;
-        self.last = Some((key, number));
-        Ok(number)
-    }
-
-    fn sought(&mut self, key: &'a RunKey, offset: u64) -> Result<Number> {
         if let Some(number) = self.known.get(key) {
             return Ok(*number);
         }
