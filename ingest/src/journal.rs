@@ -12,6 +12,7 @@ use crate::{
     ask::{self, Asked},
     body, ids,
     query::{self, RunQuery},
+    runs,
 };
 use axum::{
     Json,
@@ -67,10 +68,11 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     let (events, about) = events(&app, &run, &journal, ops)?;
     let urgency = urgency(&events);
     let mut asked = ask::ask(&app, &run, &events, urgency).await?;
-    let created = match &journal.create {
-        Some(_) => Some(create::made(&app, &run, asked.remove(0)).await?),
-        None => None,
-    };
+    let mut created = None;
+    if journal.create.is_some() {
+        let creation = runs::create::granted(&app, &run, vec![asked.remove(0)]).await?;
+        created = Some(runs::create::is_new(&creation));
+    }
     if asked.first().is_some_and(|first| first.verdict.reason() == Some(Reason::RunAbsent)) {
         let detail = format!("there is no run {run}; a request with `create` makes it");
         return Err(Problem::new(Code::RunAbsent, detail));

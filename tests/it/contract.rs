@@ -128,6 +128,13 @@ impl Remote {
     }
 }
 
+/// The planted end of the server comes; in the next one nothing is planted.
+fn comes_back(spine: &mut Spine, name: &str) {
+    waits::until(&format!("{name}: the crash"), || spine.ended());
+    spine.fails_at(None);
+    spine.restart();
+}
+
 /// Checks every row of a table, some at a time, and prints how many held. One that does not hold keeps none of the
 /// others from being checked.
 fn every<T: Sync>(table: &str, rows: &[T], threads: usize, check: impl Fn(&T) + Sync) {

@@ -2,16 +2,11 @@
 //! by the next session, it finds the run that is there; a run that was made otherwise is a conflict, as it is to
 //! `POST /v1/runs`, which also makes runs that no agent drives.
 
-use crate::{
-    App, Problem, Verdicts,
-    ask::{self, Asked},
-    runs::create,
-};
+use super::values::payload_or_null;
+use crate::{Problem, runs::create};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use spine_log::EventLog;
-use spine_schemas::{Driver, RunCreated, RunEvent, RunKey};
-use spine_store::RunStore;
+use spine_schemas::{Driver, RunCreated, RunEvent};
 use std::collections::BTreeMap;
 
 /// What `create` holds: what `POST /v1/runs` takes of a run that an agent drives.
@@ -35,24 +30,13 @@ impl NewRun<'_> {
             workflow: self.workflow.clone(),
             version: version.map_or_else(create::first_version, str::to_owned),
             driver: Driver::Journal,
-            input: create::input(self.input).map_err(|problem| problem.within("create"))?,
+            input: payload_or_null("input", self.input)
+                .map_err(|problem| problem.within("create"))?,
             tags: self.tags.clone(),
             parent: self.parent.clone(),
             plan: None,
             fork: None,
             caller: None,
         })))
-    }
-}
-
-/// Whether the run is new. One that was made otherwise is a problem.
-pub(super) async fn made<L: EventLog, S: RunStore, V: Verdicts>(
-    app: &App<L, S, V>,
-    run: &RunKey,
-    asked: Asked,
-) -> Result<bool, Problem> {
-    match ask::granted(app, vec![asked]) {
-        Ok(asked) => Ok(create::is_new(&asked)),
-        Err(problem) => Err(create::conflict(app, run, problem).await),
     }
 }

@@ -5,7 +5,9 @@ use super::plan;
 use crate::{
     App, Code, Problem, Verdicts,
     ask::{self, Asked},
-    body, limits,
+    body,
+    journal::values::payload_or_null,
+    limits,
     query::{self, DEFAULT_TENANT},
 };
 use axum::{
@@ -18,7 +20,7 @@ use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use spine_log::EventLog;
 use spine_runs::{Reason, Verdict};
-use spine_schemas::{Body, Driver, Payload, RunCreated, RunEvent, RunKey};
+use spine_schemas::{Body, Driver, RunCreated, RunEvent, RunKey};
 use spine_store::RunStore;
 use std::collections::BTreeMap;
 
@@ -88,17 +90,21 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     let event = app.event(&run.tenant, actor.as_deref(), body);
     event.check()?;
     let asked = ask::ask(&app, &run, &[event], spine_log::Urgency::Normal).await?;
-    match ask::granted(&app, asked) {
-        Ok(asked) => Ok(answer(&app, &run, driver, &asked)),
-        Err(problem) => Err(conflict(&app, &run, problem).await),
-    }
+    let asked = granted(&app, &run, asked).await?;
+    Ok(answer(&app, &run, driver, &asked))
 }
 
-/// The input of a run, null where none is given.
-pub(crate) fn input(given: Option<&RawValue>) -> Result<Payload, Problem> {
-    match given {
-        Some(input) => Ok(Payload::json("input", input.get().to_owned())?),
-        None => Ok(Payload::null()),
+/// A creation that was granted. Where another run has the id, the problem says what that is doing.
+pub(crate) async fn granted<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    asked: Vec<Asked>,
+) -> Result<Asked, Problem> {
+    match ask::granted(app, asked) {
+        Err(problem) if problem.code() == Code::RunExists => {
+            Err(with_holder(app, run, problem).await)
+        }
+        granted => granted,
     }
 }
 
@@ -125,7 +131,7 @@ fn created<L: EventLog, S: RunStore, V: Verdicts>(
             return Err(Problem::new(Code::DriverMissing, detail).with("field", "driver"));
         }
     };
-    let input = input(new.input)?;
+    let input = payload_or_null("input", new.input)?;
     Ok(RunCreated {
         workflow: new.workflow,
         version: new.version,
@@ -167,17 +173,13 @@ fn answer<L: EventLog, S: RunStore, V: Verdicts>(
     response
 }
 
-/// Why a creation was not granted. Of a run that has the id it says what that is doing, as far as it is stored: a
-/// stuck one keeps its id, and is to be found. A conflict of a record run comes without an answer, since nobody
-/// asked: its digest is looked up, too.
-pub(crate) async fn conflict<L: EventLog, S: RunStore, V: Verdicts>(
+/// What the run that has the id is doing, as far as it is stored: a stuck one keeps its id, and is to be found.
+/// A conflict of a record run comes without an answer, since nobody asked: its digest is looked up, too.
+async fn with_holder<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
     run: &RunKey,
     problem: Problem,
 ) -> Problem {
-    if problem.code() != Code::RunExists {
-        return problem;
-    }
     let Ok((_, holder)) = app.load_run(run, None).await else { return problem };
     let problem = problem.with("run_status", holder.public_status());
     match problem.to_json().get("stored") {

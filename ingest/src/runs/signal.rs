@@ -1,7 +1,9 @@
 //! `POST /v1/runs/{id}/signals/{name}`: something happened outside that a run waits for, or will.
 
 use crate::{
-    App, Problem, Verdicts, ask, body, events, limits,
+    App, Problem, Verdicts, ask, body, events,
+    journal::values::payload_or_null,
+    limits,
     query::{self, RunQuery},
 };
 use axum::{
@@ -11,7 +13,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use spine_log::EventLog;
-use spine_schemas::{Body, Digest, Payload, RunEvent};
+use spine_schemas::{Body, Digest, RunEvent};
 use spine_store::RunStore;
 
 #[derive(Deserialize)]
@@ -35,17 +37,17 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     let signal: Signal<'_> = body::read_json(&taken.bytes)?;
     let tenant = signal.tenant.as_deref().or(query.tenant.as_deref());
     let run = query::run_key(tenant, &run_id)?;
-    let data = match signal.data {
-        Some(data) => Payload::json("data", data.get().to_owned())?,
-        None => Payload::null(),
-    };
+    let data = payload_or_null("data", signal.data)?;
     let event = RunEvent::SignalReceived { name: name.clone(), data };
     let event = Body::Run(run.run_id.clone(), event);
-    let mut event = app.event(&run.tenant, signal.actor.as_deref(), event);
-    if let Some(key) = &once {
-        let parts = [key.as_bytes(), run.run_id.as_bytes(), name.as_bytes()];
-        event.event_id = Digest::of_parts(&parts).to_string();
-    }
+    let id = once.as_ref().map_or_else(
+        || app.fresh_id(),
+        |key| {
+            let parts = [key.as_bytes(), run.run_id.as_bytes(), name.as_bytes()];
+            Digest::of_parts(&parts).to_string()
+        },
+    );
+    let event = app.event_of_id(id, run.tenant.clone(), signal.actor.as_deref(), event);
     event.check()?;
     let asked = ask::ask_one(&app, &run, event).await?;
     let position = app.position(asked.partition, asked.offset);

@@ -1,7 +1,7 @@
 //! The rows of what an agent awaits: a signal or a time, by the journal. The server dies while it begins to, while it
 //! does, or while the wait ends.
 
-use super::every;
+use super::{comes_back, every};
 use serde_json::{Value, json};
 use spine_tests::{Spine, row, waits};
 use std::fmt::Write as _;
@@ -126,12 +126,6 @@ fn signal(spine: &Spine) -> Option<u16> {
     let kind = "application/json\r\nIdempotency-Key: once";
     let reply = spine.http().ask("POST", "/v1/runs/r/signals/go", kind, br#"{"data":5}"#).ok()?;
     Some(reply.status)
-}
-
-fn comes_back(spine: &mut Spine, name: &str) {
-    waits::until(&format!("{name}: the crash"), || spine.ended());
-    spine.fails_at(None);
-    spine.restart();
 }
 
 /// The agent begins to wait, and the server dies at the point of a row.

@@ -2,7 +2,7 @@
 
 use super::{
     AGAIN, AtMostOnce, Became, Class, DONE, Ends, IN_DOUBT, IN_VAIN, Idempotent, ProbeByPerson,
-    Pure, Remote, UNTRIED, every,
+    Pure, Remote, UNTRIED, comes_back, every,
 };
 use serde_json::{Value, json};
 use spine_tests::{Spine, lines, row, waits};
@@ -125,9 +125,7 @@ impl Agent<'_> {
         if let Some(answer) = self.sends(op) {
             return answer;
         }
-        waits::until("the crash", || self.spine.ended());
-        self.spine.fails_at(None);
-        self.spine.restart();
+        comes_back(self.spine, "an agent");
         self.sends(op).expect("an answer")
     }
 }
