@@ -89,7 +89,7 @@ fn check_run(run: &RunState) {
     assert!(!why(run).sentence.is_empty());
 }
 
-/// Every open run has an attempt, a timer or a named wait once its owner has decided.
+/// Every open run has an attempt, a tool to be asked, a timer or a named wait once its owner has decided.
 fn check_waits(given: &Given) {
     let run = given.run();
     if !run.is_open() || run.driver() == Driver::Record {
@@ -99,6 +99,7 @@ fn check_waits(given: &Given) {
     // That it will be found to stand still is no way to go on.
     let woken = wake_at(run, &crate::Owner { stall_after_ms: 0, ..owner }).is_some();
     let live = run.steps.values().any(|step| is_live(step));
+    let asks = crate::probes_due(run, owner.now).next().is_some();
     let named = run.waits().iter().any(|wait| {
         matches!(
             wait.wait_for,
@@ -112,7 +113,7 @@ fn check_waits(given: &Given) {
                 | crate::WaitKind::Worker
         )
     });
-    assert!(woken || live || named, "{:?}", run.waits());
+    assert!(woken || live || asks || named, "{:?}", run.waits());
     if let Some(wake) = wake_at(run, &owner) {
         assert!(wake > given.now, "a timer that rings for nothing");
         let just_before = crate::Owner { now: Micros(wake.0 - 1), ..owner };
