@@ -55,6 +55,8 @@ pub enum Mutant {
     OpenBreakerSpends,
     /// Waves go on although the tool fails again.
     WaveIgnoresRelapse,
+    /// What another process says of its breaker is not heard.
+    BreakerUnheard,
     /// A tool that says "it has not happened" is believed while the call may be on its way.
     BelieveEarlyNo,
     /// A fork begins before it has what it takes over.

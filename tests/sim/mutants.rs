@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 28] = [
+const ALL: [Mutant; 29] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
@@ -33,6 +33,7 @@ const ALL: [Mutant; 28] = [
     Mutant::MemoOfAnybody,
     Mutant::OpenBreakerSpends,
     Mutant::WaveIgnoresRelapse,
+    Mutant::BreakerUnheard,
     Mutant::BelieveEarlyNo,
     Mutant::ForkBeginsEarly,
     Mutant::AnswerReplaced,
@@ -45,7 +46,9 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         | Mutant::CutLastBlock
         | Mutant::AnswerBeforeVerdict
         | Mutant::BeginWhileHeld => &[World::Embedded],
-        Mutant::OpenBreakerSpends | Mutant::WaveIgnoresRelapse => &[World::Outage],
+        Mutant::OpenBreakerSpends | Mutant::WaveIgnoresRelapse | Mutant::BreakerUnheard => {
+            &[World::Outage]
+        }
         Mutant::ActBeforeReadBack
         | Mutant::ActBeforeDurable
         | Mutant::ActOnEarlierClaim

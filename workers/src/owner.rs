@@ -21,6 +21,7 @@ mod messages;
 mod mutants;
 mod originals;
 mod outcomes;
+mod prefetch;
 mod probes;
 mod queued;
 mod read;
@@ -175,6 +176,8 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     /// Whether every open run was looked at once since this owner began.
     has_swept: bool,
     calls: JoinSet<(u64, CallEnd)>,
+    /// Runs that are read before their turn comes.
+    prefetch: prefetch::Prefetch,
     /// What tools are asked about attempts whose outcome is not known.
     probes: probes::Probes,
     writes: JoinSet<append::Written>,
@@ -199,6 +202,7 @@ enum Input {
     Call(u64, CallEnd),
     Probed(probes::Answered),
     Written(append::Written),
+    Prefetched(prefetch::Read),
     Stored(std::result::Result<(), spine_store::Error>),
     Told(Result<()>),
     Refreshed(std::result::Result<(), String>),
@@ -263,6 +267,7 @@ where
                     self.ready.insert(self.probes.answered(answered));
                 }
                 Input::Written(written) => self.written(written)?,
+                Input::Prefetched(read) => self.prefetched(read)?,
                 Input::Stored(result) => self.stored(result)?,
                 Input::Told(result) => result?,
                 Input::Refreshed(result) => self.refreshed(result),
@@ -285,6 +290,7 @@ where
         self.wake_held();
         self.ready.extend(self.probes.wake_waiting());
         self.decide_ready().await?;
+        self.prefetch();
         self.tell_some();
         self.grant().await?;
         self.store_some();
@@ -307,6 +313,9 @@ where
             Some(ended) = self.storing.join_next() => Input::Stored(ended.unwrap_or_else(broken)),
             Some(told) = self.telling.appending.join_next() => Input::Told(told.unwrap_or_else(broken)),
             Some(ended) = self.writes.join_next() => Input::Written(ended.unwrap_or_else(broken)),
+            Some(read) = self.prefetch.reading.join_next() => {
+                Input::Prefetched(read.unwrap_or_else(broken))
+            }
             records = self.reader.next(limits::READ), if read => Input::Records(records),
             Some(ended) = self.calls.join_next() => {
                 let (lease, end) = ended.unwrap_or_else(broken);

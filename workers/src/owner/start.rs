@@ -162,6 +162,7 @@ where
             sweep: None,
             has_swept: false,
             calls: JoinSet::new(),
+            prefetch: super::prefetch::Prefetch::default(),
             probes: super::probes::Probes::default(),
             writes: JoinSet::new(),
             storing: JoinSet::new(),
