@@ -40,12 +40,29 @@ const PATIENCE: Duration = Duration::from_secs(4 * 3600);
 /// Between two new runs of a process, at most.
 const SUBMIT_EVERY: Duration = Duration::from_millis(200);
 
-/// By the default policy. A step that may be tried fewer times than it takes to open the breaker can use them
-/// up before.
-const PLAN: &str = r#"{"steps":[
-    {"name":"note","tool":"http://tool/fine","effect":"pure"},
-    {"name":"pay","tool":"http://tool/weak","effect":"idempotent"},
-    {"name":"tell","tool":"http://tool/fine","effect":"at_most_once"}]}"#;
+/// A step that may be tried fewer times than it takes to open the breaker can use them up before.
+fn plan(story: Story) -> Plan {
+    let retry = match story.pace {
+        Pace::Brisk => "",
+        Pace::Slow => r#","retry":{"max_attempts":6}"#,
+    };
+    let steps = format!(
+        r#"{{"name":"note","tool":"http://tool/fine","effect":"pure"}},
+        {{"name":"pay","tool":"http://tool/weak","effect":"idempotent"{retry}}},
+        {{"name":"tell","tool":"http://tool/fine","effect":"at_most_once"}}"#
+    );
+    Plan::parse(format!(r#"{{"steps":[{steps}]}}"#)).unwrap()
+}
+
+/// How fast runs come.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    /// So that each process calls the tool often enough to find out before a step of the default policy has used up
+    /// its attempts.
+    Brisk,
+    /// So that one step may find it out for all. It may be tried more often.
+    Slow,
+}
 
 /// What happens when, counted from the beginning.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +70,7 @@ struct Story {
     runs: u64,
     /// Processes, and partitions.
     nodes: u32,
+    pace: Pace,
     down_from: Duration,
     half_from: Duration,
     well_from: Duration,
@@ -126,8 +144,8 @@ impl Tools for Weak {
     }
 }
 
-fn created(key: &RunKey, clock: &SimClock) -> Event {
-    let plan = Some(Arc::new(Plan::parse(PLAN).unwrap()));
+fn created(key: &RunKey, clock: &SimClock, story: Story) -> Event {
+    let plan = Some(Arc::new(plan(story)));
     let created = RunCreated {
         workflow: "outage".into(),
         version: "1".into(),
@@ -148,14 +166,16 @@ fn created(key: &RunKey, clock: &SimClock) -> Event {
     )
 }
 
-/// Begins the runs one by one, until half the outage is over at the latest, and so fast that each process calls the
-/// tool often enough to find out before a step has used up its attempts.
+/// Begins the runs one by one, until half the outage is over at the latest.
 async fn submit(log: SimKafka, clock: SimClock, story: Story) {
     let slowest = (story.down_from + story.half_from) / 2 / u32::try_from(story.runs).unwrap();
-    let pause = slowest.min(SUBMIT_EVERY / story.nodes);
+    let pause = match story.pace {
+        Pace::Brisk => slowest.min(SUBMIT_EVERY / story.nodes),
+        Pace::Slow => slowest,
+    };
     for number in 0..story.runs {
         let key = RunKey::new("default", &format!("run-{number}"));
-        let value = codec::encode(&created(&key, &clock)).unwrap();
+        let value = codec::encode(&created(&key, &clock, story)).unwrap();
         let record_key = key.record_key();
         let partition = keys::partition_of(&record_key, story.nodes);
         let record = NewRecord::plain(Some(Bytes::from(record_key)), value);
@@ -284,7 +304,8 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
     let rules = Rules { failures: 5, percent: 50, open_ms: 500, most_open_ms: 4000 };
     let runs = 80 + random.below(60);
     let nodes = 1 + random.below(3) as u32;
-    live_through(Story { runs, nodes, down_from, half_from, well_from, rules }, seed).await
+    let pace = Pace::Brisk;
+    live_through(Story { runs, nodes, pace, down_from, half_from, well_from, rules }, seed).await
 }
 
 fn run(story: Story) {
@@ -295,6 +316,7 @@ fn run(story: Story) {
 const TWENTY_MINUTES: Story = Story {
     runs: 1000,
     nodes: 1,
+    pace: Pace::Brisk,
     down_from: Duration::from_secs(10),
     half_from: Duration::from_secs(1210),
     well_from: Duration::from_secs(1270),
@@ -309,6 +331,11 @@ fn l28_an_outage_of_twenty_minutes_costs_what_opens_a_breaker_and_ends_in_waves(
 #[test]
 fn l28_processes_that_tell_each_other_charge_no_more_than_what_opens_the_breaker_of_each() {
     run(Story { nodes: 3, ..TWENTY_MINUTES });
+}
+
+#[test]
+fn c3_a_step_with_more_attempts_than_open_a_breaker_survives_an_outage_that_it_meets_alone() {
+    run(Story { nodes: 3, pace: Pace::Slow, runs: 200, ..TWENTY_MINUTES });
 }
 
 #[test]
