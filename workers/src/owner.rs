@@ -330,6 +330,7 @@ where
             resumed = self.node.hub.resumed(partition), if flooded => Input::Resumed(resumed),
             () = self.node.polls.called(partition) => Input::Asked,
             () = self.node.streams.asked(partition) => Input::Listening,
+            () = self.node.hub.expects(partition) => Input::Tick,
             () = self.node.hub.store_wanted(partition), if gathers => Input::Tick,
             Ok(()) = self.held.healthier.changed(), if waits => Input::Tick,
             () = sleep_until(wake) => Input::Tick,

@@ -62,12 +62,15 @@ where
 
     /// Those that are not in memory of the runs that may be looked at next.
     fn whose_turn_comes(&self) -> BTreeSet<RunKey> {
+        let most = limits::PREFETCH_RUNS;
+        let expected = self.node.hub.take_expected(self.tp.partition);
         let soon = self.node.clock.now().plus_ms(limits::PREFETCH_MS);
         // However many places there are.
-        let held = self.held.next(limits::PREFETCH_RUNS).take(4 * limits::PREFETCH_RUNS);
-        let all = held.chain(self.starved.next(limits::PREFETCH_RUNS));
-        let all = all.chain(self.timers.due_by(soon).take(limits::PREFETCH_RUNS));
-        all.filter(|key| !self.cache.knows(key)).take(limits::PREFETCH_RUNS).cloned().collect()
+        let held = self.held.next(most).take(4 * most);
+        let waiting = held.chain(self.starved.next(most));
+        let all = expected.iter().chain(waiting).chain(self.timers.due_by(soon).take(most));
+        let missing = all.filter(|key| !self.cache.knows(key));
+        missing.take(most).cloned().collect()
     }
 
     /// Keeps what was read, unless the run was loaded meanwhile.
