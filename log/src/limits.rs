@@ -90,6 +90,8 @@ pub const KAFKA_SECOND_LOOK: Duration = Duration::from_secs(1);
 pub const KAFKA_TASKS: usize = 256;
 /// How long a rebalance waits for owners to let their partitions go. Below `max.poll.interval.ms`.
 pub const KAFKA_RELEASE: Duration = Duration::from_secs(15);
+/// How long a member waits until its group has kept an offset.
+pub const KAFKA_KEEP: Duration = Duration::from_secs(5);
 /// How often a member commits what was noted.
 pub const KAFKA_COMMIT_EVERY: Duration = Duration::from_secs(5);
 /// How often the same trouble of a client is logged.

@@ -100,8 +100,8 @@ pub trait GroupMember: Send + 'static {
     /// Notes the next offset to be processed, for lag tools only.
     fn commit(&self, partition: u32, next: u64) -> impl Future<Output = Result<()>> + Send;
 
-    /// Keeps the next offset to be processed, for members of the same group that go on from there. It
-    /// outlives the process at the latest some seconds later, or when the member is dropped.
+    /// Keeps the next offset to be processed, for members of the same group that go on from there. Once it
+    /// returns, that outlives the process.
     fn keep(&self, partition: u32, next: u64) -> impl Future<Output = Result<()>> + Send;
 
     /// The offset that was kept last and outlived its process; `None` in a group that is new to the

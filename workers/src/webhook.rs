@@ -12,6 +12,7 @@ use crate::{
     tools::{Allowed, HttpTools},
 };
 use delivery::{Delivery, Receiver};
+use futures::future::join_all;
 use spine_log::{Change, EventLog, GroupMember, TopicPartition};
 use spine_schemas::{Digest, Transition};
 use std::{
@@ -127,8 +128,11 @@ impl<L: EventLog> Webhook<L> {
             None => {
                 let end = self.ends.get(partition as usize).copied().unwrap_or(bounds.end);
                 // From now on it is not new any more, whatever becomes of this process.
-                member.keep(partition, end).await?;
-                end
+                match keep_first(member, partition, end).await {
+                    Ok(()) => end,
+                    Err(spine_log::Error::Missing(_)) => return Ok(()),
+                    Err(error) => return Err(error),
+                }
             }
         };
         let next = next.clamp(bounds.first, bounds.end);
@@ -144,6 +148,24 @@ impl<L: EventLog> Webhook<L> {
         let task = work.tasks.spawn(delivery.run());
         work.places.insert(partition, Place { task, next: taken_up_to, kept: next });
         Ok(())
+    }
+}
+
+/// Keeps where a partition begins for a new webhook. A group that is being dealt out takes nothing for a moment.
+async fn keep_first<M: GroupMember>(
+    member: &M,
+    partition: u32,
+    next: u64,
+) -> spine_log::Result<()> {
+    let mut pause = limits::RETRY_FIRST;
+    loop {
+        match member.keep(partition, next).await {
+            Err(error) if error.is_retryable() && pause < limits::RETRY_MOST => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            kept => return kept,
+        }
     }
 }
 
@@ -168,7 +190,7 @@ struct Place {
 
 impl Work {
     async fn keep<M: GroupMember>(&mut self, member: &M) -> spine_log::Result<()> {
-        for (partition, place) in &mut self.places {
+        let keeping = self.places.iter().map(|(partition, place)| async move {
             let next = *place.next.borrow();
             let kept = if next > place.kept {
                 member.keep(*partition, next).await
@@ -176,10 +198,21 @@ impl Work {
                 // How far it lags behind changes also while nothing is taken.
                 member.commit(*partition, next).await
             };
+            (*partition, next, kept)
+        });
+        for (partition, next, kept) in join_all(keeping).await {
             match kept {
-                Ok(()) => place.kept = next,
+                Ok(()) => {
+                    if let Some(place) = self.places.get_mut(&partition) {
+                        place.kept = next;
+                    }
+                }
                 // The partition has gone to another member, which will be told in a moment.
                 Err(spine_log::Error::Missing(_)) => {}
+                // It is kept with what comes next.
+                Err(error) if error.is_retryable() => {
+                    tracing::debug!(partition, %error, "what was taken is not kept yet");
+                }
                 Err(error) => return Err(error),
             }
         }

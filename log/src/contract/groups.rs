@@ -48,6 +48,7 @@ pub(super) async fn a_group_goes_on_from_what_it_kept<L: EventLog>(fresh: Fresh<
     assert_eq!(member.kept(0).await?, None, "the group is new");
     member.keep(0, 1).await?;
     member.keep(0, 2).await?;
+    assert_eq!(member.kept(0).await?, Some(2), "a process that dies now has kept it");
     drop(member);
     let mut next = fresh.log.join(&fresh.topic, "keeping").await?;
     gain(&mut next, 2).await?;

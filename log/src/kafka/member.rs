@@ -9,6 +9,7 @@ use super::{
     KafkaLog, KafkaReader,
     client::{self, Lines, Quiet},
     fault,
+    keeping::Keeping,
     kept::Kept,
     lock, metrics, off_thread,
     options::{Membership, Options},
@@ -59,6 +60,7 @@ struct Shared {
     held: Mutex<BTreeSet<u32>>,
     /// Offsets to commit, by partition.
     noted: Mutex<BTreeMap<u32, u64>>,
+    keeping: Keeping,
     stop: AtomicBool,
 }
 
@@ -133,8 +135,15 @@ impl GroupMember for KafkaMember {
     }
 
     async fn keep(&self, partition: u32, next: u64) -> Result<()> {
-        if let Changes::Alone(_) = self.changes {
-            self.kept.put(&self.assigned(partition)?, next).await?;
+        let of = self.assigned(partition)?;
+        match self.changes {
+            Changes::Alone(_) => self.kept.put(&of, next).await?,
+            Changes::Group(_) => {
+                let told = self.shared.keeping.ask(partition, next);
+                let late = || Error::Unavailable(format!("{of}: the group keeps no offset now"));
+                let told = tokio::time::timeout(limits::KAFKA_KEEP, told).await;
+                told.map_err(|_| late())?.map_err(|_| late())??;
+            }
         }
         self.commit(partition, next).await
     }
@@ -200,8 +209,16 @@ impl ConsumerContext for Callbacks {
     fn commit_callback(
         &self,
         outcome: rdkafka::error::KafkaResult<()>,
-        _offsets: &TopicPartitionList,
+        offsets: &TopicPartitionList,
     ) {
+        for element in offsets.elements() {
+            let outcome = outcome.clone().and(element.error());
+            let outcome = outcome.map_err(|error| fault::of_query("the group", &error));
+            let next = element.offset().to_raw().and_then(|next| u64::try_from(next).ok());
+            if let (Ok(partition), Some(next)) = (u32::try_from(element.partition()), next) {
+                self.shared.keeping.ended(partition, next, &outcome);
+            }
+        }
         if let Err(error) = outcome
             && error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset)
         {
@@ -249,36 +266,45 @@ impl Callbacks {
         if !consumer.assignment_lost() {
             self.commit(consumer, &numbers(list), CommitMode::Sync);
         }
-        let mut noted = lock(&self.shared.noted);
         for partition in numbers(list) {
-            noted.remove(&partition);
+            lock(&self.shared.noted).remove(&partition);
+            self.shared.keeping.lost(partition);
         }
-        drop(noted);
         consumer.incremental_unassign(list)
     }
 
     /// Commits what was noted about some partitions. It is for lag tools only.
     fn commit(&self, consumer: &BaseConsumer<Self>, of: &[u32], mode: CommitMode) {
-        let mut list = TopicPartitionList::new();
-        {
-            let mut noted = lock(&self.shared.noted);
-            for partition in of {
-                let Some(next) = noted.remove(partition) else { continue };
-                let (Ok(number), Ok(next)) = (i32::try_from(*partition), i64::try_from(next))
-                else {
-                    continue;
-                };
-                let added = list.add_partition_offset(&self.topic, number, Offset::Offset(next));
-                if let Err(error) = added {
-                    tracing::debug!(partition, %error, "an offset that cannot be committed");
-                }
-            }
-        }
-        if list.count() > 0
-            && let Err(error) = consumer.commit(&list, mode)
-        {
+        let mut noted = lock(&self.shared.noted);
+        let taken = of.iter().filter_map(|of| Some((*of, noted.remove(of)?))).collect();
+        drop(noted);
+        if let Err(error) = self.send(consumer, &taken, mode) {
             tracing::debug!(%error, "offsets for lag tools were not committed");
         }
+    }
+
+    /// Commits what somebody waits for. [`Self::commit_callback`] hears what becomes of it.
+    fn keep(&self, consumer: &BaseConsumer<Self>) {
+        let new = self.shared.keeping.take_new();
+        if let Err(error) = self.send(consumer, &new, CommitMode::Async) {
+            let error = Err(fault::of_query("the group", &error));
+            new.iter().for_each(|(of, next)| self.shared.keeping.ended(*of, *next, &error));
+        }
+    }
+
+    fn send(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        offsets: &BTreeMap<u32, u64>,
+        mode: CommitMode,
+    ) -> std::result::Result<(), KafkaError> {
+        let mut list = TopicPartitionList::new();
+        for (partition, next) in offsets {
+            if let (Ok(number), Ok(next)) = (i32::try_from(*partition), i64::try_from(*next)) {
+                list.add_partition_offset(&self.topic, number, Offset::Offset(next))?;
+            }
+        }
+        if list.count() > 0 { consumer.commit(&list, mode) } else { Ok(()) }
     }
 }
 
@@ -369,6 +395,7 @@ fn run(consumer: &BaseConsumer<Callbacks>) {
                 None => {}
             }
         }
+        callbacks.keep(consumer);
         if committed.elapsed() >= limits::KAFKA_COMMIT_EVERY {
             committed = Instant::now();
             let noted: Vec<u32> = lock(&callbacks.shared.noted).keys().copied().collect();

@@ -19,6 +19,7 @@ mod fault;
 mod gap;
 mod identity;
 mod inbox;
+mod keeping;
 mod kept;
 mod member;
 mod metrics;
