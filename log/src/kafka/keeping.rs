@@ -1,20 +1,22 @@
 //! Offsets that somebody wants kept: who asked is told once the group's coordinator has them.
 //!
-//! The member's thread sends them; what is noted for lag tools alone nobody waits for (`member`).
+//! The member's thread commits them; what is noted for lag tools alone nobody waits for (`member`).
 
 use super::lock;
 use crate::{Error, Result};
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
 use tokio::sync::oneshot;
 
-/// What is wanted, and not kept yet.
+/// What is wanted, and not committed yet.
 #[derive(Default)]
 pub(super) struct Keeping(Mutex<Vec<Wanted>>);
 
 struct Wanted {
     partition: u32,
     next: u64,
-    is_sent: bool,
     done: oneshot::Sender<Result<()>>,
 }
 
@@ -22,40 +24,35 @@ impl Keeping {
     /// Wants an offset kept.
     pub(super) fn ask(&self, partition: u32, next: u64) -> oneshot::Receiver<Result<()>> {
         let (done, told) = oneshot::channel();
-        lock(&self.0).push(Wanted { partition, next, is_sent: false, done });
+        lock(&self.0).push(Wanted { partition, next, done });
         told
     }
 
-    /// What was asked since this was called last, of each partition the furthest.
-    pub(super) fn take_new(&self) -> BTreeMap<u32, u64> {
-        let mut new = BTreeMap::new();
-        for wanted in lock(&self.0).iter_mut().filter(|wanted| !wanted.is_sent) {
-            wanted.is_sent = true;
-            let next: &mut u64 = new.entry(wanted.partition).or_default();
+    /// Commits what is wanted of the partitions that are held, of each the furthest, and tells who asked.
+    pub(super) fn settle(
+        &self,
+        held: &BTreeSet<u32>,
+        commit: impl FnOnce(&BTreeMap<u32, u64>) -> Result<()>,
+    ) {
+        let all = std::mem::take(&mut *lock(&self.0));
+        if all.is_empty() {
+            return;
+        }
+        let (ours, gone): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|wanted| held.contains(&wanted.partition));
+        let mut offsets = BTreeMap::new();
+        for wanted in &ours {
+            let next: &mut u64 = offsets.entry(wanted.partition).or_default();
             *next = wanted.next.max(*next);
         }
-        new
-    }
-
-    /// A commit of a partition up to an offset has ended.
-    pub(super) fn ended(&self, partition: u32, next: u64, outcome: &Result<()>) {
-        self.tell(outcome, |wanted| {
-            wanted.is_sent && wanted.partition == partition && wanted.next <= next
-        });
-    }
-
-    /// A partition has gone to another member.
-    pub(super) fn lost(&self, partition: u32) {
-        let gone =
-            Error::Missing(format!("partition {partition} in the assignment of this member"));
-        self.tell(&Err(gone), |wanted| wanted.partition == partition);
-    }
-
-    fn tell(&self, outcome: &Result<()>, which: impl Fn(&Wanted) -> bool) {
-        let mut all = lock(&self.0);
-        for wanted in all.extract_if(.., |wanted| which(wanted)) {
-            // Who asked may have waited long enough.
+        let outcome = commit(&offsets);
+        // Whoever asked may have waited long enough.
+        for wanted in ours {
             let _ = wanted.done.send(outcome.clone());
+        }
+        for Wanted { partition, done, .. } in gone {
+            let what = format!("partition {partition} in the assignment of this member");
+            let _ = done.send(Err(Error::Missing(what)));
         }
     }
 }
@@ -65,22 +62,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_asks_is_told_of_the_commit_that_covers_it_and_of_no_earlier_one() {
+    fn who_asks_is_told_what_became_of_the_commit_and_nothing_is_committed_of_others() {
         let keeping = Keeping::default();
-        let mut first = keeping.ask(0, 5);
-        assert_eq!(keeping.take_new(), BTreeMap::from([(0, 5)]));
-        let (mut second, mut other) = (keeping.ask(0, 9), keeping.ask(1, 2));
-        keeping.ended(0, 9, &Ok(()));
-        assert_eq!(first.try_recv().unwrap(), Ok(()));
-        assert!(second.try_recv().is_err(), "it was not sent then");
-        assert_eq!(keeping.take_new(), BTreeMap::from([(0, 9), (1, 2)]));
-        keeping.ended(0, 7, &Ok(()));
-        assert!(second.try_recv().is_err(), "it is further");
-        let refused = Err(Error::Unavailable("a rebalance".into()));
-        keeping.ended(0, 9, &refused);
-        assert_eq!(second.try_recv().unwrap(), refused);
-        keeping.lost(1);
-        assert!(matches!(other.try_recv().unwrap(), Err(Error::Missing(_))));
-        assert_eq!(keeping.take_new(), BTreeMap::new());
+        let held = BTreeSet::from([0]);
+        let asked = [(0, 9), (0, 5), (1, 2)];
+        let [mut first, mut second, mut gone] = asked.map(|(of, next)| keeping.ask(of, next));
+        keeping.settle(&held, |offsets| {
+            assert_eq!(*offsets, BTreeMap::from([(0, 9)]));
+            Ok(())
+        });
+        assert_eq!((first.try_recv().unwrap(), second.try_recv().unwrap()), (Ok(()), Ok(())));
+        assert!(matches!(gone.try_recv().unwrap(), Err(Error::Missing(_))));
+        keeping.settle(&held, |_| unreachable!("nobody asks"));
+        let mut third = keeping.ask(0, 10);
+        keeping.settle(&held, |_| Err(Error::Unavailable("a rebalance".into())));
+        assert!(third.try_recv().unwrap().is_err());
     }
 }

@@ -209,16 +209,8 @@ impl ConsumerContext for Callbacks {
     fn commit_callback(
         &self,
         outcome: rdkafka::error::KafkaResult<()>,
-        offsets: &TopicPartitionList,
+        _offsets: &TopicPartitionList,
     ) {
-        for element in offsets.elements() {
-            let outcome = outcome.clone().and(element.error());
-            let outcome = outcome.map_err(|error| fault::of_query("the group", &error));
-            let next = element.offset().to_raw().and_then(|next| u64::try_from(next).ok());
-            if let (Ok(partition), Some(next)) = (u32::try_from(element.partition()), next) {
-                self.shared.keeping.ended(partition, next, &outcome);
-            }
-        }
         if let Err(error) = outcome
             && error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset)
         {
@@ -268,7 +260,6 @@ impl Callbacks {
         }
         for partition in numbers(list) {
             lock(&self.shared.noted).remove(&partition);
-            self.shared.keeping.lost(partition);
         }
         consumer.incremental_unassign(list)
     }
@@ -283,13 +274,13 @@ impl Callbacks {
         }
     }
 
-    /// Commits what somebody waits for. [`Self::commit_callback`] hears what becomes of it.
+    /// Commits what somebody waits for. The client never tells what became of a commit that is not waited for here.
     fn keep(&self, consumer: &BaseConsumer<Self>) {
-        let new = self.shared.keeping.take_new();
-        if let Err(error) = self.send(consumer, &new, CommitMode::Async) {
-            let error = Err(fault::of_query("the group", &error));
-            new.iter().for_each(|(of, next)| self.shared.keeping.ended(*of, *next, &error));
-        }
+        let held = lock(&self.shared.held).clone();
+        self.shared.keeping.settle(&held, |offsets| {
+            let sent = self.send(consumer, offsets, CommitMode::Sync);
+            sent.map_err(|error| fault::of_query("the group", &error))
+        });
     }
 
     fn send(
