@@ -9,7 +9,6 @@ use hyper::Method;
 use serde::Deserialize;
 use spine_ingest::{ClaimHolder, VerdictError, Verdicts};
 use spine_runs::Verdict;
-use spine_schemas::RunKey;
 use spine_store::RunStore;
 use spine_workers::{VerdictHub, tools::Tools};
 use std::time::Duration;
@@ -140,10 +139,6 @@ impl<T: Tools, S: RunStore> Verdicts for Wired<T, S> {
             Err(VerdictError::NotOwner(_)) => self.forwarded(partition, offset).await,
             answered => answered,
         }
-    }
-
-    fn expect(&self, partition: u32, run: &RunKey) {
-        self.hub.expect(partition, run);
     }
 
     async fn wait_here(&self, partition: u32, offset: u64) -> Result<Verdict, VerdictError> {

@@ -61,7 +61,6 @@ pub(crate) async fn ask_one<L: EventLog, S: RunStore, V: Verdicts>(
     run: &RunKey,
     event: Event,
 ) -> Result<Asked, Problem> {
-    app.verdicts().expect(app.partition_of(run).await?, run);
     let asked = ask(app, run, &[event], Urgency::Normal).await?;
     granted(app, asked)
 }

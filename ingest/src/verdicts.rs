@@ -5,7 +5,6 @@
 
 use serde::{Deserialize, Serialize};
 use spine_runs::Verdict;
-use spine_schemas::RunKey;
 use spine_store::Progress;
 use std::future::Future;
 use thiserror::Error;
@@ -23,10 +22,7 @@ pub trait Verdicts: Clone + Send + Sync + 'static {
         offset: u64,
     ) -> impl Future<Output = Result<Verdict, VerdictError>> + Send;
 
-    /// Something is about to be asked of a run that may not have moved for long. Its owner may get it ready.
-    fn expect(&self, partition: u32, run: &RunKey);
-
-    /// The same as [`Self::wait`], from this process alone: what another one asks for is never forwarded again.
+    /// The same, from this process alone: what another one asks for is never forwarded again.
     ///
     /// # Errors
     /// As [`Self::wait`], and [`VerdictError::NotOwner`].

@@ -67,10 +67,6 @@ pub(crate) const PROBES: usize = 32;
 pub(crate) const PROBES_KNOWN: usize = 10_000;
 /// Longest wait for an answer to such a question.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Runs that are read before their turn comes, at one time.
-pub(crate) const PREFETCH_RUNS: usize = 64;
-/// How long before its time a run is read.
-pub(crate) const PREFETCH_MS: u64 = 100;
 /// Shortest time in which owners look what they can grant to a poll.
 pub(crate) const POLL_LEAST: Duration = Duration::from_millis(50);
 /// Timers kept in memory; later ones are read from the store when their time comes near.

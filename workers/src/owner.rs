@@ -21,7 +21,6 @@ mod messages;
 mod mutants;
 mod originals;
 mod outcomes;
-mod prefetch;
 mod probes;
 mod queued;
 mod read;
@@ -176,8 +175,6 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     /// Whether every open run was looked at once since this owner began.
     has_swept: bool,
     calls: JoinSet<(u64, CallEnd)>,
-    /// Runs that are read before their turn comes.
-    prefetch: prefetch::Prefetch,
     /// What tools are asked about attempts whose outcome is not known.
     probes: probes::Probes,
     writes: JoinSet<append::Written>,
@@ -202,7 +199,6 @@ enum Input {
     Call(u64, CallEnd),
     Probed(probes::Answered),
     Written(append::Written),
-    Prefetched(prefetch::Read),
     Stored(std::result::Result<(), spine_store::Error>),
     Told(Result<()>),
     Refreshed(std::result::Result<(), String>),
@@ -267,7 +263,6 @@ where
                     self.ready.insert(self.probes.answered(answered));
                 }
                 Input::Written(written) => self.written(written)?,
-                Input::Prefetched(read) => self.prefetched(read)?,
                 Input::Stored(result) => self.stored(result)?,
                 Input::Told(result) => result?,
                 Input::Refreshed(result) => self.refreshed(result),
@@ -290,7 +285,6 @@ where
         self.wake_held();
         self.ready.extend(self.probes.wake_waiting());
         self.decide_ready().await?;
-        self.prefetch();
         self.tell_some();
         self.grant().await?;
         self.store_some();
@@ -313,9 +307,6 @@ where
             Some(ended) = self.storing.join_next() => Input::Stored(ended.unwrap_or_else(broken)),
             Some(told) = self.telling.appending.join_next() => Input::Told(told.unwrap_or_else(broken)),
             Some(ended) = self.writes.join_next() => Input::Written(ended.unwrap_or_else(broken)),
-            Some(read) = self.prefetch.reading.join_next() => {
-                Input::Prefetched(read.unwrap_or_else(broken))
-            }
             records = self.reader.next(limits::READ), if read => Input::Records(records),
             Some(ended) = self.calls.join_next() => {
                 let (lease, end) = ended.unwrap_or_else(broken);
@@ -330,7 +321,6 @@ where
             resumed = self.node.hub.resumed(partition), if flooded => Input::Resumed(resumed),
             () = self.node.polls.called(partition) => Input::Asked,
             () = self.node.streams.asked(partition) => Input::Listening,
-            () = self.node.hub.expects(partition) => Input::Tick,
             () = self.node.hub.store_wanted(partition), if gathers => Input::Tick,
             Ok(()) = self.held.healthier.changed(), if waits => Input::Tick,
             () = sleep_until(wake) => Input::Tick,

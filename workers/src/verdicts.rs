@@ -3,7 +3,6 @@
 //! The hub knows only what owners of this process folded. Who owns a partition elsewhere is not known
 //! here, only the newest claim that was folded.
 
-mod expected;
 mod recent;
 mod standing;
 #[cfg(test)]
@@ -11,13 +10,9 @@ mod tests;
 
 pub(crate) use standing::{Phase, Resumed};
 
-use expected::Expected;
 use recent::Recent;
 use spine_runs::{Answer, Verdict};
-use spine_schemas::{
-    RunKey,
-    mutants::{Mutant, planted},
-};
+use spine_schemas::mutants::{Mutant, planted};
 use standing::Standing;
 use std::{
     sync::{
@@ -77,7 +72,6 @@ struct Partition {
     wanting: AtomicUsize,
     /// Told when one more does.
     wanted: Notify,
-    expected: Expected,
 }
 
 impl VerdictHub {
@@ -99,7 +93,6 @@ impl VerdictHub {
             recent: Mutex::default(),
             wanting: AtomicUsize::new(0),
             wanted: Notify::new(),
-            expected: Expected::default(),
         };
         let partitions = (0..partitions).map(one).collect();
         Self { partitions, changes: Arc::default(), owned: Arc::default() }
@@ -170,15 +163,6 @@ impl VerdictHub {
     /// Whether a partition has an owner in this process.
     pub fn owns(&self, partition: u32) -> bool {
         self.partition(partition).is_ok_and(|one| one.standing.borrow().phase.is_owned())
-    }
-
-    /// Something is about to be asked of a run: an owner here may read it before. Costs little, and nothing is owed.
-    pub fn expect(&self, partition: u32, run: &RunKey) {
-        if self.owns(partition)
-            && let Ok(partition) = self.partition(partition)
-        {
-            partition.expected.push(run);
-        }
     }
 
     /// Whether every partition that is ours has an owner that has caught up.
@@ -314,19 +298,6 @@ impl VerdictHub {
     pub(crate) async fn store_wanted(&self, partition: u32) {
         match self.partition(partition) {
             Ok(one) => one.wanted.notified().await,
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    /// The runs of which something is about to be asked. Told once.
-    pub(crate) fn take_expected(&self, partition: u32) -> Vec<RunKey> {
-        self.partition(partition).map_or_else(|_| Vec::new(), |one| one.expected.take())
-    }
-
-    /// Waits until there are such runs.
-    pub(crate) async fn expects(&self, partition: u32) {
-        match self.partition(partition) {
-            Ok(one) => one.expected.more().await,
             Err(_) => std::future::pending().await,
         }
     }

@@ -122,8 +122,6 @@ impl Verdicts for Owner {
         self.reach(partition, offset).await
     }
 
-    fn expect(&self, _partition: u32, _run: &RunKey) {}
-
     async fn wait_here(&self, partition: u32, offset: u64) -> Result<Verdict, VerdictError> {
         self.reach(partition, offset).await
     }

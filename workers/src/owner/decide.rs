@@ -262,20 +262,11 @@ where
         }
         missing.sort_unstable();
         missing.dedup();
-        missing.iter().for_each(|key| self.prefetch.forget(key));
         let partition = self.tp.partition;
         let store = self.node.store.clone();
         let states = Self::patiently(&self.orders, || store.load_runs(partition, &missing)).await?;
-        self.keep(missing.into_iter().zip(states))
-    }
-
-    /// Keeps in memory what the store has for runs.
-    pub(super) fn keep(
-        &mut self,
-        states: impl IntoIterator<Item = (RunKey, Option<RunState>)>,
-    ) -> Result<()> {
-        let (partition, next) = (self.tp.partition, self.fold.next_offset());
-        for (key, state) in states {
+        let next = self.fold.next_offset();
+        for (key, state) in missing.into_iter().zip(states) {
             if let Some(ahead) = state.as_ref().filter(|run| run.last_offset >= next) {
                 // Nothing of it may be folded again, nor decided upon.
                 let (expected, found) = (self.stored, Some(ahead.last_offset));

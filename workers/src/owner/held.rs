@@ -63,11 +63,6 @@ impl HeldRuns {
         self.at.is_empty()
     }
 
-    /// Those that may go on next, so many at each place.
-    pub(super) fn next(&self, count: usize) -> impl Iterator<Item = &RunKey> {
-        self.at.values().flat_map(move |runs| runs.next(count))
-    }
-
     #[cfg(feature = "mutants")]
     pub(super) fn contains(&self, key: &RunKey) -> bool {
         self.at.values().any(|runs| runs.contains(key))

@@ -162,7 +162,6 @@ where
             sweep: None,
             has_swept: false,
             calls: JoinSet::new(),
-            prefetch: super::prefetch::Prefetch::default(),
             probes: super::probes::Probes::default(),
             writes: JoinSet::new(),
             storing: JoinSet::new(),

@@ -43,13 +43,6 @@ impl Starved {
         taken
     }
 
-    /// About the first so many: tenants that wait have a part each.
-    pub(super) fn next(&self, count: usize) -> impl Iterator<Item = &RunKey> {
-        let each = count.div_ceil(self.turns.len().max(1));
-        let queues = self.turns.iter().filter_map(|tenant| self.queues.get(tenant));
-        queues.flat_map(move |queue| queue.iter().take(each)).take(count)
-    }
-
     /// Those that were taken and not asked are the first again.
     pub(super) fn put_back(&mut self, keys: &[RunKey]) {
         for key in keys.iter().rev() {

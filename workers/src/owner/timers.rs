@@ -63,11 +63,6 @@ impl Timers {
         own.into_iter().chain(self.left).chain(self.unwatched).min()
     }
 
-    /// Runs whose time has come by then, the earliest first.
-    pub(super) fn due_by(&self, until: Micros) -> impl Iterator<Item = &RunKey> {
-        self.by_time.iter().take_while(move |(at, _)| *at <= until).map(|(_, key)| key)
-    }
-
     fn take_due(&mut self, now: Micros) -> Vec<RunKey> {
         let mut due = Vec::new();
         while let Some((at, key)) = self.by_time.first().cloned() {
