@@ -170,6 +170,32 @@ fn l37_tools_and_tenants_are_held_back_over_a_restart_and_let_go() {
 }
 
 #[test]
+fn f16_l37_a_paused_tool_is_not_asked_what_happened_until_it_goes_on() {
+    let fx = Fx::start(|call, _| match call.path.ends_with("ask") {
+        true => Answer::Says(json!({"happened": true}).to_string()),
+        // Nobody waits that long for its answer.
+        false => Answer::DoneAfter(Duration::from_secs(2)),
+    });
+    let (spine, ask) = (Spine::fresh().start(), fx.tool("ask"));
+    ok(&spine, &["tools", "pause", &ask, "--reason", "moves house"]);
+    let mut pay = lines::step("pay", &fx.tool("pay"), "probe");
+    pay["timeout_ms"] = json!(300);
+    pay["probe"] = json!({"tool": ask});
+    spine.start_run(&json!({"run_id": "r", "workflow": "it", "version": "1", "steps": [pay]}));
+    let why = waits::until("an answer that it is paused", || {
+        let why = spine.get("/v1/runs/r/why").json()["why"].as_str()?.to_owned();
+        why.contains("is paused").then_some(why)
+    });
+    assert_eq!(step_of(&spine, "r", "pay")["status"], "unknown", "{why}");
+    let asked = || fx.calls().iter().filter(|call| call.path.ends_with("ask")).count();
+    assert_eq!(asked(), 0, "{why}");
+    ok(&spine, &["tools", "resume", &ask, "--reason", "has moved"]);
+    spine.wait_run("r", &["completed"]);
+    assert_eq!((asked(), fx.calls().len()), (1, 2), "asked once, and not called again");
+    spine.is_fold_of_log();
+}
+
+#[test]
 fn an_operator_opens_and_closes_a_breaker_by_hand() {
     let (fx, spine) = (Fx::willing(), Spine::fresh().start());
     let tool = fx.tool("pay");

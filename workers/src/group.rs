@@ -63,8 +63,9 @@ where
             }
             change = next_change(&mut member), if workers.failed.is_none() => {
                 is_joined = true;
-                workers.node.hub.joined();
+                // In this order: what was gained must not look for a moment as if it were another's.
                 workers.change(change);
+                workers.node.hub.joined();
             }
         }
         if workers.stopping && workers.owners.is_empty() && workers.late.is_empty() {
