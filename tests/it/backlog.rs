@@ -18,6 +18,12 @@ const UP: u8 = 2;
 /// Between two runs that need no dead tool.
 const PACE: Duration = Duration::from_millis(10);
 const FLAGS: [&str; 4] = ["--breaker-open-ms", "500", "--breaker-most-open-ms", "4000"];
+const OPEN_MS: usize = 500;
+/// Calls in waves of which every second one fails, until the breaker has opened again.
+const RELAPSE: usize = 25;
+/// Calls of a tool that is back until its breaker lets everything through and what it let through in waves has been
+/// called: the last wave is at most twice as large as those before it that made 50 successes.
+const CANARIES: usize = 200;
 
 /// A server of two tools: one works, and one is dead, comes back by half, and is back.
 fn tools(mode: &Arc<AtomicU8>) -> Fx {
@@ -107,10 +113,13 @@ fn l36_l46_a_backlog_behind_an_open_breaker_holds_up_nobody_and_is_released_in_w
     let calls_of_it = || fx.calls().into_iter().filter(|call| call.path == "/pay").count();
     let before = calls_of_it();
     mode.store(HALF, Ordering::SeqCst);
+    let half = Instant::now();
     let relapsing = latencies(&spine, &fx, "half", healthy);
     // At least one wave, and the relapse after it.
     waits::until("calls of the tool", || (calls_of_it() >= before + 5).then_some(()));
     let at_half = calls_of_it() - before;
+    let openings = 1 + half.elapsed().as_millis() as usize / OPEN_MS;
+    assert!(at_half <= openings * RELAPSE, "{at_half} calls between at most {openings} relapses");
     mode.store(UP, Ordering::SeqCst);
     let back = Instant::now();
     let draining = latencies(&spine, &fx, "draining", healthy);
@@ -127,4 +136,46 @@ fn l36_l46_a_backlog_behind_an_open_breaker_holds_up_nobody_and_is_released_in_w
     assert_eq!(effects, parked, "once each");
     assert_eq!(spine.get("/v1/dead-letters").json()["dead_letters"], json!([]));
     spine.is_fold_of_log();
+}
+
+/// When the calls of a tool came that had been dead while so many runs were held back, the canaries left out.
+fn released(flags: &[&str], takes: Duration, parked: usize) -> Vec<Instant> {
+    let mode = Arc::new(AtomicU8::new(DOWN));
+    let is_down = mode.clone();
+    let fx = Fx::start(move |_, _| match is_down.load(Ordering::SeqCst) {
+        DOWN => Answer::Refuses(503),
+        _ => Answer::DoneAfter(takes),
+    });
+    let spine = Spine::fresh().with(&[&FLAGS[..], flags].concat()).start();
+    let names: Vec<String> = (0..parked).map(|number| format!("p{number}")).collect();
+    names.iter().for_each(|run| spine.start_run(&plan(&fx, run, "pay", 1)));
+    wait_held_back(&spine, &names[parked - 1]);
+    mode.store(UP, Ordering::SeqCst);
+    names.iter().for_each(|run| drop(spine.wait_run(run, &["completed"])));
+    let mut came: Vec<Instant> =
+        fx.calls().into_iter().filter(|call| call.effect).map(|call| call.at).collect();
+    assert_eq!(came.len(), parked, "once each");
+    came.sort_unstable();
+    came.split_off(CANARIES)
+}
+
+/// The most of the calls that came within so much time.
+fn most_within(came: &[Instant], window: Duration) -> usize {
+    let from = |first: Instant| came.iter().filter(move |at| (first..first + window).contains(*at));
+    came.iter().map(|first| from(*first).count()).max().unwrap_or(0)
+}
+
+#[test]
+fn l36_what_was_held_back_goes_on_at_its_pace() {
+    let came = released(&["--release-per-second", "50"], Duration::ZERO, 350);
+    let most = most_within(&came, Duration::from_secs(1));
+    assert!((25..=60).contains(&most), "{most} in a second, instead of 50");
+}
+
+#[test]
+fn l36_what_was_held_back_leaves_half_of_the_slots_to_others() {
+    let takes = Duration::from_millis(200);
+    let came = released(&["--attempts-per-tool", "16"], takes, 350);
+    // None of these had ended when the last of them came.
+    assert_eq!(most_within(&came, takes), 8);
 }

@@ -86,6 +86,12 @@ impl Appends {
         tools
     }
 
+    /// Attempts of a tool whose start was appended and not read back.
+    pub(super) fn starts_at(&self, tool: &str) -> usize {
+        let starts = self.latched.values().flat_map(|latch| &latch.starts);
+        starts.filter(|start| start.tool == tool).count()
+    }
+
     /// The log has acknowledged an append. A run whose batch has been read back already may have
     /// another one under way by now.
     pub(super) fn acknowledge(&mut self, posted: &[Posted], appended: &Appended) {

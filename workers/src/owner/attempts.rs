@@ -45,6 +45,11 @@ impl Attempts {
         &self.tools
     }
 
+    /// How many of a tool run.
+    pub(super) fn of_tool(&self, tool: &str) -> usize {
+        self.tools.get(tool).copied().unwrap_or(0)
+    }
+
     /// Runs with an open attempt stay in memory.
     pub(super) fn pins(&self, key: &RunKey) -> bool {
         self.runs.contains_key(key)

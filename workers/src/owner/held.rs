@@ -83,9 +83,12 @@ where
             return;
         }
         let (now, mut room) = (self.node.clock.now(), self.room_for_released());
-        for (at, runs) in &mut self.held.at {
+        let mut held = std::mem::take(&mut self.held.at);
+        for (at, runs) in &mut held {
             match self.node.health.lets_through(at, now) {
-                Some(count) => self.ready.extend(runs.take(count)),
+                Some(0) => {}
+                // Whoever found no slot would begin later, however many may by then.
+                Some(count) => self.ready.extend(runs.take(count.min(self.free_slots_at(at)))),
                 // What workers ask for takes no slot.
                 None if is_queue(at) => self.ready.extend(runs.take(limits::SWEEP_RUNS)),
                 None => {
@@ -97,7 +100,20 @@ where
                 }
             }
         }
-        self.held.at.retain(|_, runs| runs.len() > 0);
+        held.retain(|_, runs| runs.len() > 0);
+        self.held.at = held;
+    }
+
+    /// How many runs that are held back at a place find a slot there.
+    fn free_slots_at(&self, at: &HeldAt) -> usize {
+        let HeldAt::Tool(tool) = at else { return usize::MAX };
+        if is_queue(at) {
+            return usize::MAX;
+        }
+        let config = &self.node.config;
+        let of_tool = self.attempts.of_tool(tool) + self.appends.starts_at(tool);
+        let of_tool = config.attempts_per_tool.saturating_sub(of_tool);
+        config.attempts.saturating_sub(self.open_starts()).min(of_tool)
     }
 
     /// How many more runs may be under way that were held back: in all, half of what may run.
@@ -121,6 +137,8 @@ where
         let (health, now) = (&self.node.health, self.node.clock.now());
         let wake_at = |at: &HeldAt| match health.lets_through(at, now) {
             Some(0) => health.changes_at(at, now),
+            // The end of an attempt is heard.
+            Some(_) if self.free_slots_at(at) == 0 => None,
             // Those that were woken before may have left some for others.
             Some(_) => Some(now),
             None if is_queue(at) => Some(now),
