@@ -4,8 +4,8 @@ use crate::{App, Code, Problem, VerdictError, Verdicts, app::Shared, metrics};
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, Urgency};
 use spine_runs::{Answer, Verdict};
-use spine_schemas::{Body, Event, RunKey, codec, fault_points};
-use spine_store::{RunStore, VerdictKind};
+use spine_schemas::{Body, Event, Kind, RunKey, codec, fault_points};
+use spine_store::{EventRow, RunStore, VerdictKind};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -156,12 +156,35 @@ async fn stored_verdict<L: EventLog, S: RunStore, V: Verdicts>(
         Recall::Refusals => return Ok(None),
     };
     let rows = app.store().run_events(run, offset, 1).await?;
-    let row = rows.into_iter().next().filter(|row| row.offset == offset);
-    Ok(row.and_then(|row| match (row.verdict, row.reason) {
-        (VerdictKind::Applied, _) => Some(Verdict::Applied(Answer::Ok)),
+    let Some(row) = rows.into_iter().next().filter(|row| row.offset == offset) else {
+        return Ok(None);
+    };
+    Ok(match (row.verdict, row.reason) {
+        (VerdictKind::Applied, _) => {
+            let counted = counted(app, partition, run, &row).await?;
+            Some(Verdict::Applied(counted.unwrap_or(Answer::Ok)))
+        }
         (VerdictKind::Stale, Some(reason)) => Some(Verdict::Stale(reason, Some(Answer::Ok))),
         (VerdictKind::Illegal, Some(reason)) => Some(Verdict::Illegal(reason)),
         (VerdictKind::Stale | VerdictKind::Illegal, None) | (VerdictKind::Refused, _) => None,
+    })
+}
+
+/// How far an approval is that was not the last one needed: the task that it answered is open still.
+async fn counted<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    partition: u32,
+    run: &RunKey,
+    row: &EventRow,
+) -> Result<Option<Answer>, Problem> {
+    let step = row.step.as_ref().filter(|_| row.kind == Kind::TaskDecided.as_str());
+    let Some(step) = step else { return Ok(None) };
+    let state = app.find_run(partition, run).await?;
+    let state = state.as_ref().and_then(|state| state.steps.get(step));
+    Ok(state.and_then(|step| {
+        let task = step.task.as_ref().filter(|task| task.offset < row.offset)?;
+        let approvals = u32::try_from(task.approvers.len()).unwrap_or(u32::MAX);
+        Some(Answer::Counted { approvals, needed: step.spec.quorum.unwrap_or(1) })
     }))
 }
 

@@ -13,6 +13,7 @@ mod partitions;
 mod problems;
 mod queries;
 mod queues;
+mod recalled;
 mod resolve;
 mod server;
 mod streams;

@@ -35,6 +35,8 @@ struct Inner {
     folded: Mutex<BTreeMap<u32, Folded>>,
     /// Set to pretend that the owner is gone.
     silent: AtomicBool,
+    /// Set to pretend that another owner came between, which remembers no verdict.
+    forgetful: AtomicBool,
 }
 
 #[derive(Default)]
@@ -48,13 +50,17 @@ struct Folded {
 impl Owner {
     pub(super) fn new(log: EmbeddedLog, store: SqliteStore) -> Self {
         let book = SchemaBook::compiled_in();
-        let inner =
-            Inner { log, store, book, folded: Mutex::default(), silent: AtomicBool::new(false) };
-        Self(Arc::new(inner))
+        let folded = Mutex::default();
+        let (silent, forgetful) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Inner { log, store, book, folded, silent, forgetful }))
     }
 
     pub(super) fn fall_silent(&self) {
         self.0.silent.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn forget(&self) {
+        self.0.forgetful.store(true, Ordering::SeqCst);
     }
 
     pub(super) async fn state(&self, run: &RunKey) -> Option<Arc<RunState>> {
@@ -119,7 +125,11 @@ impl Owner {
 
 impl Verdicts for Owner {
     async fn wait(&self, partition: u32, offset: u64) -> Result<Verdict, VerdictError> {
-        self.reach(partition, offset).await
+        let verdict = self.reach(partition, offset).await?;
+        match self.0.forgetful.load(Ordering::SeqCst) {
+            true => Err(VerdictError::Forgotten),
+            false => Ok(verdict),
+        }
     }
 
     async fn wait_here(&self, partition: u32, offset: u64) -> Result<Verdict, VerdictError> {
