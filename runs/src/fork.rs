@@ -305,7 +305,7 @@ fn why_not(
         }
         (None | Some(_), _) => false,
     };
-    (!is_same).then_some(Because::Changed)
+    (!is_same && !planted(Mutant::ForkTakesChanged)).then_some(Because::Changed)
 }
 
 fn reused(step: &StepState, can_be_undone: bool) -> ReusedStep {

@@ -63,6 +63,18 @@ pub enum Mutant {
     ForkBeginsEarly,
     /// An answer of a brain that comes after the accepted one takes its place.
     AnswerReplaced,
+    /// A fork takes a step over that it would ask for something else.
+    ForkTakesChanged,
+    /// A signal that nobody awaits yet is accepted, and not kept.
+    EarlySignalForgotten,
+    /// A signal that was kept ends every wait of its name that begins later.
+    SignalTakenTwice,
+    /// A signal that comes again counts again.
+    SignalCountsTwice,
+    /// Of several waits of one name the newest gets the signal.
+    SignalToNewestWait,
+    /// A session that was replaced begins steps all the same.
+    ReplacedSessionBegins,
 }
 
 #[cfg(feature = "mutants")]

@@ -1,20 +1,28 @@
 //! Simulated agents: two sessions race over the steps of a journal run, through the verdicts of the
-//! process that is up. Either may vanish between an effect and its completion.
+//! process that is up. Either may vanish between an effect and its completion, and be replaced by name, also while
+//! it lives. Long steps give signs of life, now and then too late. Between two steps a signal is awaited.
 
 use crate::{
     random::Random,
     tools::SimTools,
     workload::{Access, Clients},
 };
-use spine_runs::{Answer, Verdict};
+use spine_runs::{Answer, Reason, Verdict};
 use spine_schemas::{
-    Body, Driver, Effect, Op, Output, Payload, RunCreated, RunEvent, RunKey, StepEvent, StepKey,
-    StepSpec, StepStarted,
+    Body, Driver, Effect, ErrorClass, Op, Output, Payload, RunCreated, RunEvent, RunKey, StepError,
+    StepEvent, StepKey, StepSpec, StepStarted,
 };
+use spine_workers::Clock;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
 
 const STEPS: u32 = 3;
 const LEASE_MS: u64 = 800;
+/// The signal that is awaited behind the first step, and for how long.
+const SIGNAL: &str = "go";
+const PATIENCE_MS: u64 = 2500;
+/// Nobody acts so long after having asked for an attempt. Later somebody may have found out that it never acted.
+const LATEST: Duration = Duration::from_secs(20);
 /// What agents say they call.
 pub(crate) const TOOL: &str = "agent.act";
 
@@ -37,23 +45,38 @@ struct Agent<'a, A> {
     clients: &'a Clients<A>,
     key: &'a RunKey,
     session: String,
+    /// The session that it takes over from.
+    replaces: Option<String>,
     op_id: u64,
     random: Random,
     tools: SimTools,
 }
 
 /// Drives a run to its end.
-pub(crate) async fn drive<A: Access>(clients: &Clients<A>, key: &RunKey, session: &str) {
+pub(crate) async fn drive<A: Access>(
+    clients: &Clients<A>,
+    key: &RunKey,
+    session: &str,
+    replaces: Option<String>,
+) {
     let mut agent = Agent {
         clients,
         key,
         session: session.to_owned(),
+        replaces,
         op_id: 0,
         random: clients.random.fork(),
         tools: clients.tools.clone(),
     };
+    // Whoever replaces another comes when that one is at it.
+    if agent.replaces.is_some() {
+        agent.pause(300).await;
+    }
     for number in 0..STEPS {
         if !agent.step(&StepKey::named(&format!("a{number}"))).await {
+            return;
+        }
+        if number == 0 && !agent.hear(&StepKey::named("heard")).await {
             return;
         }
     }
@@ -65,17 +88,12 @@ impl<A: Access> Agent<'_, A> {
     /// Begins a step until it is done; `false` when the agent vanishes or the run has ended.
     async fn step(&mut self, step: &StepKey) -> bool {
         loop {
+            let since = Instant::now();
             match self.begin(step).await {
                 Answer::Execute { attempt, lease, .. } => {
-                    tokio::time::sleep(Duration::from_millis(self.random.below(20))).await;
-                    self.tools.act(self.key, step, attempt);
-                    if self.random.chance(10) {
+                    if !self.execute(step, (attempt, lease), since).await {
                         return false;
                     }
-                    let output = Output::of(Payload::null());
-                    let lease = Some(lease);
-                    let body = StepEvent::Completed { attempt, lease, output, usage: None };
-                    self.ask(Body::Step(self.key.run_id.clone(), step.clone(), body)).await;
                 }
                 // A verdict without an attempt is what a premature answer looks like.
                 Answer::Ok => {
@@ -86,8 +104,10 @@ impl<A: Access> Agent<'_, A> {
                 Answer::Wait { .. }
                 | Answer::Asked { .. }
                 | Answer::Unknown { .. }
-                | Answer::DeadLettered { .. } => {
-                    tokio::time::sleep(Duration::from_millis(300)).await;
+                | Answer::DeadLettered { .. } => sleep(Duration::from_millis(300)).await,
+                Answer::Denied { code: Reason::GivenUp } => {
+                    self.give_up(step).await;
+                    return false;
                 }
                 Answer::Denied { .. } => return false,
                 Answer::Conflict { .. } | Answer::Counted { .. } | Answer::NotTried => {
@@ -95,6 +115,78 @@ impl<A: Access> Agent<'_, A> {
                 }
             }
         }
+    }
+
+    /// Does a step under an attempt that was asked for some time ago; `false` when the agent vanishes over it.
+    async fn execute(
+        &mut self,
+        step: &StepKey,
+        (attempt, lease): (u32, u64),
+        since: Instant,
+    ) -> bool {
+        if self.random.chance(30) && !self.stay_alive(step, (attempt, lease)).await {
+            return false;
+        }
+        self.pause(20).await;
+        if since.elapsed() > LATEST {
+            return false;
+        }
+        self.tools.act(self.key, step, attempt);
+        if self.random.chance(10) {
+            return false;
+        }
+        let output = Output::of(Payload::null());
+        let lease = Some(lease);
+        let event = StepEvent::Completed { attempt, lease, output, usage: None };
+        self.ask(self.of_step(step, event)).await;
+        true
+    }
+
+    /// Takes long over an attempt, and says now and then that it is at it; `false` when it is told that the
+    /// attempt is its own no more.
+    async fn stay_alive(&mut self, step: &StepKey, (attempt, lease): (u32, u64)) -> bool {
+        for _ in 0..1 + self.random.below(3) {
+            self.pause(LEASE_MS + 200).await;
+            let event = StepEvent::Heartbeat { attempt, lease: Some(lease) };
+            match self.ask(self.of_step(step, event)).await {
+                Answer::Ok => {}
+                Answer::Denied { .. } => return false,
+                answer => panic!("{answer:?} to a sign of life"),
+            }
+        }
+        true
+    }
+
+    /// Awaits the signal until it has come or was awaited long enough; `false` when the agent must go.
+    async fn hear(&mut self, step: &StepKey) -> bool {
+        loop {
+            match self.listen(step).await {
+                Answer::Replay | Answer::Denied { code: Reason::WaitExpired } => return true,
+                Answer::Wait { .. } => sleep(Duration::from_millis(300)).await,
+                // A premature answer says nothing of the wait.
+                Answer::Ok | Answer::Denied { .. } => return false,
+                answer => panic!("{answer:?} to whoever awaits"),
+            }
+        }
+    }
+
+    async fn listen(&mut self, step: &StepKey) -> Answer {
+        let spec = StepSpec::new(format!("signal:{SIGNAL}"), Effect::Pure, Payload::null());
+        let spec = Some(Arc::new(StepSpec { deadline_ms: PATIENCE_MS, ..spec }));
+        let expires_at = self.clients.clock.now().plus_ms(PATIENCE_MS);
+        let event = StepEvent::WaitCreated { signal: Some(SIGNAL.into()), expires_at, spec };
+        self.ask(self.of_step(step, event)).await
+    }
+
+    /// Ends the run with a step that somebody gave up.
+    async fn give_up(&mut self, step: &StepKey) {
+        let error = StepError::new(ErrorClass::Terminal, "given_up", "simulated");
+        let event = RunEvent::Failed { error, step: Some(step.clone()) };
+        self.ask(Body::Run(self.key.run_id.clone(), event)).await;
+    }
+
+    async fn pause(&self, most_ms: u64) {
+        sleep(Duration::from_millis(self.random.below(most_ms))).await;
     }
 
     /// Whether people have to approve of a step: in some runs, of all but the first.
@@ -119,15 +211,19 @@ impl<A: Access> Agent<'_, A> {
             held_by: self.clients.access.pause_of(&self.key.tenant, TOOL),
             ..StepStarted::default()
         };
-        self.ask(Body::Step(self.key.run_id.clone(), step.clone(), StepEvent::Started(start))).await
+        self.ask(self.of_step(step, StepEvent::Started(start))).await
+    }
+
+    fn of_step(&self, step: &StepKey, event: StepEvent) -> Body {
+        Body::Step(self.key.run_id.clone(), step.clone(), event)
     }
 
     /// Appends one operation and waits for its verdict; asks again, as the same operation, when the
     /// answer does not come.
     async fn ask(&mut self, body: Body) -> Answer {
         self.op_id += 1;
-        let op =
-            Op { session: self.session.clone(), op_id: self.op_id, replaces: None, version: None };
+        let (session, replaces) = (self.session.clone(), self.replaces.clone());
+        let op = Op { session, op_id: self.op_id, replaces, version: None };
         let mut event = self.clients.event(self.key, body);
         event.op = Some(op);
         loop {
@@ -140,7 +236,7 @@ impl<A: Access> Agent<'_, A> {
                     Verdict::Stale(..) | Verdict::Illegal(_) => panic!("an operation is answered"),
                 }
             }
-            tokio::time::sleep(Duration::from_millis(50 + self.random.below(200))).await;
+            sleep(Duration::from_millis(50 + self.random.below(200))).await;
         }
     }
 }

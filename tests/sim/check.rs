@@ -1,13 +1,17 @@
 //! The checkers: what must hold of the log, the store, the letters and the effects, whatever happened.
 
 use crate::{
-    approvals::{self, Approvals},
+    approvals::Approvals,
     children::Children,
+    folded::Folded,
     forks,
     memo::Memoized,
+    node::INSTALLATION,
     pauses::Heard,
     random::Random,
     recovery,
+    sessions::Sessions,
+    signals::Signals,
     store::{Rows, SimStore},
     tools::RemoteEffect,
     transitions::Transitions,
@@ -18,8 +22,9 @@ use crate::{
 use spine_log::{EventLog, PartitionReader, ReadLimit, Record, TopicPartition};
 use spine_runs::{PartitionState, Place, RunState, StepStatus, Verdict, fold, why};
 use spine_schemas::{
-    Body, Digest, Event, RunKey, StepEvent, StepKey,
+    BRAIN_SCOPE, Body, Digest, Effect, Event, RunKey, StepEvent, StepKey, StepSpec,
     codec::{self, SchemaBook},
+    keys,
     spec::RUN_TOOL,
 };
 use spine_workers::replay;
@@ -29,15 +34,24 @@ use std::{
     sync::Arc,
 };
 
+/// What an accepted start was of.
+#[derive(Debug)]
+struct Begun {
+    spec: Arc<StepSpec>,
+    edit: u32,
+}
+
 /// What reading the whole log again gives.
 #[derive(Default)]
 pub(crate) struct Reading {
     runs: BTreeMap<RunKey, Arc<RunState>>,
-    starts: BTreeMap<(RunKey, StepKey, u32), u64>,
+    starts: BTreeMap<(RunKey, StepKey, u32), Begun>,
     letters_due: BTreeSet<Digest>,
     turns: Turns,
     pub(crate) transitions: Transitions,
     approvals: Approvals,
+    signals: Signals,
+    sessions: Sessions,
     memoized: Memoized,
     children: Children,
     heard: Heard,
@@ -77,6 +91,7 @@ pub(crate) async fn read_log<L: EventLog>(log: &L, partitions: u32, heard: &Hear
     }
     let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     reading.memoized.check();
+    reading.signals.check(&reading.runs);
     reading.history = Some(Digest::of_parts(&slices));
     reading
 }
@@ -84,60 +99,52 @@ pub(crate) async fn read_log<L: EventLog>(log: &L, partitions: u32, heard: &Hear
 impl Reading {
     fn take(&mut self, state: &mut PartitionState, record: &Record, event: &Event) {
         self.events += 1;
-        let place = Place { partition: 0, offset: record.offset, at: record.timestamp };
+        let (offset, at) = (record.offset, record.timestamp);
+        let place = Place { partition: 0, offset, at };
         let Some(key) = event.run_key() else {
             let verdict = fold(state, &mut None, event, place);
             trace(record, event, &verdict);
             return;
         };
-        let mut run = self.runs.get(&key).cloned();
-        let before = run.clone();
-        let expected = run.as_ref().map(|run| why(run));
+        let before = self.runs.get(&key).cloned();
+        let mut run = before.clone();
         let verdict = fold(state, &mut run, event, place);
         trace(record, event, &verdict);
-        let applied = matches!(verdict, Verdict::Applied(_));
-        self.approvals.take(event, applied, before.as_deref(), run.as_deref());
-        self.transitions.take(event, &verdict, before.as_deref(), run.as_deref());
-        self.children.take(before.as_deref(), event, applied);
-        check_late_success(before.as_deref(), event, &verdict);
-        if let (true, Body::Step(_, step, _), Some(run)) = (applied, &event.body, run.as_deref()) {
-            self.memoized.take(event, run.steps.get(step).map(|step| &*step.spec));
-        }
-        if let (true, Some(before)) = (applied, before.as_deref()) {
-            recovery::check(before, event, run.as_deref());
-        }
-        if let (true, Some(expected)) = (applied, expected) {
-            let kind = event.kind().as_str();
-            assert!(
-                expected.next.contains(&kind),
-                "offset {}: {kind} came although '{}' named {:?}",
-                record.offset,
-                expected.sentence,
-                expected.next
-            );
-        }
-        if let (true, Body::Step(_, step, body)) = (applied, &event.body) {
-            match body {
-                // A begin may only have made people be asked.
-                StepEvent::Started(_) if approvals::is_asked(run.as_deref(), step) => {}
-                StepEvent::Started(start) => {
-                    let owner = state.claim.as_ref().map(|claim| claim.claim.worker.as_str());
-                    self.heard.check(owner, event, run.as_deref());
-                    // A begin carries no attempt: the fold assigned it.
-                    let assigned = run.as_ref().map_or(0, |run| run.steps[step].attempt);
-                    let attempt = start.attempt.unwrap_or(assigned);
-                    self.starts.insert((key.clone(), step.clone(), attempt), record.offset);
-                }
-                StepEvent::DeadLettered { letter_id, .. } => {
-                    self.letters_due.insert(*letter_id);
-                }
-                _ => {}
-            }
-        }
+        let (before, after) = (before.as_deref(), run.as_deref());
+        let folded = Folded { event, offset, verdict: &verdict, before, after };
+        let owner = state.claim.as_ref().map(|claim| claim.claim.worker.as_str());
+        self.check_event(&folded, owner);
         if let Some(run) = run {
             self.turns.check(&run, event);
             self.check_counters(&run);
             self.runs.insert(key, run);
+        }
+    }
+
+    fn check_event(&mut self, folded: &Folded<'_>, owner: Option<&str>) {
+        let Folded { event, before, after, .. } = *folded;
+        self.approvals.take(folded);
+        self.transitions.take(folded);
+        self.children.take(before, event, folded.is_applied());
+        self.signals.take(folded);
+        self.sessions.take(folded);
+        check_late_success(before, event, folded.verdict);
+        recovery::check(folded);
+        if !folded.is_applied() {
+            return;
+        }
+        check_named(folded);
+        let Body::Step(_, key, body) = &event.body else { return };
+        let step = after.and_then(|run| run.steps.get(key));
+        self.memoized.take(event, step.map(|step| &*step.spec));
+        if let Some((run, step)) = folded.begun() {
+            self.heard.check(owner, event, after);
+            // A begin carries no attempt: the fold assigned it.
+            let place = (run.key.clone(), key.clone(), step.attempt);
+            self.starts.insert(place, Begun { spec: step.spec.clone(), edit: step.edit });
+        }
+        if let StepEvent::DeadLettered { letter_id, .. } = body {
+            self.letters_due.insert(*letter_id);
         }
     }
 
@@ -215,17 +222,15 @@ impl Reading {
     pub(crate) fn check_effects(&self, effects: &BTreeMap<(RunKey, StepKey), Vec<RemoteEffect>>) {
         for ((key, step), effects) in effects {
             for effect in effects {
-                let start = (key.clone(), step.clone(), effect.attempt);
-                assert!(
-                    self.starts.contains_key(&start),
-                    "{key} {step}: attempt {} acted without an accepted start",
-                    effect.attempt
-                );
+                self.check_call(key, step, effect);
             }
             let run = &self.runs[key];
             let state = &run.steps[step];
             let keys: BTreeSet<&String> = effects.iter().map(|effect| &effect.key).collect();
-            assert!(keys.len() <= 1, "{key} {step}: more than one idempotency key");
+            // An edit gives another key. What may have had its effect cannot be edited, but for a brain that was
+            // asked and said what no plan can take.
+            let may_differ = state.spec.effect == Effect::Pure || *step.scope == *BRAIN_SCOPE;
+            assert!(keys.len() <= 1 || may_differ, "{key} {step}: more than one idempotency key");
             if state.spec.effect.is_careful() {
                 let count = effects.len();
                 assert!(count <= 1, "{key} {step}: {count} effects of a careful step: {effects:?}");
@@ -233,6 +238,20 @@ impl Reading {
         }
         self.check_completed(effects);
         forks::check(&self.runs, effects);
+    }
+
+    /// What was done is what an accepted start was of: with its input, under its key.
+    fn check_call(&self, key: &RunKey, step: &StepKey, effect: &RemoteEffect) {
+        let attempt = effect.attempt;
+        let start = (key.clone(), step.clone(), attempt);
+        let begun = self.starts.get(&start).unwrap_or_else(|| {
+            panic!("{key} {step}: attempt {attempt} acted without an accepted start")
+        });
+        let Some(input) = effect.input else { return };
+        let (given, edit) = (begun.spec.input.digest, begun.edit);
+        assert_eq!(input, given, "{key} {step}: attempt {attempt} with another input");
+        let own = keys::idempotency_key(INSTALLATION, key, step, edit).to_string();
+        assert_eq!(effect.key, own, "{key} {step}: attempt {attempt} under another key");
     }
 
     /// A careful step that is completed has acted exactly once; one known not to be done, never.
@@ -284,6 +303,19 @@ fn trace(record: &Record, event: &Event, verdict: &Verdict) {
         let (at, offset, claim) = (record.timestamp.0 % 1_000_000_000, record.offset, event.claim);
         println!("{at} {offset} claim {claim:?} {:?} -> {verdict:?}", event.body);
     }
+}
+
+/// What comes next is what `runs why` named.
+fn check_named(folded: &Folded<'_>) {
+    let Some(before) = folded.before else { return };
+    let (expected, kind) = (why(before), folded.event.kind().as_str());
+    assert!(
+        expected.next.contains(&kind),
+        "offset {}: {kind} came although '{}' named {:?}",
+        folded.offset,
+        expected.sentence,
+        expected.next
+    );
 }
 
 /// A success of the newest attempt completes its step from every state in which no newer start was

@@ -115,7 +115,8 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
         let clients = clients.clone();
         async move { clients.operate().await }
     });
-    let driven = RunKey::new("default", "driven");
+    // What its agents ask people for follows from its name.
+    let driven = RunKey::new("default", &format!("driven-{}", random.below(6)));
     let agents = random.chance(50).then(|| {
         ledger.runs.lock().unwrap().push(driven.clone());
         let clients = clients.clone();

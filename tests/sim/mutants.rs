@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds within which a planted fault must show.
 const SEEDS: u64 = 400;
 
-const ALL: [Mutant; 29] = [
+const ALL: [Mutant; 35] = [
     Mutant::ActBeforeReadBack,
     Mutant::ActBeforeDurable,
     Mutant::ActOnEarlierClaim,
@@ -37,6 +37,12 @@ const ALL: [Mutant; 29] = [
     Mutant::BelieveEarlyNo,
     Mutant::ForkBeginsEarly,
     Mutant::AnswerReplaced,
+    Mutant::ForkTakesChanged,
+    Mutant::EarlySignalForgotten,
+    Mutant::SignalTakenTwice,
+    Mutant::SignalCountsTwice,
+    Mutant::SignalToNewestWait,
+    Mutant::ReplacedSessionBegins,
 ];
 
 /// The worlds in which a fault can show: the disk is simulated in one, several owners in the other.
@@ -45,7 +51,8 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         Mutant::ReadBeforeSync
         | Mutant::CutLastBlock
         | Mutant::AnswerBeforeVerdict
-        | Mutant::BeginWhileHeld => &[World::Embedded],
+        | Mutant::BeginWhileHeld
+        | Mutant::ReplacedSessionBegins => &[World::Embedded],
         Mutant::OpenBreakerSpends | Mutant::WaveIgnoresRelapse | Mutant::BreakerUnheard => {
             &[World::Outage]
         }
@@ -69,6 +76,11 @@ fn worlds(mutant: Mutant) -> &'static [World] {
         | Mutant::BelieveEarlyNo
         | Mutant::ForkBeginsEarly
         | Mutant::AnswerReplaced
+        | Mutant::ForkTakesChanged
+        | Mutant::EarlySignalForgotten
+        | Mutant::SignalTakenTwice
+        | Mutant::SignalCountsTwice
+        | Mutant::SignalToNewestWait
         | Mutant::PauseUnheard
         | Mutant::StartWhilePaused => &[World::Embedded, World::Cluster],
     }

@@ -17,6 +17,9 @@ use spine_workers::{
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 
+/// What the idempotency keys of all processes are made of.
+pub(crate) const INSTALLATION: &str = "simulated";
+
 /// The topic of what processes say of tools.
 pub(crate) const CONTROL: &str = "spine.control";
 
@@ -56,7 +59,7 @@ impl Process {
             topic: TOPIC.into(),
             worker: start.name.clone(),
             address: "simulated".into(),
-            installation_id: "simulated".into(),
+            installation_id: INSTALLATION.into(),
             exclusive: start.exclusive,
             restored: false,
             private_store: false,

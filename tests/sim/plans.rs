@@ -15,13 +15,18 @@ pub(crate) fn created(random: &Random) -> RunEvent {
         workflow: "simulated".into(),
         version: "1".into(),
         driver: Driver::Plan,
-        input: Payload::null(),
+        input: number(random),
         tags: BTreeMap::new(),
         parent: None,
         plan: Some(Arc::new(plan)),
         fork: None,
         caller: None,
     }))
+}
+
+/// An input that is told from others.
+pub(crate) fn number(random: &Random) -> Payload {
+    Payload::json("input", random.below(1000).to_string()).unwrap()
 }
 
 fn source(random: &Random) -> String {
@@ -52,6 +57,9 @@ fn source(random: &Random) -> String {
             }
         })
         .collect();
+    if random.chance(30) {
+        steps.extend(waits(random, count));
+    }
     let deadline = match random.below(12) {
         0 => ",\"deadline_ms\":3000".to_owned(),
         1 if undoable => ",\"deadline_ms\":2000,\"on_deadline\":\"compensate\"".to_owned(),
@@ -73,6 +81,18 @@ fn source(random: &Random) -> String {
     )
 }
 
+/// Steps that await signals, most of them one name, behind so many others.
+fn waits(random: &Random, others: u64) -> Vec<String> {
+    let count = 1 + random.below(3);
+    let one = |number: u64| {
+        let name = ["go", "go", "go", "on"][random.below(4) as usize];
+        let after = if random.chance(50) { ",\"after\":[]" } else { "" };
+        let ends = exhausted(random, others + number);
+        wait(&format!("signal:{name}"), &format!("w{number}"), &format!("{after}{ends}"))
+    };
+    (0..count).map(one).collect()
+}
+
 /// A step that is a run of one or two steps.
 fn child(random: &Random, name: &str, more: &str) -> String {
     let count = 1 + random.below(2);
@@ -88,8 +108,9 @@ fn child(random: &Random, name: &str, more: &str) -> String {
         .collect();
     let effect = ["pure", "at_most_once"][random.below(2) as usize];
     format!(
-        "{{\"name\":\"{name}\",\"tool\":\"run\",\"effect\":\"{effect}\",\"run\":{{\"plan\":{{\
+        "{{\"name\":\"{name}\",\"tool\":\"run\",\"effect\":\"{effect}\"{},\"run\":{{\"plan\":{{\
          \"retry\":{{\"max_attempts\":2,\"initial_ms\":5,\"max_ms\":100}},\"steps\":[{}]}}}}{more}}}",
+        input(random),
         steps.join(",")
     )
 }
@@ -128,7 +149,13 @@ fn call(random: &Random) -> String {
         }
         _ => String::new(),
     };
-    format!("\"tool\":\"{tool}\",\"effect\":\"{effect}\",\"timeout_ms\":{timeout_ms}{probe}")
+    let input = input(random);
+    format!("\"tool\":\"{tool}\",\"effect\":\"{effect}\",\"timeout_ms\":{timeout_ms}{probe}{input}")
+}
+
+/// Now and then what the run was given.
+fn input(random: &Random) -> &'static str {
+    if random.chance(25) { ",\"input\":{\"$ref\":\"run#\"}" } else { "" }
 }
 
 /// A call without effects, one of a few.

@@ -1,14 +1,15 @@
 //! What must hold of runs that are held back, made to end, or undone; told from the plan and the log
 //! alone, not by the rules that decide.
 
-use crate::approvals::is_asked;
+use crate::folded::Folded;
 use spine_runs::{RunState, StepState, StepStatus};
-use spine_schemas::{Body, Event, Plan, Role, RunEvent, StepEvent, StepKey, time::Micros};
+use spine_schemas::{Body, Plan, Role, RunEvent, StepEvent, StepKey, time::Micros};
 
 /// Checks an event that was applied against the state before it.
-pub(crate) fn check(before: &RunState, event: &Event, after: Option<&RunState>) {
-    match &event.body {
-        Body::Step(_, key, StepEvent::Started(_)) if !is_asked(after, key) => {
+pub(crate) fn check(folded: &Folded<'_>) {
+    let Some(before) = folded.before.filter(|_| folded.is_applied()) else { return };
+    match &folded.event.body {
+        Body::Step(_, key, StepEvent::Started(_)) if folded.begun().is_some() => {
             check_start(before, key);
         }
         Body::Step(_, key, StepEvent::Scheduled(_)) => {
@@ -16,7 +17,7 @@ pub(crate) fn check(before: &RunState, event: &Event, after: Option<&RunState>) 
             check_whole(before, key);
         }
         Body::Run(_, RunEvent::Failed { .. } | RunEvent::Cancelled { .. })
-            if event.claim.is_some() =>
+            if folded.event.claim.is_some() =>
         {
             check_end(before);
         }

@@ -4,7 +4,7 @@
 use crate::random::{Random, hash};
 use spine_runs::{GrantedStep, retry};
 use spine_schemas::{
-    BRAIN_SCOPE, Effect, ErrorClass, Output, Payload, RunKey, StepError, StepKey,
+    BRAIN_SCOPE, Digest, Effect, ErrorClass, Output, Payload, RunKey, StepError, StepKey,
     mutants::{Mutant, planted},
 };
 use spine_workers::tools::{CallEnd, ToolCall, Tools};
@@ -20,6 +20,8 @@ use tokio::{sync::oneshot, time::Instant};
 pub(crate) struct RemoteEffect {
     pub(crate) attempt: u32,
     pub(crate) key: String,
+    /// What was asked for; an agent does not say it.
+    pub(crate) input: Option<Digest>,
     pub(crate) at: Duration,
 }
 
@@ -110,14 +112,15 @@ impl SimTools {
 
     /// What a worker does with a step that it was granted; `false` where the remote refuses its key.
     pub(crate) fn work(&self, lease: &GrantedStep) -> bool {
-        let key = lease.idempotency_key.to_string();
-        self.commit(&lease.run, &lease.step, (lease.attempt, lease.effect), key)
+        let call = (lease.idempotency_key.to_string(), lease.input.digest);
+        self.commit(&lease.run, &lease.step, (lease.attempt, lease.effect), call)
     }
 
     /// What an agent does by itself, under the attempt that it was given.
     pub(crate) fn act(&self, run: &RunKey, step: &StepKey, attempt: u32) {
         let mut remote = self.remote.lock().unwrap();
-        let effect = RemoteEffect { attempt, key: String::new(), at: self.origin.elapsed() };
+        let (key, at) = (String::new(), self.origin.elapsed());
+        let effect = RemoteEffect { attempt, key, input: None, at };
         remote.effects.entry((run.clone(), step.clone())).or_default().push(effect);
     }
 
@@ -138,7 +141,7 @@ impl SimTools {
         run: &RunKey,
         step: &StepKey,
         (attempt, effect): (u32, Effect),
-        key: String,
+        (key, input): (String, Digest),
     ) -> bool {
         let mut remote = self.remote.lock().unwrap();
         if remote.void.get(&key).is_some_and(|void| attempt <= *void) {
@@ -149,7 +152,8 @@ impl SimTools {
         if effect == Effect::Idempotent && *done > 1 {
             return true;
         }
-        let effect = RemoteEffect { attempt, key, at: self.origin.elapsed() };
+        let (input, at) = (Some(input), self.origin.elapsed());
+        let effect = RemoteEffect { attempt, key, input, at };
         remote.effects.entry((run.clone(), step.clone())).or_default().push(effect);
         true
     }
@@ -200,9 +204,10 @@ impl Tools for SimTools {
         let tools = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(before_ms)).await;
-            let key = call.idempotency_key.to_string();
+            let input = Payload::json("input", call.body.clone()).unwrap().digest;
+            let given = (call.idempotency_key.to_string(), input);
             let is_void = commits(fate)
-                && !tools.commit(&call.run, &call.step, (call.attempt, call.effect), key);
+                && !tools.commit(&call.run, &call.step, (call.attempt, call.effect), given);
             tokio::time::sleep(Duration::from_millis(after_ms)).await;
             let _ = answer.send(is_void);
         });

@@ -1,9 +1,9 @@
 //! What was told of transitions, held against an independent reading of the log.
 
-use crate::{approvals::is_asked, check::all_records, workload::TOPIC};
+use crate::{check::all_records, folded::Folded, workload::TOPIC};
 use spine_log::{EventLog, TopicPartition};
-use spine_runs::{RunState, RunStatus, StepStatus, Verdict};
-use spine_schemas::{Body, Event, LifecycleRecord, RunEvent, StepEvent};
+use spine_runs::{Answer, RunState, RunStatus, StepStatus, Verdict};
+use spine_schemas::{Body, LifecycleRecord, RunEvent, StepEvent};
 use std::collections::BTreeMap;
 
 pub(crate) const LIFECYCLE: &str = "spine.lifecycle";
@@ -17,16 +17,17 @@ pub(crate) struct Transitions {
 }
 
 impl Transitions {
-    pub(crate) fn take(
-        &mut self,
-        event: &Event,
-        verdict: &Verdict,
-        before: Option<&RunState>,
-        after: Option<&RunState>,
-    ) {
+    pub(crate) fn take(&mut self, folded: &Folded<'_>) {
+        let (event, verdict) = (folded.event, folded.verdict);
         self.illegal += usize::from(matches!(verdict, Verdict::Illegal(_)));
-        let (Verdict::Applied(_), Some(after)) = (verdict, after) else { return };
-        if let Some(kind) = expected(event, before, after) {
+        let (Verdict::Applied(answer), Some(after)) = (verdict, folded.after) else { return };
+        // An agent's operation that was refused may have taken over from another session. It does not do what it
+        // says, and nothing is told of it.
+        let is_asked = matches!(answer, Answer::Asked { .. });
+        if event.op.is_some() && !answer.grants() && !is_asked {
+            return;
+        }
+        if let Some(kind) = expected(folded, after) {
             let before = self.due.insert(event.event_id.clone(), kind);
             assert_eq!(before, None, "event {} was applied twice", event.event_id);
         }
@@ -60,8 +61,8 @@ impl Transitions {
     }
 }
 
-fn expected(event: &Event, before: Option<&RunState>, after: &RunState) -> Option<&'static str> {
-    let (key, body) = match &event.body {
+fn expected(folded: &Folded<'_>, after: &RunState) -> Option<&'static str> {
+    let (key, body) = match &folded.event.body {
         Body::Run(_, RunEvent::Completed { .. }) if after.status == RunStatus::Degraded => {
             return Some("run_degraded");
         }
@@ -75,7 +76,7 @@ fn expected(event: &Event, before: Option<&RunState>, after: &RunState) -> Optio
         Body::Run(_, event) => return Some(event.kind().as_str()),
         Body::Step(_, key, body) => (key, body),
     };
-    let was = before.and_then(|run| run.steps.get(key));
+    let was = folded.before.and_then(|run| run.steps.get(key));
     let is = &after.steps[key];
     let had_letter = was.is_some_and(|step| step.letter.is_some());
     let put_back = matches!(
@@ -98,7 +99,7 @@ fn expected(event: &Event, before: Option<&RunState>, after: &RunState) -> Optio
         _ if had_letter && is.letter.is_none() => Some("letter_resolved"),
         StepEvent::TaskOpened { .. } => Some("task_opened"),
         StepEvent::ApprovalRequested { .. } => Some("approval_requested"),
-        StepEvent::Started(_) if is_asked(Some(after), key) => Some("approval_requested"),
+        _ if folded.asks_for_agent().is_some() => Some("approval_requested"),
         _ => {
             let was_unknown = was.is_some_and(|step| step.status == StepStatus::Unknown);
             (is.status == StepStatus::Unknown && !was_unknown).then_some("step_unknown")

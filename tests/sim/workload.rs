@@ -14,9 +14,9 @@ use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, TopicPartition, Urgency};
 use spine_runs::{AttemptEnd, RunState, StepState, StepStatus, Verdict};
 use spine_schemas::{
-    BRAIN_SCOPE, Body, Digest, Driver, Effect, Event, HeldBy, Output, Payload, Resolution,
-    RunCreated, RunEvent, RunKey, StepEvent, StepKey, StepSpec, StepStarted, TaskVerdict, Then,
-    codec,
+    BRAIN_SCOPE, Body, Digest, Driver, Effect, Event, HeldBy, InputEdit, Output, Payload,
+    Resolution, RunCreated, RunEvent, RunKey, StepEvent, StepKey, StepSpec, StepStarted,
+    TaskVerdict, Then, codec,
     control::{Change, ControlRecord},
     keys,
 };
@@ -29,6 +29,9 @@ use std::{
 };
 
 pub(crate) const TOPIC: &str = "spine.steps";
+
+/// How often agents begin anew on a run that has not ended.
+const ROUNDS: u32 = 40;
 
 /// An append that was acknowledged, for the checker.
 #[derive(Clone, Debug)]
@@ -89,6 +92,9 @@ impl<A: Access> Clients<A> {
             } else {
                 let body = Body::Run(key.run_id.clone(), plans::created(&self.random));
                 self.append(&key, vec![body], true).await;
+                if self.random.chance(25) {
+                    self.signal_early(&key).await;
+                }
                 if self.random.chance(8) {
                     self.change_mind(&key).await;
                 }
@@ -109,13 +115,21 @@ impl<A: Access> Clients<A> {
         tokio::join!(worker::work(self, "w1"), worker::work(self, "w2"));
     }
 
-    /// Two agents race over a run until one of them has ended it; an agent that vanishes is replaced.
+    /// Two agents race over a run until one of them has ended it. Of those that vanish one is replaced by name, so
+    /// that its lease is over at once; and so is one that lives, now and then.
     pub(crate) async fn drive(&self, key: &RunKey) {
         self.append(key, vec![Body::Run(key.run_id.clone(), agent::created())], true).await;
-        for round in 0..20 {
+        if self.random.chance(30) {
+            self.signal_early(key).await;
+        }
+        for round in 0..ROUNDS {
             let (one, two) = (format!("one-{round}"), format!("two-{round}"));
-            tokio::join!(agent::drive(self, key, &one), agent::drive(self, key, &two));
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            let names_last = round > 0 && self.random.chance(60);
+            let last = names_last.then(|| format!("one-{}", round - 1));
+            let rival = self.random.chance(25).then(|| one.clone());
+            tokio::join!(agent::drive(self, key, &one, last), agent::drive(self, key, &two, rival));
+            let rest_ms = if self.random.chance(50) { 200 } else { 1000 };
+            tokio::time::sleep(Duration::from_millis(rest_ms)).await;
             let rows = self.store.rows();
             if rows.runs.get(key).is_some_and(|run| !run.is_open()) {
                 return;
@@ -132,6 +146,7 @@ impl<A: Access> Clients<A> {
             let rows = self.store.rows();
             for run in rows.runs.values() {
                 self.steer(run).await;
+                self.signal_some(run).await;
                 self.fork_some(run, &mut forks).await;
                 self.answer_again(run).await;
                 for step in run.steps.values().filter(|_| run.is_open()) {
@@ -156,7 +171,8 @@ impl<A: Access> Clients<A> {
                 let event = if letter.kind == LetterKind::Task {
                     self.answer(letter_id, letter.code == "approval", reason)
                 } else if self.random.chance(90) || !run.is_open() {
-                    StepEvent::Redriven { letter_id, reason, force: true, edit: None }
+                    let edit = self.edit_some(run, &step);
+                    StepEvent::Redriven { letter_id, reason, force: true, edit }
                 } else {
                     let then = if self.random.chance(50) { Then::Skip } else { Then::Fail };
                     StepEvent::Discarded { letter_id, then, reason }
@@ -172,6 +188,13 @@ impl<A: Access> Clients<A> {
                 self.append_event(&key, &event).await;
             }
         }
+    }
+
+    /// Another input for a step, now and then. It is refused while an attempt may have taken effect.
+    fn edit_some(&self, run: &RunState, step: &StepKey) -> Option<InputEdit> {
+        let before = run.steps.get(step)?.spec.input.digest;
+        let after = plans::number(&self.random);
+        self.random.chance(30).then_some(InputEdit { before, after })
     }
 
     /// Pauses a tool or the tenant now and then, and lets it go on soon after.
@@ -238,12 +261,6 @@ impl<A: Access> Clients<A> {
 
     async fn steer_step(&self, run: &RunState) {
         let Some(step) = run.steps.unsettled().next() else { return };
-        let awaited = step.wait.as_ref().and_then(|wait| wait.signal.clone());
-        if let Some(name) = awaited.filter(|_| self.random.chance(50)) {
-            let event = RunEvent::SignalReceived { name, data: Payload::null() };
-            let body = Body::Run(run.key.run_id.clone(), event);
-            return self.append(&run.key, vec![body], false).await;
-        }
         let reason = "simulated operator".to_owned();
         let event = match step.paused {
             Some(_) => StepEvent::Resumed { reason },

@@ -2,7 +2,10 @@
 
 use super::{Place, Verdict, attempt};
 use crate::{Answer, Holder, OpAnswer, Reason, RunState, Session, StepStatus};
-use spine_schemas::{Body, Digest, Event, Op, RunEvent, StepEvent, StepKey, limits};
+use spine_schemas::{
+    Body, Digest, Event, Op, RunEvent, StepEvent, StepKey, limits,
+    mutants::{Mutant, planted},
+};
 
 /// Folds an event that may record an operation and was not answered before, and keeps its answer.
 pub(super) fn fold_with_op(
@@ -48,7 +51,8 @@ pub(super) fn answered_before(state: &RunState, event: &Event) -> Option<Verdict
     }
     // Outcomes are never fenced: what a replaced agent did, it did.
     let forgotten = session.forgotten.is_some_and(|newest| op.op_id <= newest);
-    if (is_replaced || forgotten) && !crate::is_outcome(&event.body) {
+    let is_gone = is_replaced && !planted(Mutant::ReplacedSessionBegins);
+    if (is_gone || forgotten) && !crate::is_outcome(&event.body) {
         return refused(Reason::SessionGone);
     }
     None

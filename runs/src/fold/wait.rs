@@ -4,6 +4,7 @@ use super::{Place, Verdict, attempt, gate::Author, run};
 use crate::{Answer, Reason, RunState, Signal, StepState, StepStatus, WaitRef, kept, undo};
 use spine_schemas::{
     Driver, ErrorClass, Event, Output, Payload, StepError, StepKey, StepSpec, limits,
+    mutants::{Mutant, planted},
     spec::{Act, act_of},
     time::Micros,
 };
@@ -108,7 +109,11 @@ fn again(step: &StepState, spec: &StepSpec) -> Verdict {
 /// Begins to wait; a signal that came before ends it at once.
 fn begin(state: &mut RunState, key: &StepKey, awaited: Awaited<'_>, place: Place) {
     let came = |signal: &Signal| Some(signal.name.as_str()) == awaited.signal;
-    let came = state.signals.iter().position(came).and_then(|at| state.signals.remove(at));
+    let came = state.signals.iter().position(came);
+    let came = came.and_then(|at| match planted(Mutant::SignalTakenTwice) {
+        true => state.signals.get(at).cloned(),
+        false => state.signals.remove(at),
+    });
     let mut step = state.steps.get_mut(key).expect("the step is there: looked at before");
     let step = &mut *step;
     step.status = StepStatus::Awaiting;
@@ -155,14 +160,19 @@ pub(super) fn signal_received(
         step.wait.as_ref().is_some_and(|wait| wait.signal.as_deref() == Some(name))
     };
     let waiting = state.steps.unsettled().filter(awaits);
-    let oldest = waiting.min_by_key(|step| step.wait.as_ref().map(|wait| wait.offset));
+    let since = |step: &&Arc<StepState>| step.wait.as_ref().map(|wait| wait.offset);
+    let oldest = if planted(Mutant::SignalToNewestWait) {
+        waiting.max_by_key(since)
+    } else {
+        waiting.min_by_key(since)
+    };
     if let Some(key) = oldest.map(|step| step.key.clone()) {
         let mut step = state.steps.get_mut(&key).expect("it was among them");
         let source = Some(format!("signal {name}"));
         complete(&mut step, Output { source, ..Output::of(data.clone()) }, place);
     } else if keeps_no_more(state, data) {
         return author.reject(Reason::LimitReached);
-    } else {
+    } else if !planted(Mutant::EarlySignalForgotten) {
         let (name, data) = (name.to_owned(), data.clone());
         state.signals.push_back(Signal { name, data });
     }
