@@ -45,14 +45,16 @@ pub(crate) fn run_key(tenant: Option<&str>, run_id: &str) -> Result<RunKey, Prob
 
 /// How many rows a page has.
 pub(crate) fn page_rows(limit: Option<usize>) -> Result<usize, Problem> {
-    let most = spine_store::limits::PAGE_ROWS;
-    match limit.unwrap_or(limits::PAGE_ROWS) {
-        rows if (1..=most).contains(&rows) => Ok(rows),
-        rows => {
-            let detail = format!("limit: {rows} is not between 1 and {most}");
-            Err(Problem::new(Code::BadQuery, detail))
-        }
+    up_to(limit.unwrap_or(limits::PAGE_ROWS), spine_store::limits::PAGE_ROWS)
+}
+
+/// A limit that is asked for, where it can be kept to.
+pub(crate) fn up_to(limit: usize, most: usize) -> Result<usize, Problem> {
+    if (1..=most).contains(&limit) {
+        return Ok(limit);
     }
+    let detail = format!("limit: {limit} is not between 1 and {most}");
+    Err(Problem::new(Code::BadQuery, detail))
 }
 
 /// The position that an answer must include: `offset` in the run's partition, or `partition:offset`.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use spine_tests::{Answer, Fx, Spine, Worker, lines, row, waits};
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf, time::Instant};
 
 /// A plan of one step, whose retries wait for an hour.
 fn patient(run: &str, tool: &str, effect: &str) -> Value {
@@ -32,6 +32,20 @@ fn group<'a>(failing: &'a Value, status: &str, code: &str) -> &'a Value {
     let groups = failing["groups"].as_array().expect("groups");
     let found = groups.iter().find(|of| of["status"] == status && of["code"] == code);
     found.unwrap_or_else(|| panic!("no group {status} {code}: {failing}"))
+}
+
+/// How many answers it takes if each looks at so many runs at most, and the steps in trouble of all of them.
+fn steps_of_pages(spine: &Spine, limit: usize) -> (usize, u64) {
+    let (mut answers, mut steps, mut cursor) = (0, 0, String::new());
+    loop {
+        let page = spine.get(&format!("/v1/failing?limit={limit}{cursor}")).json();
+        assert!(page["looked_at"].as_u64() <= Some(limit as u64), "{page}");
+        let groups = page["groups"].as_array().expect("groups");
+        steps += groups.iter().filter_map(|of| of["steps"].as_u64()).sum::<u64>();
+        answers += 1;
+        let Some(next) = page["next"].as_str() else { return (answers, steps) };
+        cursor = format!("&cursor={next}");
+    }
 }
 
 #[test]
@@ -76,6 +90,14 @@ fn l38_what_fails_now_why_and_since_when_is_one_question_however_many_runs_have_
     assert_eq!((&wrong["steps"], &wrong["next_try"]), (&json!(40), &Value::Null), "{wrong}");
     // What has ended costs nothing.
     assert!(failing["looked_at"].as_u64() < Some(200), "{failing}");
+    assert_eq!(steps_of_pages(&spine, 30), (4, 100));
+    assert_eq!(asked("?limit=0")["name"], "bad_query");
+    let began = Instant::now();
+    let all = asked("");
+    let took_ms = began.elapsed().as_millis() as u64;
+    let found = json!({"groups": all["groups"].as_array().map(Vec::len), "took_ms": took_ms});
+    row::print("failing", began, json!({"ended": ended, "failing": 100}), found);
+    assert!(!row::is_soak() || took_ms < 1000, "{took_ms} ms");
     let other = asked("?workflow=other");
     assert_eq!(other["groups"].as_array().map(Vec::len), Some(1), "{other}");
     assert_eq!(asked("?tenant=nobody")["groups"], json!([]));

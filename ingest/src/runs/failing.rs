@@ -20,6 +20,8 @@ struct FailingQuery {
     tenant: Option<String>,
     workflow: Option<String>,
     cursor: Option<String>,
+    /// Open runs that the answer looks at at most.
+    limit: Option<usize>,
 }
 
 /// What was found.
@@ -73,13 +75,14 @@ pub(crate) async fn get<L: EventLog, S: RunStore, V: Verdicts>(
     if let Some(tenant) = &query.tenant {
         check_tenant(tenant)?;
     }
+    let most = query::up_to(query.limit.unwrap_or(limits::FAILING_RUNS), limits::FAILING_RUNS)?;
     // Each loads many whole runs: they take turns, so that they leave the store to others.
     let _turn = app.failing.acquire().await.ok();
     let partitions = app.partitions().await?;
     let mut place = query.cursor.as_deref().map_or(Ok(Place::default()), Place::read)?;
     let (began, mut groups, mut looked_at) = (Instant::now(), BTreeMap::new(), 0);
     while place.partition < partitions {
-        let rows = limits::FAILING_LOADED;
+        let rows = limits::FAILING_LOADED.min(most - looked_at);
         let page = app.store().open_runs(place.partition, place.cursor.as_deref(), rows).await?;
         let wanted = |tenant: &str| query.tenant.as_deref().is_none_or(|only| only == tenant);
         let keys: Vec<_> = page.rows.into_iter().filter(|key| wanted(&key.tenant)).collect();
@@ -90,7 +93,7 @@ pub(crate) async fn get<L: EventLog, S: RunStore, V: Verdicts>(
             }
         }
         place = place.after(page.next);
-        if looked_at >= limits::FAILING_RUNS || began.elapsed() >= limits::FAILING_TIME {
+        if looked_at >= most || began.elapsed() >= limits::FAILING_TIME {
             break;
         }
     }
