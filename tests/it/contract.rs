@@ -2,11 +2,13 @@
 //! at each point of its life. The rows are those of docs/failure-contract.md, which tests hold against them. Here are
 //! those of plan runs with HTTP tools; those of other steps and drivers are beside.
 
+mod afterwards;
 mod awaits;
 mod brain;
 mod child;
 mod facts;
 mod journal;
+mod probes;
 mod queue;
 mod waiting;
 
@@ -352,6 +354,8 @@ fn is_on_page(rows: &str, table: &str) {
 #[test]
 fn l24_the_page_of_the_failure_contract_says_what_is_tested() {
     is_on_page("tests/it/contract.rs", &table());
+    is_on_page("tests/it/contract/probes.rs", &probes::table());
+    is_on_page("tests/it/contract/afterwards.rs", &afterwards::table());
     is_on_page("tests/it/contract/child.rs", &child::table());
     is_on_page("tests/it/contract/waiting.rs", &waiting::table());
     is_on_page("tests/it/contract/brain.rs", &brain::table());

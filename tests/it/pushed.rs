@@ -115,8 +115,9 @@ fn f19_a_blocked_step_alerts_within_the_threshold_and_why_names_all() {
         json!({"stall_after_s": 2}),
         json!({"alerted_after_ms": late_us / 1000}),
     );
-    assert!(late_us >= 2_000_000, "not before the threshold: {late_us}");
-    assert!(late_us < 30_000_000, "{late_us}");
+    // Its owner looks at it when the threshold is over; among other tests that may come a little later.
+    let most_us = if row::is_soak() { 3_000_000 } else { 6_000_000 };
+    assert!((2_000_000..most_us).contains(&late_us), "{late_us}");
     assert_eq!((&alert["step"], &alert["status"]), (&json!("pay#1"), &json!("waiting")));
     let reason = alert["reason"].as_str().expect("a reason");
     assert!(reason.contains("pay#1") && reason.contains("spine steps resolve"), "{reason}");

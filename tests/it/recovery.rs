@@ -343,7 +343,9 @@ fn c8_a_crash_half_way_resumes_and_one_that_fails_is_a_letter_and_a_task() {
         "compensate/s3#1" => Answer::Hangs,
         _ => Answer::Done,
     });
-    let mut spine = Spine::fresh().start();
+    let hook = Fx::willing();
+    let flags = ["--webhook", &hook.tool("hook"), "--webhook-kinds", "task_opened"];
+    let mut spine = Spine::fresh().with(&flags).start();
     spine.start_run(&undoable(&fx));
     waits::until("the second undo", || (undone(&fx).len() == 2).then_some(()));
     spine.kill();
@@ -358,6 +360,9 @@ fn c8_a_crash_half_way_resumes_and_one_that_fails_is_a_letter_and_a_task() {
     assert!(run["compensating"]["code"].is_string(), "{run}");
     let task = open_task(&spine);
     assert_eq!(task["step"], "compensate/s2#1", "{task}");
+    let page = waits::until("somebody who is told", || hook.calls().pop());
+    let page: Value = serde_json::from_str(&page.body).expect("JSON");
+    assert_eq!((&page["task_id"], &page["step"]), (&task["id"], &task["step"]), "{page}");
     let letters = spine.get("/v1/dead-letters?status=open").json();
     assert_eq!(letters["dead_letters"][0]["step"], "compensate/s2#1", "{letters}");
     is_steered_while_stuck(&spine, &fx);

@@ -9,6 +9,7 @@ mod breakers;
 mod checks;
 mod cluster;
 mod fleet;
+mod handover;
 mod load;
 mod nodes;
 mod outages;

@@ -3,7 +3,7 @@
 
 use super::{Ends, every};
 use serde_json::{Value, json};
-use spine_tests::{Fx, Reply, Spine, lines, row, waits};
+use spine_tests::{Answer, Fx, Reply, Spine, lines, row, waits};
 use std::{collections::BTreeSet, fmt::Write as _};
 
 /// What is awaited, and whether it comes.
@@ -15,9 +15,10 @@ enum Kind {
     Approved,
     Denied,
     Unanswered,
+    Escalated,
 }
 
-use Kind::{Approved, Denied, NoSignal, Signal, Sleep, Unanswered};
+use Kind::{Approved, Denied, Escalated, NoSignal, Signal, Sleep, Unanswered};
 
 /// Where the server dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +39,14 @@ const LONG_MS: u64 = 600_000;
 const SHORT_MS: u64 = 2000;
 
 /// Effects of the call that rests on the wait, at a tool that knows its key. One event ends each wait.
-const ROWS: [(Kind, &[Point], usize); 6] = [
+const ROWS: [(Kind, &[Point], usize); 7] = [
     (Signal, &[BeforeWait, Waiting, BeforeEnd, AfterEnd, BeforeNext], 1),
     (NoSignal, &[BeforeWait, Waiting, BeforeNext], 0),
     (Sleep, &[BeforeWait, Waiting, BeforeNext], 1),
     (Approved, &[BeforeWait, Waiting, BeforeEnd, AfterEnd, BeforeNext], 1),
     (Denied, &[BeforeWait, Waiting, BeforeEnd, AfterEnd, BeforeNext], 0),
     (Unanswered, &[BeforeWait, Waiting, BeforeNext], 0),
+    (Escalated, &[BeforeWait, Waiting, BeforeEnd, AfterEnd, BeforeNext], 1),
 ];
 
 /// The rows one by one.
@@ -68,12 +70,15 @@ impl Point {
     }
 
     /// The planted end of the server. What its door is asked first is the run, then what ends the wait.
-    fn fault(self) -> Option<&'static str> {
+    fn fault(self, kind: Kind) -> Option<&'static str> {
         match self {
+            BeforeWait if kind == Escalated => Some("called:1"),
             BeforeWait => Some("decided:1"),
             Waiting => None,
             BeforeEnd => Some("asked:2"),
             AfterEnd => Some("taken:2"),
+            // The intent of the call that fails, and its outcome, are decided before.
+            BeforeNext if kind == Escalated => Some("decided:3"),
             BeforeNext => Some("decided:2"),
         }
     }
@@ -88,12 +93,13 @@ impl Kind {
             Approved => "`approval`, given",
             Denied => "`approval`, denied",
             Unanswered => "`approval`, not given in time",
+            Escalated => "the task of a step that has failed, answered by `complete`",
         }
     }
 
     /// Whether somebody ends it.
     fn is_answered(self) -> bool {
-        matches!(self, Signal | Approved | Denied)
+        matches!(self, Signal | Approved | Denied | Escalated)
     }
 
     /// The event that ends it.
@@ -101,7 +107,7 @@ impl Kind {
         match self {
             Signal => "signal_received",
             NoSignal | Sleep => "wait_expired",
-            Approved | Denied => "task_decided",
+            Approved | Denied | Escalated => "task_decided",
             Unanswered => "task_expired",
         }
     }
@@ -109,7 +115,7 @@ impl Kind {
     /// What becomes of the step.
     fn outcome(self) -> &'static str {
         match self {
-            Signal | Sleep | Approved => Ends::Completed.words(),
+            Signal | Sleep | Approved | Escalated => Ends::Completed.words(),
             NoSignal | Denied | Unanswered => "has one dead letter",
         }
     }
@@ -132,6 +138,11 @@ impl Kind {
             Sleep => waits(format!("sleep:{SHORT_MS}"), LONG_MS),
             Approved | Denied => asks(LONG_MS),
             Unanswered => asks(SHORT_MS),
+            Escalated => {
+                let mut fails = lines::step("a", &fx.tool("fails"), "idempotent");
+                fails["on_exhausted"] = json!("escalate");
+                vec![fails, call("b")]
+            }
         };
         lines::plan("r", &lines::quick(3), steps)
     }
@@ -143,6 +154,10 @@ impl Kind {
                 let decision = if self == Approved { "approve" } else { "deny" };
                 let path = format!("/v1/tasks/{}/decide", task(spine, name));
                 (path, json!({"decision": decision, "reason": "looked at"}))
+            }
+            Escalated => {
+                let path = format!("/v1/tasks/{}/decide", task(spine, name));
+                (path, json!({"decision": "complete", "reason": "done by hand", "output": 1}))
             }
             Signal | NoSignal | Sleep | Unanswered => {
                 ("/v1/runs/r/signals/go".to_owned(), json!({"data": 1}))
@@ -165,8 +180,8 @@ fn task(spine: &Spine, name: &str) -> String {
 fn waits_by_now(spine: &Spine, name: &str) {
     waits::until(&format!("{name}: the wait"), || {
         let step = spine.get("/v1/runs/r/steps/a").json();
-        let begins = step["status"].is_null() || step["status"] == "scheduled";
-        (!begins).then_some(())
+        let begins = ["scheduled", "running"].iter().any(|status| step["status"] == *status);
+        (!begins && !step["status"].is_null()).then_some(())
     });
 }
 
@@ -188,7 +203,7 @@ fn dies(spine: &mut Spine, kind: Kind, point: Point, name: &str) {
         }
         BeforeWait | BeforeNext => {}
     }
-    if point.fault().is_some() {
+    if point.fault(kind).is_some() {
         waits::until(&format!("{name}: the crash"), || spine.ended());
     }
     spine.fails_at(None);
@@ -198,7 +213,7 @@ fn dies(spine: &mut Spine, kind: Kind, point: Point, name: &str) {
 /// The run completes, or its step has a letter.
 fn ends(spine: &Spine, kind: Kind, name: &str) {
     match kind {
-        Signal | Sleep | Approved => drop(spine.wait_run("r", &["completed"])),
+        Signal | Sleep | Approved | Escalated => drop(spine.wait_run("r", &["completed"])),
         NoSignal | Denied | Unanswered => {
             waits::until(&format!("{name}: the letter"), || {
                 let step = spine.get("/v1/runs/r/steps/a").json();
@@ -213,9 +228,13 @@ fn ends(spine: &Spine, kind: Kind, name: &str) {
 
 fn check((kind, point, effects): &(Kind, Point, usize)) {
     let name = format!("{kind:?} {point:?}");
-    let (fx, mut spine) = (Fx::willing(), Spine::fresh());
+    let fx = Fx::start(|call, _| match call.path.as_str() {
+        "/fails" => Answer::Refuses(422),
+        _ => Answer::Done,
+    });
+    let mut spine = Spine::fresh();
     let plan = kind.plan(&fx);
-    spine.fails_at(point.fault());
+    spine.fails_at(point.fault(*kind));
     spine.restart();
     let _acknowledged_or_not = spine.http().post("/v1/runs", &plan);
     dies(&mut spine, *kind, *point, &name);
@@ -233,7 +252,8 @@ fn check((kind, point, effects): &(Kind, Point, usize)) {
     let events = events["events"].as_array().expect("events");
     let is_end = |event: &&Value| event["kind"] == kind.end() && event["verdict"] == "applied";
     assert_eq!(events.iter().filter(is_end).count(), 1, "{name}: {events:?}");
-    let keys: BTreeSet<String> = fx.calls().into_iter().map(|call| call.key).collect();
+    let effective = fx.calls().into_iter().filter(|call| call.effect);
+    let keys: BTreeSet<String> = effective.map(|call| call.key).collect();
     assert_eq!(keys.len(), *effects, "{name}: {:?}", fx.calls());
 }
 

@@ -85,6 +85,9 @@ where
     /// was given up by another owner goes on here, since its success still counts.
     pub(super) fn outcome_folded(&mut self, event: &Event, verdict: &Verdict) {
         let Body::Step(_, _, body) = &event.body else { return };
+        if matches!(body, StepEvent::Probed(_)) {
+            fault_points::reach("finding_read");
+        }
         let lease = match (body, verdict) {
             (_, Verdict::Illegal(_) | Verdict::Refused(..)) => None,
             (StepEvent::Completed { lease, .. } | StepEvent::Failed { lease, .. }, _) => *lease,

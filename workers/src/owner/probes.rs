@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 use spine_log::EventLog;
 use spine_runs::{ProbeAnswer, RunState, StepState, finding, probes_due, quiet_after_ms};
 use spine_schemas::{
-    Body, Effect, Output, Payload, RunKey, StepEvent, StepKey, keys, payload::JSON, time::Micros,
+    Body, Effect, Output, Payload, RunKey, StepEvent, StepKey, fault_points, keys, payload::JSON,
+    time::Micros,
 };
 use spine_store::RunStore;
 use std::{
@@ -175,6 +176,7 @@ where
                 } else {
                     read(tools.call(call).await)
                 };
+                fault_points::reach("probed");
                 Answered { run, step, attempt, was_quiet, answer }
             });
         }
