@@ -152,6 +152,31 @@ fn f19_a_blocked_step_alerts_within_the_threshold_and_why_names_all() {
     spine.is_fold_of_log();
 }
 
+#[test]
+fn l35_a_step_is_told_as_unknown_when_another_session_replaces_the_one_that_did_it() {
+    let hook = Received::start();
+    let spine = Spine::fresh().with(&["--webhook", &hook.url()]).start();
+    spine.start_run(&json!({"run_id": "r", "workflow": "it", "version": "1", "driver": "journal"}));
+    let begins = |session: &str, replaces: Option<&str>, step: &str| {
+        let op = json!({"op": "begin", "op_id": 1, "step": {"name": step}, "tool": "by hand",
+            "effect": "at_most_once", "input": {}});
+        let body = json!({"session": session, "replaces": replaces, "ops": [op]});
+        let reply = spine.http().post("/v1/runs/r/journal", &body).expect("an answer");
+        reply.json()["results"][0]["status"].clone()
+    };
+    assert_eq!(begins("first", None, "pay"), "execute");
+    // Whatever becomes of what the other session asks for.
+    assert_eq!(begins("second", Some("first"), "pay"), "unknown");
+    let told = hook.wait("step_unknown", "r");
+    assert_eq!((&told["step"], &told["event"]), (&json!("pay#1"), &json!("step_started")));
+    assert!(told["event_id"].as_str().is_some_and(|id| id.ends_with("/pay#1")), "{told}");
+    assert_eq!(begins("third", Some("second"), "mail"), "execute");
+    assert_eq!(begins("fourth", Some("third"), "note"), "execute");
+    let told = waits::until("the other one", || hook.of("step_unknown").into_iter().nth(1));
+    assert_eq!(told["step"], "mail#1", "also where what it asks for is granted");
+    spine.is_fold_of_log();
+}
+
 /// A second by itself; among other tests, which share two cores with it, longer.
 #[test]
 fn l35_a_dead_letter_is_told_and_posted_in_the_soak_within_a_second() {

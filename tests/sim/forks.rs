@@ -144,19 +144,30 @@ impl<'p> Asked<'p> {
     }
 }
 
-/// A step of the list is taken over only where the fork asks for the same, and only with all that it comes after.
-/// What stands in for another goes with that.
+/// A step of the list is taken over only where the fork asks for the same, and only with all that it comes after; so is
+/// what stands in for one that was left out.
 fn check_unchanged(run: &RunState, original: &RunState, name: &StepKey) {
     let key = &run.key;
     let plans = (run.created.plan.as_deref(), original.created.plan.as_deref());
     let (Some(plan), Some(before)) = plans else { return };
     // What a brain has given is in neither of them, and what it has dropped nobody asks for.
     let (Some((_, now)), Some((_, then))) = (plan.find(name), before.find(name)) else { return };
-    let is_dropped = plan.brain.is_some() && run.steps[name].status == StepStatus::Skipped;
-    if now.role != Role::Listed || is_dropped {
+    let is_left_out = |step: &StepKey| {
+        let step = run.steps.get(step);
+        step.is_some_and(|step| step.reused && step.status == StepStatus::Skipped)
+    };
+    let counts = match now.role {
+        Role::Listed => plan.brain.is_none() || !is_left_out(name),
+        Role::Fallback { of, .. } => is_left_out(&plan.steps[of].key),
+        Role::Undo { .. } | Role::Ask { .. } => false,
+    };
+    if !counts {
         return;
     }
     assert_eq!(Asked::of(run, now), Asked::of(original, then), "{key} {name}: taken over");
+    if now.role != Role::Listed {
+        return;
+    }
     // Whatever came after a step that was dropped came after what that came after.
     if plan.brain.is_some() {
         return;

@@ -3,7 +3,7 @@
 use crate::{check::all_records, folded::Folded, workload::TOPIC};
 use spine_log::{EventLog, TopicPartition};
 use spine_runs::{Answer, RunState, RunStatus, StepStatus, Verdict};
-use spine_schemas::{Body, LifecycleRecord, RunEvent, StepEvent};
+use spine_schemas::{Body, LifecycleRecord, RunEvent, StepEvent, StepKey};
 use std::collections::BTreeMap;
 
 pub(crate) const LIFECYCLE: &str = "spine.lifecycle";
@@ -21,15 +21,32 @@ impl Transitions {
         let (event, verdict) = (folded.event, folded.verdict);
         self.illegal += usize::from(matches!(verdict, Verdict::Illegal(_)));
         let (Verdict::Applied(answer), Some(after)) = (verdict, folded.after) else { return };
-        // An agent's operation that was refused may have taken over from another session. It does not do what it
-        // says, and nothing is told of it.
+        // An agent's operation that was refused may have taken over from another session, and does not do what it
+        // says.
         let is_asked = matches!(answer, Answer::Asked { .. });
-        if event.op.is_some() && !answer.grants() && !is_asked {
-            return;
-        }
-        if let Some(kind) = expected(folded, after) {
+        let does = event.op.is_none() || answer.grants() || is_asked;
+        let own = does.then(|| expected(folded, after)).flatten();
+        if let Some(kind) = own {
             let before = self.due.insert(event.event_id.clone(), kind);
             assert_eq!(before, None, "event {} was applied twice", event.event_id);
+        }
+        self.take_over(folded, after, own);
+    }
+
+    /// Whoever replaces a session leaves the outcomes of its careful steps unknown, each of which is told.
+    fn take_over(&mut self, folded: &Folded<'_>, after: &RunState, own: Option<&str>) {
+        let Some(before) = folded.before.filter(|_| folded.event.op.is_some()) else { return };
+        let is_own = |step: &StepKey| match &folded.event.body {
+            Body::Step(_, key, _) => own == Some("step_unknown") && key == step,
+            Body::Run(..) | Body::Partition(_) => false,
+        };
+        let unknown = after.steps.values().filter(|step| step.status == StepStatus::Unknown);
+        for step in unknown.filter(|step| !is_own(&step.key)) {
+            let was = before.steps.get(&step.key).map(|step| step.status);
+            if was.is_some_and(|was| was != StepStatus::Unknown) {
+                let id = format!("{}/{}", folded.event.event_id, step.key);
+                self.due.insert(id, "step_unknown");
+            }
         }
     }
 

@@ -13,7 +13,9 @@ use pending::Pending;
 use spine_log::Record;
 use spine_runs::{Answer, PartitionState, Place, RunState, RunStatus, Verdict, fold};
 use spine_schemas::{Body, Digest, Event, RecordClass, RunEvent, RunKey, StepEvent, StepKey, keys};
-use spine_store::{DecisionRow, EventRow, Progress, RefusalRow, StoreBatch, VerdictKind};
+use spine_store::{
+    DecisionRow, EventRow, LetterClosing, Progress, RefusalRow, StoreBatch, VerdictKind,
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Folds the records of one partition in order and gathers the rows that they change.
@@ -74,8 +76,8 @@ pub(crate) struct Folded {
     pub(crate) run: Option<RunKey>,
     /// The letter that must be in the dead-letter topic before progress may pass.
     pub(crate) letter: Option<LetterDue>,
-    /// The transition that must be told before progress may pass.
-    pub(crate) told: Option<Told>,
+    /// The transitions that must be told before progress may pass.
+    pub(crate) told: Vec<Told>,
 }
 
 impl Materializer {
@@ -152,7 +154,7 @@ impl Materializer {
             let letter = self.control_rows(record, event, &verdict);
             let told =
                 self.tells.then(|| self.told_of_partition(record, event, &verdict)).flatten();
-            return Folded { verdict, run: None, letter, told };
+            return Folded { verdict, run: None, letter, told: Vec::from_iter(told) };
         };
         let bytes = record.value.as_ref().map_or(0, bytes::Bytes::len);
         let slot = cache.slot(&key, record.offset, bytes);
@@ -171,15 +173,13 @@ impl Materializer {
             closings = letters::closings(run.as_deref(), event, &before, place);
         }
         let told = match (&verdict, run.as_deref().filter(|_| self.tells)) {
-            // A refused operation may change who holds what, and does not do what it says.
-            (Verdict::Applied(answer), Some(run)) if answer.grants() || is_asked(answer) => {
-                let (topic, of) = (&self.topic, (run, was));
-                lifecycle::of_run(topic, self.partition, record, event, of, &closings)
+            (Verdict::Applied(answer), Some(run)) => {
+                self.told_of_run((record, event, answer), (run, &was), &closings)
             }
             (Verdict::Illegal(reason), _) if self.tells => {
-                Some(lifecycle::illegal(self.place(), record, event, *reason))
+                vec![lifecycle::illegal(self.place(), record, event, *reason)]
             }
-            _ => None,
+            _ => Vec::new(),
         };
         self.pending.closings.extend(closings);
         Folded { verdict, run: Some(key), letter, told }
@@ -187,6 +187,21 @@ impl Materializer {
 
     fn place(&self) -> (&str, &str, u32) {
         (&self.log_id, &self.topic, self.partition)
+    }
+
+    /// A refused operation may change who holds what, and does not do what it says.
+    fn told_of_run(
+        &self,
+        (record, event, answer): (&Record, &Event, &Answer),
+        of: (&RunState, &lifecycle::Before),
+        closings: &[LetterClosing],
+    ) -> Vec<Told> {
+        let (topic, partition) = (&self.topic, self.partition);
+        let does = answer.grants() || is_asked(answer);
+        let own = does.then(|| lifecycle::of_run(topic, partition, record, event, of, closings));
+        let own = own.flatten();
+        let others = lifecycle::of_takeover((topic, partition), record, event, of, own.as_ref());
+        own.into_iter().chain(others).collect()
     }
 
     fn told_of_partition(&self, record: &Record, event: &Event, verdict: &Verdict) -> Option<Told> {

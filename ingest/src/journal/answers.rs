@@ -32,6 +32,9 @@ pub(crate) enum OpResult {
         lease: String,
         lease_until: Time,
         idempotency_key: Digest,
+        /// What the step is to be done with, where an operator has given it another input than its agent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        input: Option<Box<RawValue>>,
     },
     Replay {
         output: Box<RawValue>,
@@ -80,6 +83,10 @@ pub(super) async fn answer<L: EventLog, S: RunStore, V: Verdicts>(
             lease: lease::text(asked.partition, lease),
             lease_until: Time(lease_until),
             idempotency_key: key(app, run, step, edit),
+            input: match edit {
+                0 => None,
+                _ => Some(edited_input(app, run, step, asked).await?),
+            },
         },
         (Answer::Replay, Some(step)) => {
             OpResult::Replay { output: stored_output(app, run, step, asked).await? }
@@ -148,6 +155,23 @@ async fn stored_output<L: EventLog, S: RunStore, V: Verdicts>(
         let detail = format!("the store has no end of step {step}");
         Err(Problem::new(Code::NotStoredYet, detail))
     })
+}
+
+/// The input that an operator gave a step: the one that it is approved of, and the one of its key.
+async fn edited_input<L: EventLog, S: RunStore, V: Verdicts>(
+    app: &App<L, S, V>,
+    run: &RunKey,
+    step: &StepKey,
+    asked: &Asked,
+) -> Result<Box<RawValue>, Problem> {
+    let until = AtLeast { partition: Some(asked.partition), offset: asked.offset };
+    let (_, state) = app.load_run(run, Some(until)).await?;
+    let Some(step) = state.steps.get(step) else {
+        let detail = format!("the store has no step {step}");
+        return Err(Problem::new(Code::NotStoredYet, detail));
+    };
+    let json = serde_json::value::to_raw_value(&views::PayloadView(&step.spec.input));
+    json.map_err(|error| Problem::new(Code::Internal, error.to_string()))
 }
 
 /// The output of a step that has ended well or was left out; `None` while it has not.

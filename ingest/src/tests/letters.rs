@@ -115,7 +115,7 @@ async fn a_careful_step_needs_force() {
 #[tokio::test]
 async fn an_edit_gets_a_new_key() {
     let world = World::new();
-    let (_, id) = dead(&world, "idempotent").await;
+    let (run, id) = dead(&world, "idempotent").await;
     let before = world.get("/v1/runs/r/steps/pay").await.json();
     let body = json!({"reason": "wrong amount", "input": {"cents": 2}});
     assert_eq!(world.post(&format!("/v1/dead-letters/{id}/redrive"), body).await.status, 200);
@@ -123,6 +123,12 @@ async fn an_edit_gets_a_new_key() {
     assert_eq!(after["input"], json!({"cents": 2}));
     assert_eq!(after["edit"], 1);
     assert_ne!(before["idempotency_key"], after["idempotency_key"]);
+    // The agent has its own, and is told what is to be done.
+    let begin = json!({"op": "begin", "op_id": 3, "step": {"name": "pay"}, "tool": "pay.refund",
+        "effect": "idempotent", "input": {"cents": 1}});
+    let begun = world.op(&run, begin).await;
+    assert_eq!((&begun["status"], &begun["input"]), (&json!("execute"), &json!({"cents": 2})));
+    assert_eq!(begun["idempotency_key"], after["idempotency_key"]);
 }
 
 #[tokio::test]

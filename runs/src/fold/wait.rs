@@ -189,10 +189,12 @@ fn keeps_no_more(state: &RunState, data: &Payload) -> bool {
 /// The owner's decision that the time is over: a sleep is done, and a signal did not come.
 pub(super) fn expired(state: &mut RunState, key: &StepKey, place: Place) -> Verdict {
     let driver = state.driver();
+    // Time stands still in a pause, also for a decision that was made before it was read.
+    let goes_on = undo::may_start(state, key);
     let Some(mut step) = state.steps.get_mut(key) else {
         return Author::Owner.reject(Reason::StepAbsent);
     };
-    let Some(wait) = step.wait.clone() else {
+    let Some(wait) = step.wait.clone().filter(|_| goes_on) else {
         return Author::Owner.reject(Reason::LostRace);
     };
     let step = &mut *step;

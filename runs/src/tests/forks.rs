@@ -379,3 +379,34 @@ fn what_an_open_run_may_do_at_any_moment_may_happen_twice() {
     let open: Vec<_> = taken.again.iter().filter(|step| step.may_repeat()).collect();
     assert_eq!(open.len(), 1, "what ran when it was ended");
 }
+
+#[test]
+fn what_stood_in_for_a_step_is_taken_over_only_if_all_that_was_asked_for_is_the_same() {
+    let steps = r#"[{"name":"a","tool":"t","effect":"pure","retry":{"max_attempts":1},"on_exhausted":"fallback",
+        "fallback":[{"name":"x","tool":"t","effect":"pure","input":1},
+                    {"name":"y","tool":"t","effect":"pure","input":{"$ref":"x#"}}]},
+        {"name":"b","tool":"t","effect":"pure"}]"#;
+    let mut original = Given::plan(steps);
+    original.settle();
+    original.fail(ErrorClass::Terminal);
+    finish(&mut original, 9);
+    assert_eq!(original.run().status, RunStatus::Degraded);
+    let (_, same) = fork_of(&original, |_| {}, None);
+    assert_eq!(names(&same), ["a", "x", "y", "b"]);
+
+    let other = plan(&steps.replace(r#""input":1"#, r#""input":2"#));
+    let (new, taken) = fork_of(&original, |new| new.plan = Some(other), None);
+    assert_eq!(names(&taken), [""; 0], "b comes after a, and a rests on x");
+    assert_eq!(again(&taken, "a").because, Because::Changed);
+    let mut fork = begin(new, &taken, 0);
+    fork.settle();
+    assert_eq!(fork.status(), StepStatus::Running, "it is tried first, as in the original");
+
+    let changed = plan(&steps.replace(r#""name":"y","tool":"t""#, r#""name":"y","tool":"u""#));
+    let (_, taken) = fork_of(&original, |new| new.plan = Some(changed), None);
+    assert_eq!(names(&taken), [""; 0]);
+    let without =
+        r#"[{"name":"a","tool":"t","effect":"pure"},{"name":"b","tool":"t","effect":"pure"}]"#;
+    let (_, taken) = fork_of(&original, |new| new.plan = Some(plan(without)), None);
+    assert_eq!(names(&taken), [""; 0], "nothing stands in for it any more");
+}

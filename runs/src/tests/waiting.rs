@@ -209,3 +209,17 @@ fn the_time_of_whoever_is_asked_is_not_the_steps() {
     given.after(8_000).append(answer(task_id, TaskVerdict::Approve));
     assert_eq!(given.settle(), ["step_started"]);
 }
+
+#[test]
+fn l37_a_wait_does_not_end_in_a_pause_although_that_was_decided_before_it_was_read() {
+    for steps in [PAID, r#"[{"name":"a","tool":"sleep:60000"}]"#] {
+        let mut given = Given::plan(steps);
+        given.settle();
+        given.append(run(RunEvent::Paused { reason: "look".into() }));
+        given.after(60_000).settle_with(vec![step("a", StepEvent::WaitExpired)]);
+        assert_eq!(given.status(), StepStatus::Awaiting);
+        given.append(run(RunEvent::Resumed { reason: "seen".into() }));
+        assert_eq!(given.after(59_999).settle(), [""; 0], "its time stood still");
+        assert_eq!(given.after(1).settle()[0], "wait_expired");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::{letters, step_of};
 use spine_log::Record;
-use spine_runs::{RunState, RunStatus, StepStatus};
+use spine_runs::{Holder, RunState, RunStatus, StepState, StepStatus};
 use spine_schemas::{
     Body, Digest, Event, LifecyclePosition, LifecycleRecord, PartitionEvent, RunEvent, RunKey,
     StepEvent, StepKey, Transition, keys,
@@ -18,19 +18,85 @@ pub(crate) struct Told {
     pub(crate) record: LifecycleRecord,
 }
 
-/// How a step was before an event about it.
-#[derive(Clone, Copy, Debug, Default)]
+/// How steps were before an event.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Before {
+    /// Of the step that it is about.
     unknown: bool,
     letter: Option<Digest>,
+    /// Steps of the session that it replaces.
+    held: Vec<StepKey>,
 }
 
 impl Before {
     pub(super) fn of(run: Option<&RunState>, event: &Event) -> Self {
-        let Body::Step(_, key, _) = &event.body else { return Self::default() };
-        let Some(step) = run.and_then(|run| run.steps.get(key)) else { return Self::default() };
+        let Some(run) = run else { return Self::default() };
+        let replaces = event.op.as_ref().and_then(|op| op.replaces.as_deref());
+        let held = replaces.map(|session| held_by(run, session)).unwrap_or_default();
+        let step = match &event.body {
+            Body::Step(_, key, _) => run.steps.get(key),
+            Body::Run(..) | Body::Partition(_) => None,
+        };
+        let Some(step) = step else { return Self { held, ..Self::default() } };
         let letter = step.letter.as_ref().map(|letter| letter.letter_id);
-        Self { unknown: step.status == StepStatus::Unknown, letter }
+        Self { unknown: step.status == StepStatus::Unknown, letter, held }
+    }
+}
+
+fn held_by(run: &RunState, session: &str) -> Vec<StepKey> {
+    let is_held = |step: &StepState| {
+        let holder = step.live.as_ref().map(|live| &live.holder);
+        matches!(holder, Some(Holder::Session(name)) if name == session)
+    };
+    let held = run.steps.unsettled().filter(|step| is_held(step));
+    held.map(|step| step.key.clone()).collect()
+}
+
+/// Steps whose outcome is not known since their session was replaced, whatever became of the operation that said so,
+/// and whatever is told of that. Each has an id of its own, made of the event's and the step.
+pub(super) fn of_takeover(
+    (topic, partition): (&str, u32),
+    record: &Record,
+    event: &Event,
+    (run, before): (&RunState, &Before),
+    told: Option<&Told>,
+) -> Vec<Told> {
+    let is_told = |key: &StepKey| {
+        told.is_some_and(|told| {
+            let record = &told.record;
+            record.kind == Transition::StepUnknown
+                && record.step.as_ref().is_some_and(|step| *step == key.to_string())
+        })
+    };
+    let steps = before.held.iter().filter_map(|key| run.steps.get(key));
+    let lost = steps.filter(|step| step.status == StepStatus::Unknown && !is_told(&step.key));
+    let of_step = |step: &StepState| {
+        let mut record = of_kind((topic, partition), record, event, run, Transition::StepUnknown);
+        record.event_id = format!("{}/{}", event.event_id, step.key);
+        record.step = Some(step.key.to_string());
+        record.reason = step.error.as_ref().map(|error| error.message.clone());
+        Told { run: Some(run.key.clone()), record }
+    };
+    lost.map(|step| of_step(step)).collect()
+}
+
+/// What each record about a run says.
+fn of_kind(
+    (topic, partition): (&str, u32),
+    record: &Record,
+    event: &Event,
+    run: &RunState,
+    kind: Transition,
+) -> LifecycleRecord {
+    let place = position(topic, partition, record);
+    let kinds = (kind, event.kind().as_str());
+    LifecycleRecord {
+        tenant: Some(run.key.tenant.to_string()),
+        run_id: Some(run.key.run_id.to_string()),
+        workflow: Some(run.created.workflow.clone()),
+        version: Some(run.created.version.clone()),
+        status: Some(run.public_status().to_owned()),
+        ..LifecycleRecord::new(&*event.event_id, kinds, record.timestamp, place)
     }
 }
 
@@ -40,7 +106,7 @@ pub(super) fn of_run(
     partition: u32,
     record: &Record,
     event: &Event,
-    (run, before): (&RunState, Before),
+    (run, before): (&RunState, &Before),
     closings: &[LetterClosing],
 ) -> Option<Told> {
     let asked = asked_by_agent(run, event, record.offset);
@@ -60,21 +126,12 @@ pub(super) fn of_run(
         Body::Run(..) | Body::Step(..) | Body::Partition(_) => asked,
     };
     let told = LifecycleRecord {
-        event_id: event.event_id.clone(),
-        kind,
-        event: event.kind().as_str().to_owned(),
-        tenant: Some(run.key.tenant.to_string()),
-        run_id: Some(run.key.run_id.to_string()),
-        workflow: Some(run.created.workflow.clone()),
-        version: Some(run.created.version.clone()),
         step: step_of(&event.body).map(StepKey::to_string),
-        status: Some(run.public_status().to_owned()),
         reason,
         error_code,
         letter_id,
         task_id,
-        at: record.timestamp.to_string(),
-        position: position(topic, partition, record),
+        ..of_kind((topic, partition), record, event, run, kind)
     };
     Some(Told { run: Some(run.key.clone()), record: told })
 }
@@ -112,7 +169,7 @@ fn step_transition(
     run: &RunState,
     key: &StepKey,
     body: &StepEvent,
-    before: Before,
+    before: &Before,
     closings: &[LetterClosing],
 ) -> Option<(Transition, Option<Digest>)> {
     let step = run.steps.get(key)?;

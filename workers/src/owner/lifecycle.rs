@@ -90,7 +90,13 @@ where
         });
         let count = fits.count().clamp(1, limits::APPEND_RECORDS);
         let batch: Vec<_> = self.telling.waiting.drain(..count).collect();
+        // An event of which more is to be told is not told yet.
+        let next = self.telling.waiting.first().map(|(offset, _)| *offset);
         let newest = batch.last().map(|(offset, _)| *offset);
+        let newest = newest.and_then(|newest| match next == Some(newest) {
+            true => newest.checked_sub(1),
+            false => Some(newest),
+        });
         let records: Vec<NewRecord> = batch.into_iter().map(|(_, record)| record).collect();
         let (log, orders, told) =
             (self.node.log.clone(), self.orders.clone(), self.telling.told.clone());

@@ -102,7 +102,7 @@ where
                 Read::Event(event) => {
                     let folded = self.fold.fold(&mut self.cache, &record, &event);
                     self.after_fold(&record, &event, &folded);
-                    if let Some(told) = &folded.told {
+                    for told in &folded.told {
                         self.telling.add(record.offset, told);
                     }
                     messages.extend(self.messages_of(&record, &event, &folded));
