@@ -313,10 +313,10 @@ fn decided_at_once(nodes: &Nodes, fx: &Fx, at: usize) {
 fn approved_by_two(nodes: &Nodes, fx: &Fx, at: usize) {
     let (run, task) = paid(nodes, fx, at, "people", 2);
     let (near, far) = (&nodes.nodes[at], &nodes.nodes[1 - at]);
-    let (status, reply) = approves(near, &task, "alice");
+    let (status, reply) = approves(far, &task, "alice");
     assert_eq!((status, &reply["status"]), (200, &json!("open")), "{reply}");
     assert_eq!((&reply["approvals"], &reply["needed"]), (&json!(1), &json!(2)), "{reply}");
-    let (status, problem) = approves(far, &task, "alice");
+    let (status, problem) = approves(near, &task, "alice");
     assert_eq!((status, &problem["name"]), (409, &json!("approved_already")), "{problem}");
     assert!(fx.calls_of(&run, "charge").is_empty(), "one is not enough");
     let (status, reply) = approves(far, &task, "bob");
