@@ -4,7 +4,10 @@
 //! original asked for; whatever rests on a step that runs again runs again, too. So does what the original has
 //! undone, or is about to undo.
 
-use crate::{Reason, RunState, StepState, StepStatus, brain, fallback, input, undo, unresolved};
+mod alike;
+
+use crate::{Reason, RunState, StepState, StepStatus, brain, fallback, undo, unresolved};
+use alike::{asks_the_same, stands_in_as_before};
 use spine_schemas::{
     Driver, Effect, Output, Payload, Plan, PlanStep, Role, RunCreated, StepKey, StepSpec,
     mutants::{Mutant, planted},
@@ -31,6 +34,8 @@ pub struct ReusedStep {
     pub output: Option<Output>,
     /// Whether it was left out.
     pub is_skipped: bool,
+    /// Whether an operator had given it another input.
+    pub is_edited: bool,
     /// Whether the plan knows how it is undone.
     pub can_be_undone: bool,
 }
@@ -294,49 +299,8 @@ fn why_not(
         return Some(Because::Follows);
     }
     let is_same = asks_the_same((original, planned, done), (new, step))
-        && stands_in_as_before(original, before, new, (at, done));
+        && stands_in_as_before((original, before), new, (at, done));
     (!is_same && !planted(Mutant::ForkTakesChanged)).then_some(Because::Changed)
-}
-
-/// Whether a run asks for what another one asked for, but for an operator's edit: that repaired the input, and was
-/// not the plan's.
-fn asks_the_same(
-    (original, planned, done): (&RunState, &PlanStep, &StepState),
-    (new, step): (&RunState, &PlanStep),
-) -> bool {
-    let asked = input::resolve(original, planned, &mut 0).ok();
-    let asks = input::resolve(new, step, &mut 0).ok();
-    let (Some(asked), Some(asks)) = (asked, asks) else { return false };
-    let same_input = asked.input.digest == asks.input.digest;
-    let same_call = done.spec.tool == asks.tool && done.spec.effect == asks.effect;
-    let source = |of: &PlanStep| of.child.as_ref().map(|child| child.plan.source.clone());
-    same_input && same_call && source(planned) == source(step)
-}
-
-/// Whether the new run would ask for the same of all that was done in place of a step that was left out.
-fn stands_in_as_before(
-    original: &RunState,
-    before: &Plan,
-    new: &RunState,
-    (at, done): (usize, &StepState),
-) -> bool {
-    let Some(plan) = new.plan().filter(|_| done.status == StepStatus::Skipped) else { return true };
-    let (mut left_out, mut new) = (BTreeSet::from([at]), new.clone());
-    for (at, planned) in before.steps.iter().enumerate().skip(before.listed) {
-        let Role::Fallback { of, .. } = planned.role else { continue };
-        let done = original.steps.get(&planned.key).filter(|step| fallback::ended_well(step));
-        let Some(done) = done.filter(|_| left_out.contains(&of)) else { continue };
-        let step = plan.find(&planned.key).map(|(_, step)| step);
-        if !step.is_some_and(|step| asks_the_same((original, planned, done), (&new, step))) {
-            return false;
-        }
-        if done.status == StepStatus::Skipped {
-            left_out.insert(at);
-        }
-        // Those that come later may refer to it.
-        new.steps.insert(done.clone());
-    }
-    true
 }
 
 fn reused(step: &StepState, can_be_undone: bool) -> ReusedStep {
@@ -349,6 +313,7 @@ fn reused(step: &StepState, can_be_undone: bool) -> ReusedStep {
         spec: step.spec.clone(),
         output,
         is_skipped: !completed,
+        is_edited: step.edit > 0,
         can_be_undone: can_be_undone && completed,
     }
 }

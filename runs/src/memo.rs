@@ -155,7 +155,7 @@ pub(crate) fn instead(
 ) -> Option<StepEvent> {
     let output = memo?.recall(run, step, now)?.clone();
     let output = Some(Output { source: Some(SOURCE.to_owned()), ..output });
-    Some(StepEvent::Reused { spec: step.spec.clone(), output, skipped: None })
+    Some(StepEvent::Reused { spec: step.spec.clone(), output, skipped: None, edited: false })
 }
 
 /// What an output says that comes from here.

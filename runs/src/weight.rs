@@ -65,7 +65,7 @@ fn of_step_event(event: &StepEvent) -> usize {
             let output = resolution.output.as_ref().map_or(0, |output| of_payload(&output.payload));
             resolution.reason.len() + output
         }
-        StepEvent::Reused { spec, output, skipped: _ } => {
+        StepEvent::Reused { spec, output, skipped: _, edited: _ } => {
             of_spec(spec) + output.as_ref().map_or(0, |output| of_payload(&output.payload))
         }
         StepEvent::Probed(finding) => {

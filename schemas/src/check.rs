@@ -126,7 +126,7 @@ fn check_step_event(event: &StepEvent) -> Result<()> {
             message("reason", reason)?;
             output.as_ref().map_or(Ok(()), check_output)
         }
-        StepEvent::Reused { spec, output, skipped } => {
+        StepEvent::Reused { spec, output, skipped, edited: _ } => {
             message("reason", skipped.as_deref().unwrap_or_default())?;
             check_reused(spec, output.as_ref())
         }

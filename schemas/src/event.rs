@@ -441,6 +441,8 @@ pub enum StepEvent {
         output: Option<Output>,
         /// Set where it was left out there.
         skipped: Option<String>,
+        /// Whether an operator had given it another input there.
+        edited: bool,
     },
     /// `step_probed`
     Probed(Finding),

@@ -65,7 +65,8 @@ impl<A: Access> Clients<A> {
         let created = Body::Run(key.run_id.clone(), RunEvent::Created(Box::new(created)));
         let reused = taken.reused.into_iter().map(|step| {
             let skipped = step.is_skipped.then(|| "left out".to_owned());
-            let event = StepEvent::Reused { spec: step.spec, output: step.output, skipped };
+            let (spec, output, edited) = (step.spec, step.output, step.is_edited);
+            let event = StepEvent::Reused { spec, output, skipped, edited };
             Body::Step(key.run_id.clone(), step.key, event)
         });
         let bodies = std::iter::once(created).chain(reused);

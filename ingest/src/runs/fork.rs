@@ -318,7 +318,8 @@ fn events_of<L: EventLog, S: RunStore, V: Verdicts>(
     let reused = plan.reused.iter().map(|step| {
         let output = step.output.clone().map(|output| Output { source: source.clone(), ..output });
         let skipped = step.is_skipped.then(|| "left out there".to_owned());
-        let event = StepEvent::Reused { spec: step.spec.clone(), output, skipped };
+        let (spec, edited) = (step.spec.clone(), step.is_edited);
+        let event = StepEvent::Reused { spec, output, skipped, edited };
         Body::Step(run.run_id.clone(), step.key.clone(), event)
     });
     let bodies = std::iter::once(Body::Run(run.run_id.clone(), created)).chain(reused);

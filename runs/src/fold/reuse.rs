@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub(super) fn reused(
     state: &mut RunState,
     key: &StepKey,
-    spec: &Arc<StepSpec>,
+    (spec, is_edited): (&Arc<StepSpec>, bool),
     (output, is_skipped): (Option<&Output>, bool),
     place: Place,
     author: Author,
@@ -51,6 +51,8 @@ pub(super) fn reused(
     }
     let mut step = attempt::fresh(key, &kept::spec(spec, has_room), place);
     step.reused = true;
+    // Its agent asks with an input of its own, and is told what became of it.
+    step.edit = u32::from(is_edited);
     step.status = if is_skipped { StepStatus::Skipped } else { StepStatus::Completed };
     step.output = output.map(|output| kept::output(output, has_room));
     step.ended_at = Some(place.at);

@@ -54,9 +54,9 @@ pub(super) fn fold(
         StepEvent::FaultInjected { attempt, fault } => {
             attempt::fault_injected(state, key, *attempt, *fault, place)
         }
-        StepEvent::Reused { spec, output, skipped } => {
+        StepEvent::Reused { spec, output, skipped, edited } => {
             let ended = (output.as_ref(), skipped.is_some());
-            reuse::reused(state, key, spec, ended, place, author)
+            reuse::reused(state, key, (spec, *edited), ended, place, author)
         }
         StepEvent::Probed(finding) => probe::probed(state, key, finding, place),
         StepEvent::TaskOpened { .. }

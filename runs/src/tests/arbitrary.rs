@@ -268,7 +268,7 @@ fn decided_body(given: &Given, found: Option<&StepState>, choice: Choice) -> Bod
             let new = || StepSpec::new("t", Effect::Pure, Payload::null()).into();
             let spec = found.filter(|_| even).map_or_else(new, |step| step.spec.clone());
             let output = (choice.wrong < 12).then(|| super::bodies::output("1"));
-            StepEvent::Reused { spec, output, skipped: None }
+            StepEvent::Reused { spec, output, skipped: None, edited: choice.wrong % 2 == 1 }
         }
         49 => StepEvent::Probed(Finding {
             attempt,

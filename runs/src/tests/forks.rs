@@ -70,7 +70,7 @@ pub(super) fn begin(new: RunCreated, taken: &Forked, most: usize) -> Given {
     for reused in taken.reused.iter().take(most) {
         let (spec, output) = (reused.spec.clone(), reused.output.clone());
         let skipped = reused.is_skipped.then(|| "left out".to_owned());
-        let body = StepEvent::Reused { spec, output, skipped };
+        let body = StepEvent::Reused { spec, output, skipped, edited: reused.is_edited };
         let verdict = given.append(Body::Step("r1".into(), reused.key.clone(), body));
         assert_eq!(verdict, Verdict::Applied(Answer::Ok), "{}", reused.key);
     }
@@ -108,7 +108,7 @@ fn l40_a_fork_at_each_of_ten_steps_keeps_what_was_finished_before_it() {
         // Whoever forks once more is told that it is done, also after the end.
         for reused in &taken.reused {
             let (spec, output) = (reused.spec.clone(), reused.output.clone());
-            let body = StepEvent::Reused { spec, output, skipped: None };
+            let body = StepEvent::Reused { spec, output, skipped: None, edited: false };
             let again = fork.append(Body::Step("r1".into(), reused.key.clone(), body));
             assert!(matches!(again, Verdict::Stale(Reason::Duplicate, _)), "{again:?}");
         }
@@ -187,14 +187,19 @@ fn nothing_of_a_fork_begins_before_it_has_what_it_takes_over() {
     assert_eq!(early, Verdict::Stale(Reason::LostRace, None));
     let other = step(
         "s9",
-        StepEvent::Reused { spec: taken.reused[2].spec.clone(), output: None, skipped: None },
+        StepEvent::Reused {
+            spec: taken.reused[2].spec.clone(),
+            output: None,
+            skipped: None,
+            edited: false,
+        },
     );
     let last = &taken.reused[2];
     let (spec, output) = (last.spec.clone(), last.output.clone());
     let body = Body::Step(
         "r1".into(),
         last.key.clone(),
-        StepEvent::Reused { spec, output, skipped: None },
+        StepEvent::Reused { spec, output, skipped: None, edited: false },
     );
     assert_eq!(fork.append(body.clone()), Verdict::Applied(Answer::Ok));
     assert!(matches!(fork.append(body), Verdict::Stale(Reason::Duplicate, _)));
@@ -321,8 +326,12 @@ fn l40_a_loop_that_failed_in_round_7_goes_on_in_round_7() {
 fn only_forks_take_steps_over() {
     let mut given = Given::plan(&ten());
     let spec = super::bodies::spec(Effect::Pure, "1");
-    let reuse =
-        |spec| step("s1", StepEvent::Reused { spec, output: Some(output("1")), skipped: None });
+    let reuse = |spec| {
+        step(
+            "s1",
+            StepEvent::Reused { spec, output: Some(output("1")), skipped: None, edited: false },
+        )
+    };
     assert!(matches!(given.append(reuse(spec.clone())), Verdict::Refused(Reason::StepState, _)));
     let mut record = Given::nothing();
     record.append(created(Driver::Record, None));
@@ -409,4 +418,92 @@ fn what_stood_in_for_a_step_is_taken_over_only_if_all_that_was_asked_for_is_the_
         r#"[{"name":"a","tool":"t","effect":"pure"},{"name":"b","tool":"t","effect":"pure"}]"#;
     let (_, taken) = fork_of(&original, |new| new.plan = Some(plan(without)), None);
     assert_eq!(names(&taken), [""; 0], "nothing stands in for it any more");
+}
+
+/// What a fork with these steps takes over.
+fn taken_with(original: &Given, steps: &str) -> Vec<String> {
+    names(&fork_of(original, |new| new.plan = Some(plan(steps)), None).1)
+}
+
+#[test]
+fn what_stood_in_for_a_step_is_not_taken_over_where_another_would_stand_in() {
+    let chain = |steps: &str| {
+        format!(
+            r#"[{{"name":"a","tool":"t","effect":"pure","retry":{{"max_attempts":1}},
+                "on_exhausted":"fallback","fallback":[{steps}]}}]"#
+        )
+    };
+    let one = |name: &str| format!(r#"{{"name":"{name}","tool":"t","effect":"pure"}}"#);
+    let mut original = Given::plan(&chain(&[one("x"), one("y")].join(",")));
+    original.settle();
+    original.fail(ErrorClass::Terminal);
+    finish(&mut original, 9);
+    assert_eq!(original.run().status, RunStatus::Degraded);
+    assert_eq!(taken_with(&original, &chain(&[one("x"), one("y")].join(","))), ["a", "x", "y"]);
+    for (other, why) in [
+        (vec!["x", "y", "w"], "w would be the last one"),
+        (vec!["y", "x"], "x would be the last one"),
+        (vec!["x"], "x would be the last one"),
+    ] {
+        let steps: Vec<String> = other.into_iter().map(one).collect();
+        assert_eq!(taken_with(&original, &chain(&steps.join(","))), [""; 0], "{why}");
+    }
+    let listed = format!("[{},{}]", one("x"), one("a"));
+    assert_eq!(taken_with(&original, &listed), ["x"], "nothing stands in for a any more");
+}
+
+#[test]
+fn what_the_plan_left_out_is_taken_over_only_if_it_would_be_left_out_alike() {
+    let steps = r#"[{"name":"a","tool":"t","effect":"pure","retry":{"max_attempts":1},
+        "on_exhausted":"skip","default":7},{"name":"b","tool":"t","effect":"pure"}]"#;
+    let mut original = Given::plan(steps);
+    original.settle();
+    original.fail(ErrorClass::Terminal);
+    finish(&mut original, 9);
+    assert_eq!(original.run().status, RunStatus::Degraded);
+    assert_eq!(taken_with(&original, steps), ["a", "b"]);
+    assert_eq!(taken_with(&original, &steps.replace("7", "8")), [""; 0], "another default");
+    let kept = steps.replace(r#""on_exhausted":"skip","default":7"#, r#""on_exhausted":"fail""#);
+    assert_eq!(taken_with(&original, &kept), [""; 0], "it would not be left out");
+}
+
+#[test]
+fn a_step_of_a_fallback_that_could_not_be_asked_for_is_taken_over_with_the_others() {
+    let steps = r#"[{"name":"z","tool":"t","effect":"pure"},
+        {"name":"a","tool":"t","effect":"pure","retry":{"max_attempts":1},"on_exhausted":"fallback",
+         "fallback":[{"name":"x","tool":"t","effect":"pure","input":{"$ref":"z#/absent"},
+            "on_exhausted":"skip"}]}]"#;
+    let mut original = Given::plan(steps);
+    finish(&mut original, 1);
+    original.settle();
+    original.fail(ErrorClass::Terminal);
+    finish(&mut original, 9);
+    assert_eq!(original.run().status, RunStatus::Degraded);
+    assert_eq!(original.step("x").attempt, 0, "it has no input");
+    assert_eq!(taken_with(&original, steps), ["z", "a", "x"]);
+}
+
+/// The original's agent sends its own input, and so does that of a fork.
+#[test]
+fn a_forks_agent_is_told_what_became_of_a_step_whose_input_an_operator_gave() {
+    let mut original = Given::journal();
+    original.op("S", 1, super::bodies::begin("a", Effect::Pure));
+    let lease = original.offset;
+    original.op("S", 2, super::bodies::failed("a", 1, lease, ErrorClass::Terminal));
+    original.settle();
+    super::operators::edit(&mut original, "2");
+    original.op("S", 3, super::bodies::begin("a", Effect::Pure));
+    let lease = original.offset;
+    original.op("S", 4, completed("a", 2, lease));
+    original.op("S", 5, super::bodies::begin("b", Effect::Pure));
+    let (new, taken) = fork_of(&original, |_| {}, Some("b"));
+    assert_eq!(names(&taken), ["a"]);
+    let mut fork = begin(new, &taken, 1);
+    assert_eq!(fork.step("a").spec.input.data, "2", "what was done is said");
+    let verdict = fork.op("T", 1, super::bodies::begin("a", Effect::Pure));
+    assert_eq!(verdict.answer(), Some(&Answer::Replay));
+    let (new, again) = fork_of(&fork, |_| {}, None);
+    let mut second = begin(new, &again, 1);
+    let verdict = second.op("T", 1, super::bodies::begin("a", Effect::Pure));
+    assert_eq!(verdict.answer(), Some(&Answer::Replay), "also in a fork of the fork");
 }

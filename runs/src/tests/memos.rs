@@ -124,7 +124,7 @@ fn taken(given: &Given, change: impl Fn(&mut Output)) -> Body {
     let spec = given.step("a").spec.clone();
     let mut output = output("7");
     change(&mut output);
-    step("a", StepEvent::Reused { spec, output: Some(output), skipped: None })
+    step("a", StepEvent::Reused { spec, output: Some(output), skipped: None, edited: false })
 }
 
 #[test]

@@ -187,9 +187,12 @@ fn step_verdict() -> impl Strategy<Value = StepEvent> {
         (any::<u32>(), digest(), step_error()).prop_map(|(attempt, task_id, error)| {
             StepEvent::TaskOpened { attempt, task_id, error }
         }),
-        (spec(), option::of(output()), option::of(text())).prop_map(|(spec, output, skipped)| {
-            StepEvent::Reused { spec: Arc::new(spec), output, skipped }
-        }),
+        (spec(), option::of(output()), option::of(text()), any::<bool>()).prop_map(
+            |(spec, output, skipped, edited)| {
+                let spec = Arc::new(spec);
+                StepEvent::Reused { spec, output, skipped, edited }
+            },
+        ),
         finding().prop_map(StepEvent::Probed),
         task_decided(),
         waiting(),

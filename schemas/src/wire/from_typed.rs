@@ -138,8 +138,8 @@ impl<'a> StepEvent<'a> {
                 self.discard = Some(Discard { then: Symbol::Known(*then) });
             }
             E::FaultInjected { attempt, fault } => self.put_fault(*attempt, *fault),
-            E::Reused { spec, output, skipped } => {
-                self.put_reused(spec, output.as_ref());
+            E::Reused { spec, output, skipped, edited } => {
+                self.put_reused(spec, output.as_ref(), *edited);
                 self.reason = skipped.as_deref().map(Cow::Borrowed);
             }
             E::Probed(finding) => self.put_finding(finding),
@@ -188,9 +188,16 @@ impl<'a> StepEvent<'a> {
         self.put_output(output);
     }
 
-    fn put_reused(&mut self, spec: &'a typed::StepSpec, output: Option<&'a typed::Output>) {
+    fn put_reused(
+        &mut self,
+        spec: &'a typed::StepSpec,
+        output: Option<&'a typed::Output>,
+        edited: bool,
+    ) {
         self.spec = Some(Box::new(Spec::from(spec)));
         self.put_output(output);
+        // What the edit was, the run that it comes from says.
+        self.redrive = edited.then(|| Box::new(Redrive { force: false, edit: None }));
     }
 
     fn put_finding(&mut self, finding: &'a typed::Finding) {

@@ -250,7 +250,8 @@ impl StepEvent<'_> {
     fn step_reused(&mut self) -> Result<typed::StepEvent> {
         let spec = Arc::new(self.take_spec()?);
         let skipped = self.reason.take().map(Cow::into_owned);
-        Ok(typed::StepEvent::Reused { spec, output: self.take_output()?, skipped })
+        let edited = self.redrive.take().is_some();
+        Ok(typed::StepEvent::Reused { spec, output: self.take_output()?, skipped, edited })
     }
 
     fn step_probed(&mut self) -> Result<typed::StepEvent> {
