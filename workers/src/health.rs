@@ -7,6 +7,8 @@ mod bucket;
 mod releases;
 mod retries;
 mod sign;
+#[cfg(test)]
+mod tests;
 
 use crate::{metrics, tools::CallEnd};
 use releases::Releases;
@@ -48,6 +50,8 @@ struct Known {
     breakers: BTreeMap<String, Breaker>,
     /// Starts that an owner is about to give away.
     lent: BTreeMap<String, u32>,
+    /// Whether somebody found nothing to begin while another had borrowed it.
+    is_waited_for: bool,
     controls: Controls,
     retries: Retries,
     releases: Releases,
@@ -70,6 +74,7 @@ impl Health {
             rules,
             breakers: BTreeMap::new(),
             lent: BTreeMap::new(),
+            is_waited_for: false,
             controls: Controls::default(),
             retries: Retries::default(),
             releases: Releases::new(releases),
@@ -164,20 +169,29 @@ impl Health {
             said.extend(begun.map(|turn| known.record(tool, turn, now)));
         }
         known.lent.retain(|_, out| *out > 0);
+        let is_waited_for = std::mem::take(&mut known.is_waited_for);
         drop(known);
         self.say(said);
+        if is_waited_for {
+            self.changed();
+        }
     }
 
-    /// How many steps that wait at a place may be woken now; `None` where nothing holds them back any more, see
+    /// How many steps that wait at a place may be woken now, but for what others have borrowed: when they give back it
+    /// is told; `None` where nothing holds them back any more, see
     /// [`Health::release`].
     pub(crate) fn lets_through(&self, at: &HeldAt, now: Micros) -> Option<usize> {
-        let known = self.known();
+        let mut known = self.known();
         match at {
             HeldAt::Tenant(tenant) => known.controls.paused_tenants.get(tenant).map(|_| 0),
             HeldAt::Tool(tool) if known.is_paused(tool) => Some(0),
             HeldAt::Tool(tool) => match known.breakers.get(tool)?.starts(now) {
                 Starts::Free => None,
-                Starts::Only(starts, ..) => Some(starts as usize),
+                Starts::Only(starts, ..) => {
+                    let out = known.lent.get(tool).copied().unwrap_or(0);
+                    known.is_waited_for |= out > 0;
+                    Some(starts.saturating_sub(out) as usize)
+                }
             },
         }
     }

@@ -79,18 +79,26 @@ where
     /// Lets runs go on, as many as their tools take now. Where nothing holds them back any more they go on at a pace,
     /// and leave slots to those that were never held back.
     pub(super) fn wake_held(&mut self) {
-        if self.held.is_empty() || self.claim.held().is_none() || self.holding.is_held() {
+        // While nothing can be appended none of them could begin, and all would be woken in the end.
+        let may_decide = self.claim.held().is_some() && !self.holding.is_held();
+        if self.held.is_empty() || !may_decide || self.appends.is_paused() {
             return;
         }
         let (now, mut room) = (self.node.clock.now(), self.room_for_released());
+        let mut slots = self.free_slots();
         let mut held = std::mem::take(&mut self.held.at);
         for (at, runs) in &mut held {
             match self.node.health.lets_through(at, now) {
                 Some(0) => {}
-                // Whoever found no slot would begin later, however many may by then.
-                Some(count) => self.ready.extend(runs.take(count.min(self.free_slots_at(at)))),
                 // What workers ask for takes no slot.
+                Some(count) if is_queue(at) => self.ready.extend(runs.take(count)),
                 None if is_queue(at) => self.ready.extend(runs.take(limits::SWEEP_RUNS)),
+                // Whoever found no slot would begin later, however many may by then.
+                Some(count) => {
+                    let woken = runs.take(count.min(slots).min(self.free_slots_at(at)));
+                    slots -= woken.len();
+                    self.ready.extend(woken);
+                }
                 None => {
                     let woken = runs.take(self.node.health.release(runs.len().min(room), now));
                     room -= woken.len();
@@ -104,16 +112,20 @@ where
         self.held.at = held;
     }
 
+    /// How many more attempts may run at once.
+    fn free_slots(&self) -> usize {
+        self.node.config.attempts.saturating_sub(self.open_starts())
+    }
+
     /// How many runs that are held back at a place find a slot there.
     fn free_slots_at(&self, at: &HeldAt) -> usize {
         let HeldAt::Tool(tool) = at else { return usize::MAX };
         if is_queue(at) {
             return usize::MAX;
         }
-        let config = &self.node.config;
         let of_tool = self.attempts.of_tool(tool) + self.appends.starts_at(tool);
-        let of_tool = config.attempts_per_tool.saturating_sub(of_tool);
-        config.attempts.saturating_sub(self.open_starts()).min(of_tool)
+        let of_tool = self.node.config.attempts_per_tool.saturating_sub(of_tool);
+        self.free_slots().min(of_tool)
     }
 
     /// How many more runs may be under way that were held back: in all, half of what may run.

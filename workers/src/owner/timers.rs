@@ -186,7 +186,7 @@ where
         // While nothing can be decided there is no use in looking at them.
         let decides = may_decide && !self.appends.is_paused();
         let retries = until(self.held.retries_at).filter(|_| decides);
-        let held = self.held_wake_in().filter(|_| may_decide);
+        let held = self.held_wake_in().filter(|_| decides);
         let drain = until(self.drain_until);
         let all = [timer, paused, sweep, watch, claim, hold, store, held, retries, drain];
         all.into_iter().flatten().min()
