@@ -30,8 +30,9 @@ use std::{
 /// [`crate::limits::RUN_BYTES`] of payloads; from 3 on the release of an attempt that never was is stale;
 /// from 4 on failing steps may be left out, replaced, undone or asked about, and runs cancelled and paused;
 /// from 5 on steps may be held back by what is the matter with their tool, and failures be free for it;
-/// from 6 on runs may be forks of others, tools be asked what became of an attempt, and agents' begins be held back.
-pub const FOLD_VERSION: u32 = 6;
+/// from 6 on runs may be forks of others, tools be asked what became of an attempt, and agents' begins be held back;
+/// from 7 on no wait ends in a pause.
+pub const FOLD_VERSION: u32 = 7;
 
 /// What is known about a partition as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -78,16 +78,23 @@ pub(super) async fn answer<L: EventLog, S: RunStore, V: Verdicts>(
     };
     Ok(match (answer.clone(), about.step.as_ref()) {
         (Answer::Ok | Answer::Counted { .. }, _) => OpResult::Ok,
-        (Answer::Execute { attempt, lease, lease_until, edit }, Some(step)) => OpResult::Execute {
-            attempt,
-            lease: lease::text(asked.partition, lease),
-            lease_until: Time(lease_until),
-            idempotency_key: key(app, run, step, edit),
-            input: match edit {
+        (Answer::Execute { attempt, lease, lease_until, edit }, Some(step)) => {
+            let input = match edit {
                 0 => None,
-                _ => Some(edited_input(app, run, step, asked).await?),
-            },
-        },
+                _ => match edited_input(app, run, (step, edit), asked).await? {
+                    Some(input) => Some(input),
+                    // An answer that is asked for again: that attempt is over.
+                    None => return Ok(denied(Reason::WrongAttempt)),
+                },
+            };
+            OpResult::Execute {
+                attempt,
+                lease: lease::text(asked.partition, lease),
+                lease_until: Time(lease_until),
+                idempotency_key: key(app, run, step, edit),
+                input,
+            }
+        }
         (Answer::Replay, Some(step)) => {
             OpResult::Replay { output: stored_output(app, run, step, asked).await? }
         }
@@ -157,21 +164,25 @@ async fn stored_output<L: EventLog, S: RunStore, V: Verdicts>(
     })
 }
 
-/// The input that an operator gave a step: the one that it is approved of, and the one of its key.
+/// The input that an operator gave a step: the one that it is approved of, and the one of its key. `None` where it
+/// has been given another one since.
 async fn edited_input<L: EventLog, S: RunStore, V: Verdicts>(
     app: &App<L, S, V>,
     run: &RunKey,
-    step: &StepKey,
+    (step, edit): (&StepKey, u32),
     asked: &Asked,
-) -> Result<Box<RawValue>, Problem> {
+) -> Result<Option<Box<RawValue>>, Problem> {
     let until = AtLeast { partition: Some(asked.partition), offset: asked.offset };
     let (_, state) = app.load_run(run, Some(until)).await?;
     let Some(step) = state.steps.get(step) else {
         let detail = format!("the store has no step {step}");
         return Err(Problem::new(Code::NotStoredYet, detail));
     };
+    if step.edit != edit {
+        return Ok(None);
+    }
     let json = serde_json::value::to_raw_value(&views::PayloadView(&step.spec.input));
-    json.map_err(|error| Problem::new(Code::Internal, error.to_string()))
+    json.map(Some).map_err(|error| Problem::new(Code::Internal, error.to_string()))
 }
 
 /// The output of a step that has ended well or was left out; `None` while it has not.

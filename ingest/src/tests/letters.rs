@@ -126,9 +126,24 @@ async fn an_edit_gets_a_new_key() {
     // The agent has its own, and is told what is to be done.
     let begin = json!({"op": "begin", "op_id": 3, "step": {"name": "pay"}, "tool": "pay.refund",
         "effect": "idempotent", "input": {"cents": 1}});
-    let begun = world.op(&run, begin).await;
+    let begun = world.op(&run, begin.clone()).await;
     assert_eq!((&begun["status"], &begun["input"]), (&json!("execute"), &json!({"cents": 2})));
     assert_eq!(begun["idempotency_key"], after["idempotency_key"]);
+
+    // Once it has another input it never again gets the key of one with the input of the other.
+    let fail = json!({"op": "fail", "op_id": 4, "step": {"name": "pay"}, "attempt": 2,
+        "lease": begun["lease"], "error": {"class": "terminal", "code": "http_400",
+        "message": "no"}});
+    assert_eq!(world.op(&run, fail).await["status"], "ok");
+    let id = world.dead_letter(&run, "pay").await;
+    let body = json!({"reason": "still wrong", "input": {"cents": 3}});
+    assert_eq!(world.post(&format!("/v1/dead-letters/{id}/redrive"), body).await.status, 200);
+    let again = world.op(&run, begin.clone()).await;
+    assert_eq!((&again["status"], &again["name"]), (&json!("denied"), &json!("wrong_attempt")));
+    let mut next = begin;
+    next["op_id"] = json!(5);
+    let begun = world.op(&run, next).await;
+    assert_eq!(begun["input"], json!({"cents": 3}));
 }
 
 #[tokio::test]
