@@ -1,3 +1,5 @@
+//! Starts of a tool in trouble: what one partition has borrowed is not there for another.
+
 use super::*;
 use spine_schemas::{ErrorClass, StepError};
 
