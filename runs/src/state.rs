@@ -31,7 +31,7 @@ use std::{
 /// from 4 on failing steps may be left out, replaced, undone or asked about, and runs cancelled and paused;
 /// from 5 on steps may be held back by what is the matter with their tool, and failures be free for it;
 /// from 6 on runs may be forks of others, tools be asked what became of an attempt, and agents' begins be held back;
-/// from 7 on no wait ends in a pause.
+/// from 7 on no wait ends in a pause, and a step that is taken over may have been edited.
 pub const FOLD_VERSION: u32 = 7;
 
 /// What is known about a partition as a whole.

@@ -277,6 +277,7 @@ where
 
     /// What is done after every input: decide, append, store, let go.
     async fn turn(&mut self) -> Result<()> {
+        self.appends.end_pause();
         self.go_on_with_schema().await?;
         self.claim_if_due()?;
         self.sweep_some().await?;

@@ -1,7 +1,7 @@
 //! Whether a new run would ask for what another one asked for, so that what became of it there holds here, too.
 
 use crate::{RunState, StepState, StepStatus, fallback, input};
-use spine_schemas::{OnExhausted, Plan, PlanStep, StepSpec};
+use spine_schemas::{Plan, PlanStep, StepSpec, canonical};
 
 /// Whether a run asks for what another one asked for, but for an operator's edit: that repaired the input, and was
 /// not the plan's.
@@ -10,8 +10,10 @@ pub(super) fn asks_the_same(
     (new, step): (&RunState, &PlanStep),
 ) -> bool {
     let ((found_before, asked), (is_found, asks)) = (asks(original, planned), asks(new, step));
-    // Where neither finds its input, what is written there counts.
-    let same_input = found_before == is_found && asked.input.digest == asks.input.digest;
+    // What was never called for want of its input would be so again, if the same is written there.
+    let was_called = done.status != StepStatus::Skipped || done.attempt > 0;
+    let is_known = if was_called { found_before && is_found } else { found_before == is_found };
+    let same_input = is_known && asked.input.digest == asks.input.digest;
     let same_call = done.spec.tool == asks.tool && done.spec.effect == asks.effect;
     let source = |of: &PlanStep| of.child.as_ref().map(|child| child.plan.source.clone());
     same_input && same_call && source(planned) == source(step)
@@ -70,14 +72,7 @@ fn stands_in(
 
 /// Whether a step that was left out would be so by its new plan, with the same in place of its output.
 fn is_left_out_alike(before: &PlanStep, now: &PlanStep) -> bool {
-    match before.on_exhausted {
-        OnExhausted::Skip | OnExhausted::Fallback => {
-            before.on_exhausted == now.on_exhausted && before.default == now.default
-        }
-        // It was not the plan that left it out, but somebody.
-        OnExhausted::DeadLetter
-        | OnExhausted::Fail
-        | OnExhausted::Compensate
-        | OnExhausted::Escalate => true,
-    }
+    let default =
+        |step: &PlanStep| step.default.as_ref().map(|text| canonical::digest("default", text).ok());
+    before.on_exhausted == now.on_exhausted && default(before) == default(now)
 }

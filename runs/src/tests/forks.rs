@@ -465,6 +465,25 @@ fn what_the_plan_left_out_is_taken_over_only_if_it_would_be_left_out_alike() {
     assert_eq!(taken_with(&original, &steps.replace("7", "8")), [""; 0], "another default");
     let kept = steps.replace(r#""on_exhausted":"skip","default":7"#, r#""on_exhausted":"fail""#);
     assert_eq!(taken_with(&original, &kept), [""; 0], "it would not be left out");
+    let written = steps.replace(r#""default":7"#, r#""default": 7 "#);
+    assert_eq!(taken_with(&original, &written), ["a", "b"], "how it is written does not matter");
+}
+
+/// An operator's input repaired a template that found nothing; what it found else is another thing now.
+#[test]
+fn a_repaired_step_whose_input_is_not_found_is_not_taken_over() {
+    let steps = r#"[{"name":"z","tool":"t","effect":"pure"},{"name":"a","tool":"t","effect":"idempotent",
+        "input":{"amount":{"$ref":"z#/absent"},"to":{"$ref":"run#"}}}]"#;
+    let mut original = Given::plan(steps);
+    finish(&mut original, 1);
+    original.settle();
+    super::operators::edit(&mut original, r#"{"amount":5,"to":"alice"}"#);
+    finish(&mut original, 5);
+    assert_eq!(original.run().status, RunStatus::Completed);
+    let input = Payload::json("input", r#""bob""#).unwrap();
+    let (_, taken) = fork_of(&original, |new| new.input = input, None);
+    assert_eq!(names(&taken), ["z"]);
+    assert_eq!(again(&taken, "a").because, Because::Changed);
 }
 
 #[test]

@@ -147,8 +147,15 @@ impl Appends {
         }
     }
 
+    /// Whether nothing is appended for now. That ends with [`Self::end_pause`] alone, so that all of a turn
+    /// sees the same: a pause that ended in its middle would be waited for by nobody.
     pub(super) fn is_paused(&self) -> bool {
-        self.paused_until.is_some_and(|until| until > Instant::now())
+        self.paused_until.is_some()
+    }
+
+    /// Ends a pause whose time is over.
+    pub(super) fn end_pause(&mut self) {
+        self.paused_until = self.paused_until.filter(|until| *until > Instant::now());
     }
 
     pub(super) fn resumes_at(&self) -> Option<Instant> {

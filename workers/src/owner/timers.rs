@@ -168,7 +168,7 @@ where
         let timer = timer.map(|at| from_to(self.node.clock.now(), at));
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(Instant::now()));
         // Ready runs that wait for a slot are woken by the end of a call, not by time.
-        let paused = self.appends.is_paused().then(|| until(self.appends.resumes_at())).flatten();
+        let paused = until(self.appends.resumes_at());
         let watches = self.timers.watch.is_some()
             && self.sweep.is_none()
             && may_decide
@@ -186,7 +186,7 @@ where
         // While nothing can be decided there is no use in looking at them.
         let decides = may_decide && !self.appends.is_paused();
         let retries = until(self.held.retries_at).filter(|_| decides);
-        let held = self.held_wake_in().filter(|_| decides);
+        let held = decides.then(|| self.held_wake_in()).flatten();
         let drain = until(self.drain_until);
         let all = [timer, paused, sweep, watch, claim, hold, store, held, retries, drain];
         all.into_iter().flatten().min()
