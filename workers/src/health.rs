@@ -177,9 +177,8 @@ impl Health {
         }
     }
 
-    /// How many steps that wait at a place may be woken now, but for what others have borrowed: when they give back it
-    /// is told; `None` where nothing holds them back any more, see
-    /// [`Health::release`].
+    /// How many steps that wait at a place may be woken now; `None` where nothing holds them back any more, see
+    /// [`Health::release`]. What another has borrowed is not among them; it is told when that is given back.
     pub(crate) fn lets_through(&self, at: &HeldAt, now: Micros) -> Option<usize> {
         let mut known = self.known();
         match at {
