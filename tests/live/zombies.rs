@@ -19,6 +19,7 @@ use std::{
 /// What a worker may do while it does not know yet that it was replaced, it does within this.
 const AWAKE: Duration = Duration::from_secs(5);
 const PACE: Pace = Pace { posters: 2, pause: Duration::from_millis(100) };
+const PARTITIONS: u32 = 4;
 const TIMEOUT_MS: u64 = 1000;
 
 /// A fleet whose first worker owns everything, and a second one that has begun to join.
@@ -32,12 +33,13 @@ fn one_and_a_spare(servers: &Servers, partitions: u32, point: Option<&str>) -> F
     fleet
 }
 
-/// Waits until all that a worker held is held by others.
-fn replaced(fleet: &Fleet, worker: &Spine) -> BTreeMap<u32, Held> {
+/// Waits until every partition is held, and none by this worker.
+fn replaced(fleet: &Fleet, worker: &Spine, partitions: u32) -> BTreeMap<u32, Held> {
     let address = format!("127.0.0.1:{}", worker.port());
     waits::until("others in the place of the halted worker", || {
         let held = fleet.held();
-        held.values().all(|held| held.address != address).then_some(held)
+        let is_replaced = held.values().all(|held| held.address != address);
+        (is_replaced && held.len() == partitions as usize).then_some(held)
     })
 }
 
@@ -87,7 +89,11 @@ fn sent_nothing(
         });
         let is_behind = since.get(&start.partition).is_some_and(|held| start.offset > held.claim);
         let is_others = start.by != format!("owner:{zombie}");
-        assert!(is_behind || is_others, "{key:?} of {start:?} was sent after the worker woke up");
+        assert!(
+            is_behind || is_others,
+            "{key:?} of {start:?} was sent {:?} after the worker woke up; others hold {since:?}",
+            call.at - woken
+        );
     }
     late.len()
 }
@@ -156,7 +162,7 @@ fn halt_and_wake(fleet: &mut Fleet, fx: &Fx) -> (Halt, String, BTreeMap<u32, Hel
     fleet.workers[0].signal(Signal::STOP);
     let lag = fleet.held().values().map(|held| held.lag).sum();
     waits::pass(Duration::from_millis(SESSION_MS));
-    let since = replaced(fleet, &fleet.workers[0]);
+    let since = replaced(fleet, &fleet.workers[0], PARTITIONS);
     let in_flight = fx.calls().len() - before;
     waits::pass(AWAKE);
     let woken = Instant::now();
@@ -172,7 +178,7 @@ fn c6_a_worker_that_was_halted_under_load_changes_nothing_when_it_wakes_up() {
     let Some(servers) = Servers::named() else { return };
     let started = Instant::now();
     let rounds = row::size(2, 10);
-    let mut fleet = one_and_a_spare(&servers, 4, None);
+    let mut fleet = one_and_a_spare(&servers, PARTITIONS, None);
     let load = Load::new(31);
     let fx = load.tools();
     let mut halts = Vec::new();
@@ -204,7 +210,7 @@ fn c6_a_worker_that_was_halted_under_load_changes_nothing_when_it_wakes_up() {
         .collect();
     let result = json!({"plans": told.plans.len(), "records": told.records.len(), "halts": halts,
         "statuses": statuses, "attempts": attempts.json(), "events_of_zombies": verdicts});
-    let parameters = json!({"rounds": rounds, "partitions": 4, "session_ms": SESSION_MS});
+    let parameters = json!({"rounds": rounds, "partitions": PARTITIONS, "session_ms": SESSION_MS});
     row::print("zombies", started, parameters, result);
 }
 
@@ -257,7 +263,7 @@ fn c6_an_append_that_lands_after_the_takeover_folds_to_stale() {
             posted.join().expect("no panic")
         });
         assert!([200, 201].contains(&reply), "{reply}");
-        let since = replaced(&fleet, &fleet.workers[0]);
+        let since = replaced(&fleet, &fleet.workers[0], 1);
         let expected = if at == 1 { "completed" } else { "waiting" };
         fleet.ingests[1].wait_run("r", &[expected]);
         waits::pass(asleep);

@@ -5,7 +5,7 @@ use crate::{
     check,
     clock::SimClock,
     kafka::SimKafka,
-    node::{Process, RULES, Start},
+    node::{Process, RELEASES, RULES, Start},
     pauses::Heard,
     random::Random,
     store::SimStore,
@@ -125,6 +125,7 @@ impl World {
             partitions: PARTITIONS,
             exclusive: false,
             rules: RULES,
+            releases: RELEASES,
             heard: self.heard.clone(),
         });
         // It joins when it has read what is said of tools.

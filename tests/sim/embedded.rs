@@ -4,7 +4,7 @@
 use crate::{
     check,
     clock::SimClock,
-    node::{CONTROL, Process, RULES, Start},
+    node::{CONTROL, Process, RELEASES, RULES, Start},
     pauses::Heard,
     random::Random,
     store::SimStore,
@@ -189,6 +189,7 @@ impl World {
             partitions: 1,
             exclusive: true,
             rules: RULES,
+            releases: RELEASES,
             heard: heard.clone(),
         });
         let hub = process.hub.clone();

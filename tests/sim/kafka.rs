@@ -27,6 +27,7 @@ struct Topics {
     partitions: BTreeMap<TopicPartition, Partition>,
     trouble_percent: u64,
     is_away: bool,
+    is_busy: bool,
     failing_reads: usize,
     marker_percent: u64,
     split_percent: u64,
@@ -99,6 +100,11 @@ impl SimKafka {
     /// From now on nothing can be appended, or can again.
     pub(crate) fn set_away(&self, is_away: bool) {
         self.topics.lock().unwrap().is_away = is_away;
+    }
+
+    /// From now on every append is refused with nothing left behind, or none is.
+    pub(crate) fn set_busy(&self, is_busy: bool) {
+        self.topics.lock().unwrap().is_busy = is_busy;
     }
 
     /// The next reads fail.
@@ -201,6 +207,9 @@ impl EventLog for SimKafka {
         let slow = self.topics.lock().unwrap().slow_telling_percent;
         if *to.topic == *LIFECYCLE && trouble > 0 && self.random.chance(slow) {
             tokio::time::sleep(Duration::from_millis(self.random.below(2000))).await;
+        }
+        if self.topics.lock().unwrap().is_busy {
+            return Err(Error::Busy);
         }
         let unavailable = || Err(Error::Unavailable("simulated: no acknowledgement".into()));
         if self.topics.lock().unwrap().is_away {

@@ -46,6 +46,8 @@ pub(crate) struct Start<'a, L, T> {
     pub(crate) partitions: u32,
     pub(crate) exclusive: bool,
     pub(crate) rules: Rules,
+    /// Runs that go on in a second, once nothing holds them back.
+    pub(crate) releases: u32,
     /// Where it is noted what it hears.
     pub(crate) heard: Heard,
 }
@@ -71,7 +73,7 @@ impl Process {
             stall_after: Duration::from_secs(2),
             lifecycle: Some(LIFECYCLE.into()),
         };
-        let (health, said) = Health::new(&start.name, start.rules, RELEASES);
+        let (health, said) = Health::new(&start.name, start.rules, start.releases);
         let (process, clock) = (start.name.as_str().into(), start.clock.clone());
         let (log, heard) = (start.log.clone(), start.heard);
         let log = Listening { log, clock: clock.clone(), process, heard };

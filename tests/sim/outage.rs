@@ -7,7 +7,7 @@ use crate::{
     check,
     clock::SimClock,
     kafka::SimKafka,
-    node::{Process, Start},
+    node::{Process, RELEASES, Start},
     paused_runtime,
     pauses::Heard,
     random::Random,
@@ -75,6 +75,10 @@ struct Story {
     half_from: Duration,
     well_from: Duration,
     rules: Rules,
+    /// Runs that go on in a second, once nothing holds them back.
+    releases: u32,
+    /// Whether nothing can be appended for a while, once some of them have gone on.
+    stops: bool,
 }
 
 /// A weak tool beside a fine one.
@@ -94,6 +98,8 @@ struct Seen {
     done: u32,
     /// The most by which calls that began were ahead of twice those that had ended.
     most_ahead: i64,
+    /// When those calls began that nothing held back any more.
+    freely: Vec<Duration>,
     effects: BTreeMap<(RunKey, StepKey), u32>,
 }
 
@@ -117,6 +123,8 @@ impl Weak {
         if seen.done < RECOVERED {
             let ahead = i64::from(seen.begun) - 2 * i64::from(seen.done);
             seen.most_ahead = seen.most_ahead.max(ahead);
+        } else {
+            seen.freely.push(at);
         }
         false
     }
@@ -209,6 +217,7 @@ impl Crew<'_> {
             partitions: self.story.nodes,
             exclusive: false,
             rules: self.story.rules,
+            releases: self.story.releases,
             heard: Heard::default(),
         });
         // It joins when it has read what is said of tools.
@@ -250,6 +259,7 @@ async fn live_through(story: Story, seed: u64) -> (spine_schemas::Digest, u64) {
         sleep_until(tools.origin + (story.down_from + 3 * story.half_from) / 4).await;
         crew.replace_one().await;
     }
+    let stopped = if story.stops { Some(stop_appends(log, tools).await) } else { None };
     let ended = || {
         let rows = store.rows();
         rows.runs.len() as u64 == story.runs && rows.runs.values().all(|run| !run.is_open())
@@ -262,9 +272,36 @@ async fn live_through(story: Story, seed: u64) -> (spine_schemas::Digest, u64) {
         node.stop().await;
     }
     check_story(tools, store);
+    if let Some(begun_before) = stopped {
+        check_pace(tools, begun_before);
+    }
     let reading = check::read_log(log, story.nodes, &Heard::default()).await;
     reading.check_store(log, story.nodes, store).await;
     (reading.history.unwrap(), reading.events)
+}
+
+/// Lets no process append for a while, when some of those that were held back have gone on. Gives how many
+/// had by the end.
+async fn stop_appends(log: &SimKafka, tools: &Weak) -> usize {
+    let gone_on = || tools.seen.lock().unwrap().freely.len();
+    while gone_on() < tools.story.runs as usize / 4 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    log.set_busy(true);
+    sleep(seconds(20)).await;
+    log.set_busy(false);
+    gone_on()
+}
+
+/// Those that go on after the others do so no faster, however many there are.
+fn check_pace(tools: &Weak, others: usize) {
+    let (story, begun) = (tools.story, &tools.seen.lock().unwrap().freely[others..]);
+    let within = |at: usize| begun[at..].partition_point(|later| *later < begun[at] + seconds(1));
+    let fastest = (0..begun.len()).map(within).max().unwrap_or(0);
+    // Clocks may be fast, and calls begin later than their runs are let go.
+    let most = (story.nodes * story.releases * 3 / 2) as usize;
+    assert!(begun.len() > story.runs as usize / 2, "{} were left to go on", begun.len());
+    assert!(fastest <= most, "{fastest} of {most} runs went on within a second");
 }
 
 fn check_story(tools: &Weak, store: &SimStore) {
@@ -305,7 +342,10 @@ pub(crate) async fn live(seed: u64) -> (spine_schemas::Digest, u64) {
     let runs = 80 + random.below(60);
     let nodes = 1 + random.below(3) as u32;
     let pace = Pace::Brisk;
-    live_through(Story { runs, nodes, pace, down_from, half_from, well_from, rules }, seed).await
+    let releases = RELEASES;
+    let story =
+        Story { runs, nodes, pace, down_from, half_from, well_from, rules, releases, stops: false };
+    live_through(story, seed).await
 }
 
 fn run(story: Story) {
@@ -321,6 +361,8 @@ const TWENTY_MINUTES: Story = Story {
     half_from: Duration::from_secs(1210),
     well_from: Duration::from_secs(1270),
     rules: Rules { failures: 5, percent: 50, open_ms: 5000, most_open_ms: 60_000 },
+    releases: RELEASES,
+    stops: false,
 };
 
 #[test]
@@ -336,6 +378,11 @@ fn l28_processes_that_tell_each_other_charge_no_more_than_what_opens_the_breaker
 #[test]
 fn c3_a_step_with_more_attempts_than_open_a_breaker_survives_an_outage_that_it_meets_alone() {
     run(Story { nodes: 3, pace: Pace::Slow, runs: 200, ..TWENTY_MINUTES });
+}
+
+#[test]
+fn l36_runs_that_were_held_back_keep_their_pace_when_nothing_could_be_appended_for_a_while() {
+    run(Story { releases: 20, stops: true, ..TWENTY_MINUTES });
 }
 
 #[test]

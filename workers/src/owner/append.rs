@@ -295,3 +295,20 @@ where
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_ends_for_all_of_a_turn_at_once_however_long_that_takes() {
+        let until = Instant::now() + Duration::from_secs(1);
+        let mut appends = Appends { paused_until: Some(until), ..Appends::default() };
+        appends.end_pause();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let what_a_turn_sees = (appends.is_paused(), appends.resumes_at());
+        assert_eq!(what_a_turn_sees, (true, Some(until)), "nobody would wait for its end");
+        appends.end_pause();
+        assert_eq!((appends.is_paused(), appends.resumes_at()), (false, None));
+    }
+}
