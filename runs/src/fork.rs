@@ -9,7 +9,8 @@ mod alike;
 use crate::{Reason, RunState, StepState, StepStatus, brain, fallback, undo, unresolved};
 use alike::{asks_the_same, stands_in_as_before};
 use spine_schemas::{
-    Driver, Effect, Output, Payload, Plan, PlanStep, Role, RunCreated, StepKey, StepSpec,
+    Driver, Effect, Output, Payload, Plan, PlanStep, Role, RunCreated, StepEvent, StepKey,
+    StepSpec,
     mutants::{Mutant, planted},
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -38,6 +39,19 @@ pub struct ReusedStep {
     pub is_edited: bool,
     /// Whether the plan knows how it is undone.
     pub can_be_undone: bool,
+}
+
+impl ReusedStep {
+    /// What the fork's log says of it. The output comes from where `source` says.
+    pub fn event(&self, source: Option<&str>) -> StepEvent {
+        let from = |output: Output| Output { source: source.map(str::to_owned), ..output };
+        StepEvent::Reused {
+            spec: self.spec.clone(),
+            output: self.output.clone().map(from),
+            skipped: self.is_skipped.then(|| "left out there".to_owned()),
+            edited: self.is_edited,
+        }
+    }
 }
 
 /// A step of the original that the fork has for itself.

@@ -109,10 +109,13 @@ impl Drop for Fleet {
     }
 }
 
-/// Who holds what.
+/// Who holds what. A way in that cannot tell, because a broker did not answer it in time, is asked again: who
+/// waits until nobody holds something any more must not take that for an answer.
 pub(crate) fn held(port: u16) -> BTreeMap<u32, Held> {
-    let reply = Http::new(port).get("/v1/partitions").expect("an answer");
-    let body = reply.json();
+    let body = waits::until("the partitions", || {
+        let reply = Http::new(port).get("/v1/partitions").expect("an answer");
+        (reply.status == 200).then(|| reply.json())
+    });
     let rows = body["partitions"].as_array().cloned().unwrap_or_default();
     rows.iter().filter_map(|row| Some((row["partition"].as_u64()? as u32, one(row)?))).collect()
 }

@@ -11,7 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use spine_runs::{RunState, StepStatus, forked};
 use spine_schemas::{
     BatchItem, Body, Digest, Effect, Event, Fork, Plan, PlanStep, Role, RunCreated, RunEvent,
-    RunKey, StepEvent, StepKey, canonical,
+    RunKey, StepKey, canonical,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -63,12 +63,10 @@ impl<A: Access> Clients<A> {
             reason: "simulated".into(),
         }));
         let created = Body::Run(key.run_id.clone(), RunEvent::Created(Box::new(created)));
-        let reused = taken.reused.into_iter().map(|step| {
-            let skipped = step.is_skipped.then(|| "left out".to_owned());
-            let (spec, output, edited) = (step.spec, step.output, step.is_edited);
-            let event = StepEvent::Reused { spec, output, skipped, edited };
-            Body::Step(key.run_id.clone(), step.key, event)
-        });
+        let reused = taken
+            .reused
+            .iter()
+            .map(|step| Body::Step(key.run_id.clone(), step.key.clone(), step.event(None)));
         let bodies = std::iter::once(created).chain(reused);
         let batch = |index| BatchItem { id: format!("fork-{}", key.run_id), index };
         let event = |(index, body)| Event { batch: Some(batch(index)), ..self.event(key, body) };

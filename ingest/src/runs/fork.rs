@@ -21,8 +21,8 @@ use serde_json::value::RawValue;
 use spine_log::EventLog;
 use spine_runs::{AgainStep, Because, Forked, Happened, Reason, RunState, Verdict, forked};
 use spine_schemas::{
-    BatchItem, Body, Digest, Driver, Effect, Event, Fork, Output, Payload, Plan, RunCreated,
-    RunEvent, RunKey, StepEvent, StepKey,
+    BatchItem, Body, Digest, Driver, Effect, Event, Fork, Payload, Plan, RunCreated, RunEvent,
+    RunKey, StepKey,
 };
 use spine_store::RunStore;
 use std::{collections::BTreeMap, sync::Arc};
@@ -316,11 +316,7 @@ fn events_of<L: EventLog, S: RunStore, V: Verdicts>(
     let id = app.fresh_id();
     let created = RunEvent::Created(Box::new(created.clone()));
     let reused = plan.reused.iter().map(|step| {
-        let output = step.output.clone().map(|output| Output { source: source.clone(), ..output });
-        let skipped = step.is_skipped.then(|| "left out there".to_owned());
-        let (spec, edited) = (step.spec.clone(), step.is_edited);
-        let event = StepEvent::Reused { spec, output, skipped, edited };
-        Body::Step(run.run_id.clone(), step.key.clone(), event)
+        Body::Step(run.run_id.clone(), step.key.clone(), step.event(source.as_deref()))
     });
     let bodies = std::iter::once(Body::Run(run.run_id.clone(), created)).chain(reused);
     let events = (0..).zip(bodies).map(|(index, body)| {

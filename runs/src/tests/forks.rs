@@ -68,10 +68,8 @@ pub(super) fn begin(new: RunCreated, taken: &Forked, most: usize) -> Given {
     let mut given = Given::nothing();
     given.append(Body::Run("r1".into(), RunEvent::Created(Box::new(new))));
     for reused in taken.reused.iter().take(most) {
-        let (spec, output) = (reused.spec.clone(), reused.output.clone());
-        let skipped = reused.is_skipped.then(|| "left out".to_owned());
-        let body = StepEvent::Reused { spec, output, skipped, edited: reused.is_edited };
-        let verdict = given.append(Body::Step("r1".into(), reused.key.clone(), body));
+        let body = Body::Step("r1".into(), reused.key.clone(), reused.event(None));
+        let verdict = given.append(body);
         assert_eq!(verdict, Verdict::Applied(Answer::Ok), "{}", reused.key);
     }
     given

@@ -238,7 +238,7 @@ where
         let Outbox { records, posted, outcome, .. } = std::mem::take(outbox);
         fault_points::reach("decided");
         metrics::observe_decided(records.len());
-        let decided = self.claim.held().is_some() && !self.holding.is_held();
+        let decided = self.deciding().is_some();
         let urgency = if outcome { Urgency::Outcome } else { Urgency::Normal };
         let (log, tp) = (self.node.log.clone(), self.tp.clone());
         self.writes.spawn(async move {

@@ -98,6 +98,11 @@ where
         Ok(false)
     }
 
+    /// The claim under which this owner decides now: none while the records ahead wait to be folded.
+    pub(super) fn deciding(&self) -> Option<Held> {
+        self.claim.held().filter(|_| !self.holding.is_held())
+    }
+
     /// Claims again when it is time, unless the process is stopping.
     pub(super) fn claim_if_due(&mut self) -> Result<()> {
         let due = self.claim.due_at().is_some_and(|at| at <= Instant::now());

@@ -25,8 +25,7 @@ where
         if self.appends.is_paused() {
             return Ok(());
         }
-        let held = self.claim.held().filter(|_| !self.holding.is_held());
-        let Some(held) = held else {
+        let Some(held) = self.deciding() else {
             return self.outcomes_only();
         };
         let mut ready: Vec<RunKey> = std::mem::take(&mut self.ready).into_iter().collect();

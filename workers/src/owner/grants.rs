@@ -55,7 +55,7 @@ where
             self.sweep = Some(None);
         }
         let is_idle = self.appends.is_paused() || self.drain_until.is_some();
-        let held = self.claim.held().filter(|_| !self.holding.is_held() && !is_idle);
+        let held = self.deciding().filter(|_| !is_idle);
         let Some(held) = held.filter(|_| self.queued.is_fresh) else { return Ok(()) };
         // Room that is given back calls this owner again.
         for _ in 0..limits::GRANT_ROUNDS {

@@ -80,8 +80,7 @@ where
     /// and leave slots to those that were never held back.
     pub(super) fn wake_held(&mut self) {
         // While nothing can be appended none of them could begin, and all would be woken in the end.
-        let may_decide = self.claim.held().is_some() && !self.holding.is_held();
-        if self.held.is_empty() || !may_decide || self.appends.is_paused() {
+        if self.held.is_empty() || self.deciding().is_none() || self.appends.is_paused() {
             return;
         }
         let (now, mut room) = (self.node.clock.now(), self.room_for_released());

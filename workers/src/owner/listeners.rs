@@ -20,7 +20,7 @@ where
     pub(super) async fn admit_listeners(&mut self) {
         let partition = self.tp.partition;
         let asked = self.node.streams.take_asked(partition);
-        if self.claim.held().is_none() || self.holding.is_held() {
+        if self.deciding().is_none() {
             return;
         }
         let (known, unknown): (Vec<_>, Vec<_>) =

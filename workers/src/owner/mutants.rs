@@ -31,7 +31,7 @@ where
     pub(super) fn check_awake(&self) {
         let swept = self.sweep.is_none() && self.timers.watch.is_none();
         let settled = is_watched() && swept && self.drain_until.is_none();
-        let Some(held) = self.claim.held().filter(|_| settled && !self.holding.is_held()) else {
+        let Some(held) = self.deciding().filter(|_| settled) else {
             return;
         };
         let view = self.owner_view(held, self.node.clock.now());

@@ -94,7 +94,7 @@ where
 {
     /// Makes runs ready whose time has come.
     pub(super) async fn fire_timers(&mut self) -> Result<()> {
-        if self.claim.held().is_none() || self.holding.is_held() {
+        if self.deciding().is_none() {
             return Ok(());
         }
         let now = self.node.clock.now();
@@ -119,8 +119,7 @@ where
     /// Looks at some of the open runs, because there are more than there are timers. Costs what the sweep
     /// after a claim costs, and is done only where more runs are open at one time than timers are kept.
     pub(super) async fn watch_some(&mut self) -> Result<()> {
-        let is_paused = self.holding.is_held() || self.appends.is_paused();
-        let may_decide = self.claim.held().is_some() && !is_paused;
+        let may_decide = self.deciding().is_some() && !self.appends.is_paused();
         let Some(after) = self.timers.watch.clone().filter(|_| may_decide && self.sweep.is_none())
         else {
             return Ok(());
@@ -163,7 +162,7 @@ where
 
     /// How long the loop may sleep when nothing else wakes it.
     pub(super) fn next_wake(&self) -> Option<Duration> {
-        let may_decide = self.claim.held().is_some() && !self.holding.is_held();
+        let may_decide = self.deciding().is_some();
         let timer = self.timers.next().filter(|_| may_decide);
         let timer = timer.map(|at| from_to(self.node.clock.now(), at));
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(Instant::now()));
