@@ -22,6 +22,14 @@ pub const ARENA_BYTES: usize = 64 * 1024;
 pub const INDEX_STRIDE_BYTES: u64 = 64 * 1024;
 /// Most bytes of a segment's header, most of which is the datum's schema.
 pub const HEADER_BYTES: usize = 1024 * 1024;
+/// A segment gets reserved space once it has this many bytes, so that small logs stay small.
+pub const RESERVE_FROM_BYTES: u64 = 256 * 1024;
+/// Which part of a segment is reserved behind it: one over this.
+pub const RESERVE_PART: u64 = 8;
+/// Most bytes that are reserved at a time. They are zeros that one sync writes beside its block.
+pub const RESERVE_MOST_BYTES: u64 = 256 * 1024;
+/// Largest block that is worth a reserve: the sync of a larger one takes long for its own bytes.
+pub const RESERVE_BLOCK_BYTES: u64 = 32 * 1024;
 /// Nesting of a datum that is spliced; deeper ones are kept as plain bytes.
 pub const DATUM_DEPTH: usize = 64;
 /// Bytes of a topic's name, as on Kafka.

@@ -275,6 +275,8 @@ fn options(seed: u64) -> Options {
     let plain = |name: &str| TopicOptions { name: name.into(), partitions: 1, datum: None };
     Options {
         segment_bytes: 64 * 1024,
+        // Some logs reserve space from the beginning, some never.
+        reserve_from_bytes: if seed.is_multiple_of(2) { 0 } else { u64::MAX },
         random: seeded_random(seed),
         owner: "simulated".into(),
         ..Options::new("/log", vec![steps, letters, plain(CONTROL), plain(LIFECYCLE)])

@@ -1,7 +1,8 @@
 //! The segment that is being written: made whole, extended block by block, sealed.
 
 use super::{
-    disk::{Access, Disk},
+    block::BlockBuilder,
+    disk::{Access, Disk, is_full},
     files::{self, Kind},
     header::{Header, MARKER_BYTES},
     index::{Index, Mark},
@@ -9,10 +10,11 @@ use super::{
     note::Note,
     partition::Partition,
     recover::{Recovered, recover},
+    reserve,
     schema::SegmentSchema,
     segment::{OpenSegment, Segment},
 };
-use crate::Result;
+use crate::{Result, limits::RESERVE_BLOCK_BYTES};
 use spine_schemas::time::Micros;
 use std::{io, path::Path, sync::Arc};
 
@@ -23,6 +25,10 @@ pub(crate) struct Active {
     segment: Arc<Segment>,
     note: Note,
     durable_bytes: u64,
+    /// Where the file ends: behind the newest block, or behind what is reserved there.
+    file_bytes: u64,
+    /// Whether what lies behind the durable bytes is a block of which nobody knows whether it is durable.
+    is_in_doubt: bool,
 }
 
 impl Active {
@@ -47,7 +53,7 @@ impl Active {
         let opened =
             OpenSegment::open(disk, path, Access::Write, &partition.identity, first_offset)?;
         let durable_bytes = opened.header_bytes;
-        Self::new(partition, opened, durable_bytes, Index::default())
+        Self::new(partition, opened, (durable_bytes, durable_bytes), Index::default())
     }
 
     /// Opens the newest segment of a partition and makes all of it durable.
@@ -59,14 +65,15 @@ impl Active {
         let noted_bytes = noted_bytes(disk, &partition.dir, first_offset)?;
         let mut recovered = recover(&opened, noted_bytes)?;
         let index = std::mem::take(&mut recovered.index);
-        let active = Self::new(partition, opened, recovered.durable_bytes, index)?;
+        let bytes = (recovered.durable_bytes, recovered.file_bytes);
+        let active = Self::new(partition, opened, bytes, index)?;
         Ok((active, recovered))
     }
 
     fn new(
         partition: &Partition,
         opened: OpenSegment,
-        durable_bytes: u64,
+        (durable_bytes, file_bytes): (u64, u64),
         index: Index,
     ) -> Result<Self> {
         let opened = Arc::new(opened);
@@ -77,17 +84,12 @@ impl Active {
             if disk.exists(&path) { disk.open(&path, Access::Write) } else { disk.create(&path) };
         let note = file.and_then(Note::new).map_err(files::failed("create", &path))?;
         note.write(durable_bytes).map_err(files::failed("write", &path))?;
-        Ok(Self { opened, segment, note, durable_bytes })
+        Ok(Self { opened, segment, note, durable_bytes, file_bytes, is_in_doubt: false })
     }
 
     /// The segment as readers see it.
     pub(crate) fn segment(&self) -> Arc<Segment> {
         Arc::clone(&self.segment)
-    }
-
-    /// What ends each block.
-    pub(crate) fn marker(&self) -> &[u8; MARKER_BYTES] {
-        &self.opened.header.marker
     }
 
     /// Bytes that are durable; the next block begins there.
@@ -107,10 +109,34 @@ impl Active {
         !is_empty && self.durable_bytes + block_bytes > segment_bytes
     }
 
-    /// Writes a block behind the durable ones and returns where it ends.
-    pub(crate) fn write(&self, block: &[u8]) -> io::Result<u64> {
-        self.opened.file.write_at(block, self.durable_bytes)?;
-        Ok(self.durable_bytes + block.len() as u64)
+    /// Ends a block, writes it behind the durable ones and returns where it ends. Space is reserved behind
+    /// it where that pays, which is in a segment of at least `reserve_from` bytes, and the disk has it.
+    pub(crate) fn write(&mut self, block: &mut BlockBuilder, reserve_from: u64) -> io::Result<u64> {
+        let marker = self.opened.header.marker;
+        block.finish(&marker);
+        self.is_in_doubt = true;
+        let block_bytes = block.bytes().len() as u64;
+        let end_byte = self.durable_bytes + block_bytes;
+        let pays = block_bytes <= RESERVE_BLOCK_BYTES && end_byte >= reserve_from;
+        let file_end = reserve::file_end(end_byte, self.file_bytes, pays);
+        let (reserved, is_there) = (file_end - end_byte, file_end == self.file_bytes);
+        let bytes = match reserved {
+            0 => block.bytes(),
+            _ if is_there => block.bytes_and(|out| reserve::put_head(out, reserved)),
+            _ => block.bytes_and(|out| reserve::put_whole(out, reserved, &marker)),
+        };
+        let written = self.opened.file.write_at(bytes, self.durable_bytes);
+        self.file_bytes = self.file_bytes.max(file_end);
+        match written {
+            Err(error) if is_full(&error) && reserved > 0 => {
+                // There may be space for the block alone.
+                self.put_back()?;
+                self.opened.file.write_at(block.bytes(), self.durable_bytes)?;
+                (self.file_bytes, self.is_in_doubt) = (end_byte, true);
+            }
+            written => written?,
+        }
+        Ok(end_byte)
     }
 
     /// Makes what was written durable.
@@ -119,13 +145,28 @@ impl Active {
     }
 
     /// Removes what was written and never synced.
-    pub(crate) fn put_back(&self) -> io::Result<()> {
-        self.opened.file.truncate(self.durable_bytes)
+    pub(crate) fn put_back(&mut self) -> io::Result<()> {
+        self.opened.file.truncate(self.durable_bytes)?;
+        (self.file_bytes, self.is_in_doubt) = (self.durable_bytes, false);
+        Ok(())
+    }
+
+    /// Gives back what is reserved. What may yet turn out to be durable is left to the next start.
+    pub(crate) fn trim(&mut self) -> io::Result<()> {
+        let is_reserved = self.file_bytes > self.durable_bytes && !self.is_in_doubt;
+        if is_reserved { self.put_back() } else { Ok(()) }
+    }
+
+    /// Makes it durable that nothing lies behind the blocks: another segment is to follow. Also where nothing is
+    /// reserved by now, since a loss of power could bring back what was given back before.
+    pub(crate) fn complete(&mut self) -> io::Result<()> {
+        self.trim()?;
+        self.sync()
     }
 
     /// Notes that a block is durable, and shows it to readers of the file.
     pub(crate) fn note_durable(&mut self, mark: Mark, end_byte: u64) {
-        self.durable_bytes = end_byte;
+        (self.durable_bytes, self.is_in_doubt) = (end_byte, false);
         if let Err(error) = self.note.write(end_byte) {
             // An old note makes the next start do more work; it loses nothing.
             tracing::warn!(%error, path = %self.opened.path.display(), "durable length not noted");

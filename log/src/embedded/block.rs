@@ -44,12 +44,14 @@ pub(crate) enum Fault {
 pub(crate) struct BlockBuilder {
     buffer: Vec<u8>,
     records: usize,
+    /// Where the block lies in the buffer, once it is finished.
+    block: Range<usize>,
 }
 
 impl BlockBuilder {
     /// An empty block.
     pub(crate) fn new() -> Self {
-        Self { buffer: vec![0; HEAD_BYTES], records: 0 }
+        Self { buffer: vec![0; HEAD_BYTES], records: 0, block: 0..0 }
     }
 
     /// Forgets what was built and keeps the memory, unless a rare large block made it huge.
@@ -70,15 +72,27 @@ impl BlockBuilder {
         self.buffer.len() + MARKER_BYTES
     }
 
-    /// Ends the block and returns its bytes.
-    pub(crate) fn finish(&mut self, marker: &[u8; MARKER_BYTES]) -> &[u8] {
+    /// Ends the block.
+    pub(crate) fn finish(&mut self, marker: &[u8; MARKER_BYTES]) {
         let mut head = Vec::with_capacity(HEAD_BYTES);
         varint::put_len(&mut head, self.records);
         varint::put_len(&mut head, self.buffer.len() - HEAD_BYTES);
         let start = HEAD_BYTES - head.len();
         self.buffer[start..HEAD_BYTES].copy_from_slice(&head);
         self.buffer.extend_from_slice(marker);
-        &self.buffer[start..]
+        self.block = start..self.buffer.len();
+    }
+
+    /// The finished block.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer[self.block.clone()]
+    }
+
+    /// The finished block and what `put` appends to it.
+    pub(crate) fn bytes_and(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        self.buffer.truncate(self.block.end);
+        put(&mut self.buffer);
+        &self.buffer[self.block.start..]
     }
 }
 

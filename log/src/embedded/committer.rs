@@ -156,7 +156,7 @@ impl Committer {
             self.roll(time)?;
         }
         let byte = self.active.durable_bytes();
-        match self.active.write(self.block.finish(self.active.marker())) {
+        match self.active.write(&mut self.block, self.partition.shared.reserve_from_bytes) {
             Ok(end_byte) => Ok((byte, end_byte)),
             Err(error) => Err(self.give_up(&error)),
         }
@@ -165,6 +165,7 @@ impl Committer {
     /// Begins the next segment. All of the present one is durable, since nothing is in flight.
     fn roll(&mut self, floor: Micros) -> Result<()> {
         self.must_roll = true;
+        self.active.complete().map_err(|error| self.poison("truncate", &error))?;
         let next = Active::create(&self.partition, self.end_offset, floor);
         let next = next.map_err(|error| match error {
             Error::Full { .. } => self.full(self.free_bytes()),
@@ -178,13 +179,21 @@ impl Committer {
     }
 
     /// After a failed write: a full disk is refused and the file put back, all else is poison.
-    fn give_up(&self, error: &io::Error) -> Error {
+    fn give_up(&mut self, error: &io::Error) -> Error {
         if !is_full(error) {
             return self.poison("write", error);
         }
         match self.active.put_back() {
             Ok(()) => self.full(self.free_bytes()),
             Err(error) => self.poison("truncate", &error),
+        }
+    }
+
+    /// Leaves the segment as others may keep it, with nothing reserved.
+    pub(crate) fn leave(mut self) {
+        if let Err(error) = self.active.trim() {
+            // The next start takes the reserve for what it is.
+            tracing::debug!(%error, partition = %self.partition.name, "reserved space not given back");
         }
     }
 

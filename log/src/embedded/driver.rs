@@ -204,6 +204,7 @@ fn spawn(mut committer: Committer, guard: Guard) -> io::Result<thread::JoinHandl
                 committer.publish(group);
             }
         }
+        committer.leave();
     })
 }
 
@@ -226,4 +227,5 @@ async fn run_task(mut committer: Committer, latency: Option<Latency>, guard: Gua
         wait(CommitStage::Synced).await;
         committer.publish(group);
     }
+    committer.leave();
 }

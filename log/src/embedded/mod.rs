@@ -27,6 +27,7 @@ mod read_only;
 mod read_only_disk;
 mod reader;
 mod recover;
+mod reserve;
 mod schema;
 mod segment;
 mod shape;
@@ -45,7 +46,7 @@ pub use sim_disk::SimDisk;
 use crate::{
     Appended, Bounds, Error, EventLog, NewRecord, PartitionReader, ReadLimit, Result,
     TopicPartition, Urgency,
-    limits::{BATCH_BYTES, BATCH_RECORDS, GROUP_BYTES, RECORD_BYTES},
+    limits::{BATCH_BYTES, BATCH_RECORDS, GROUP_BYTES, RECORD_BYTES, RESERVE_FROM_BYTES},
 };
 use driver::Seat;
 use entry::Prepared;
@@ -72,6 +73,8 @@ pub struct Options {
     pub topics: Vec<TopicOptions>,
     /// A segment is sealed before it grows past this many bytes.
     pub segment_bytes: u64,
+    /// A segment of at least so many bytes has reserved space behind it.
+    pub reserve_from_bytes: u64,
     /// While less space is free, new work is refused and outcomes are taken; 0 turns this off.
     pub headroom_bytes: u64,
     /// Records that may wait per partition before appends are refused as busy.
@@ -113,6 +116,7 @@ impl Options {
             dir: dir.into(),
             topics,
             segment_bytes: 64 * 1024 * 1024,
+            reserve_from_bytes: RESERVE_FROM_BYTES,
             headroom_bytes: 64 * 1024 * 1024,
             queue_records: BATCH_RECORDS,
             queue_bytes: BATCH_BYTES,

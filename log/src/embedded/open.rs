@@ -46,6 +46,7 @@ pub(crate) fn open(
         random: Arc::clone(&options.random),
         runs: Runs::of(&driver),
         segment_bytes: options.segment_bytes,
+        reserve_from_bytes: options.reserve_from_bytes,
         headroom_bytes: options.headroom_bytes,
         partitions: OnceLock::new(),
     });
@@ -219,7 +220,7 @@ fn open_active(partition: &Partition, newest: Option<u64>) -> Result<(Opened, u6
         let active = Active::create(partition, 0, floor)?;
         return Ok((Opened { active, sealed: None }, 0, floor));
     };
-    let (active, found) = Active::recover(partition, first_offset)?;
+    let (mut active, found) = Active::recover(partition, first_offset)?;
     let (end_offset, last_time) = (found.end_offset, found.last_time);
     if active.has_schema(&partition.schema) {
         return Ok((Opened { active, sealed: None }, end_offset, last_time));
@@ -230,6 +231,8 @@ fn open_active(partition: &Partition, newest: Option<u64>) -> Result<(Opened, u6
         let active = Active::create(partition, end_offset, last_time)?;
         return Ok((Opened { active, sealed: None }, end_offset, last_time));
     }
+    let path = partition.dir.join(files::name(first_offset, Kind::Segment));
+    active.complete().map_err(files::failed("truncate", &path))?;
     let next = Active::create(partition, end_offset, last_time)?;
     let sealed = active.segment();
     active.seal(partition);

@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) runs: Runs,
     /// Size at which a segment is sealed.
     pub(crate) segment_bytes: u64,
+    /// Size from which on space is reserved behind a segment.
+    pub(crate) reserve_from_bytes: u64,
     /// Free space that is kept for outcomes.
     pub(crate) headroom_bytes: u64,
     /// Every partition, so that one failure stops all. Filled once, while the log opens.

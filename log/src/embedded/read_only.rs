@@ -41,6 +41,7 @@ pub(crate) fn open(dir: &Path, disk: Arc<dyn Disk>) -> Result<EmbeddedLog> {
         random: Arc::new(u64::default),
         runs: Runs::of(&Driver::Thread),
         segment_bytes: 0,
+        reserve_from_bytes: u64::MAX,
         headroom_bytes: 0,
         partitions: OnceLock::new(),
     });

@@ -6,6 +6,7 @@
 use super::{
     block::{Block, BlockCursor, Damage, Fault, Head, read_exact},
     index::{Index, Mark},
+    reserve,
     segment::{OpenSegment, damaged},
 };
 use crate::{Error, Result, limits::READ_BYTES};
@@ -20,8 +21,10 @@ use spine_schemas::{
 pub(crate) struct Recovered {
     /// Offset of the next record.
     pub(crate) end_offset: u64,
-    /// Bytes of the file.
+    /// Bytes up to the end of the last block.
     pub(crate) durable_bytes: u64,
+    /// Bytes of the file; more than those where space is reserved.
+    pub(crate) file_bytes: u64,
     /// Time of the last record, or the segment's floor.
     pub(crate) last_time: Micros,
     /// Its index.
@@ -34,6 +37,7 @@ impl Recovered {
         Self {
             end_offset: segment.header.first_offset,
             durable_bytes: segment.header_bytes,
+            file_bytes: segment.header_bytes,
             last_time: Micros(segment.header.floor_micros),
             index: Index::default(),
         }
@@ -45,20 +49,33 @@ impl Recovered {
 pub(crate) fn recover(segment: &OpenSegment, noted_bytes: u64) -> Result<Recovered> {
     let mut size_bytes = segment.file.size_bytes().map_err(|error| io(segment, error))?;
     let mut noted_bytes = noted_bytes;
-    if planted(Mutant::CutLastBlock) && size_bytes > segment.header_bytes {
-        (size_bytes, noted_bytes) = (size_bytes - 1, 0);
-    }
     let mut found = Recovered::nothing(segment);
-    let bad = scan(segment, size_bytes, &mut found)?;
+    let mut bad = scan(segment, size_bytes, &mut found)?;
+    if planted(Mutant::CutLastBlock) && found.durable_bytes > segment.header_bytes {
+        (size_bytes, noted_bytes) = (found.durable_bytes - 1, 0);
+        found = Recovered::nothing(segment);
+        bad = scan(segment, size_bytes, &mut found)?;
+    }
     if size_bytes < noted_bytes {
         return Err(missing_end(segment, &found, size_bytes, noted_bytes));
     }
+    found.file_bytes = found.durable_bytes;
+    let mut is_cut = false;
     if let Some(damage) = &bad {
-        judge(segment, damage, found.end_offset, (noted_bytes, size_bytes))?;
-        cut(segment, damage, size_bytes)?;
+        if damage.byte < noted_bytes {
+            return Err(damaged(&segment.path, damage));
+        }
+        let tail = tail(segment, damage.byte, size_bytes)?;
+        is_cut = !reserve::is_reserve(&tail, &segment.header.marker);
+        if is_cut {
+            judge(segment, damage, found.end_offset, &tail)?;
+            cut(segment, damage, &tail)?;
+        } else {
+            found.file_bytes = size_bytes;
+        }
     }
     write_again(segment, noted_bytes, found.durable_bytes)?;
-    if bad.is_some() || noted_bytes < found.durable_bytes {
+    if is_cut || noted_bytes < found.durable_bytes {
         segment.file.sync_data().map_err(|error| io(segment, error))?;
     }
     Ok(found)
@@ -113,19 +130,15 @@ fn next_checked(
     Ok(Some((block, times)))
 }
 
+/// What lies behind the last sound block.
+fn tail(segment: &OpenSegment, from_byte: u64, size_bytes: u64) -> Result<Bytes> {
+    let len = usize::try_from(size_bytes - from_byte).unwrap_or(usize::MAX);
+    read_exact(&*segment.file, from_byte, len).map_err(|error| io(segment, error))
+}
+
 /// Refuses a bad block that a crash cannot explain. The block should begin with record `offset`.
-fn judge(
-    segment: &OpenSegment,
-    bad: &Damage,
-    offset: u64,
-    (noted_bytes, size_bytes): (u64, u64),
-) -> Result<()> {
-    if bad.byte < noted_bytes {
-        return Err(damaged(&segment.path, bad));
-    }
-    let len = usize::try_from(size_bytes - bad.byte).unwrap_or(usize::MAX);
-    let tail = read_exact(&*segment.file, bad.byte, len).map_err(|error| io(segment, error))?;
-    if sound_block_after(segment, bad.byte, offset, &tail) {
+fn judge(segment: &OpenSegment, bad: &Damage, offset: u64, tail: &Bytes) -> Result<()> {
+    if sound_block_after(segment, bad.byte, offset, tail) {
         return Err(damaged(&segment.path, bad));
     }
     Ok(())
@@ -155,11 +168,11 @@ fn sound_block_after(segment: &OpenSegment, bad_byte: u64, offset: u64, tail: &B
     })
 }
 
-fn cut(segment: &OpenSegment, bad: &Damage, size_bytes: u64) -> Result<()> {
+fn cut(segment: &OpenSegment, bad: &Damage, tail: &[u8]) -> Result<()> {
+    let lost_bytes = reserve::used_bytes(tail, &segment.header.marker);
     tracing::warn!(
-        path = %segment.path.display(), byte = bad.byte, offset = bad.offset,
-        lost_bytes = size_bytes - bad.byte, why = bad.why,
-        "cut a torn tail that was never acknowledged"
+        path = %segment.path.display(), byte = bad.byte, offset = bad.offset, lost_bytes,
+        why = bad.why, "cut a torn tail that was never acknowledged"
     );
     segment.file.truncate(bad.byte).map_err(|error| io(segment, error))
 }

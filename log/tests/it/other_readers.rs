@@ -5,13 +5,15 @@ use apache_avro::{Reader, types::Value};
 use bytes::Bytes;
 use spine_log::{
     EventLog, NewRecord, Urgency,
-    embedded::{Driver, Options},
+    embedded::{Driver, EmbeddedLog, Options},
 };
 use std::{path::Path, process::Command};
 
-/// Writes three records: a datum, plain bytes with headers, a tombstone.
-async fn write(dir: &Path) {
-    let options = Options { topics: vec![topic(1, Some(note_schema()))], ..options(dir) };
+/// Writes three records: a datum, plain bytes with headers, a tombstone. As long as the log is open, space is
+/// reserved behind them.
+async fn write(dir: &Path) -> EmbeddedLog {
+    let topics = vec![topic(1, Some(note_schema()))];
+    let options = Options { topics, reserve_from_bytes: 0, ..options(dir) };
     let log = open_os(&options, Driver::Thread);
     let datum = [&[0xC3, 1][..], &FINGERPRINT, &[84, 2, 4, b'h', b'i']].concat();
     append(&log, datum).await.unwrap();
@@ -23,13 +25,29 @@ async fn write(dir: &Path) {
     let tombstone =
         NewRecord { key: Some(Bytes::from_static(b"k")), headers: Vec::new(), value: None };
     log.append(&place(), vec![plain, tombstone], Urgency::Normal).await.unwrap();
+    log
+}
+
+const SEGMENT: &str = "steps/0/00000000000000000000.avro";
+
+/// Reads the segment while the log is open, with a reserve, and once it is closed.
+async fn open_and_closed(read: impl Fn(&Path)) {
+    let dir = tempfile::tempdir().unwrap();
+    let log = write(dir.path()).await;
+    let path = dir.path().join(SEGMENT);
+    let open_bytes = std::fs::metadata(&path).unwrap().len();
+    read(&path);
+    drop(log);
+    assert!(std::fs::metadata(&path).unwrap().len() < open_bytes, "nothing was reserved");
+    read(&path);
 }
 
 #[tokio::test]
 async fn apache_avro_reads_a_segment() {
-    let dir = tempfile::tempdir().unwrap();
-    write(dir.path()).await;
-    let path = dir.path().join("steps/0/00000000000000000000.avro");
+    open_and_closed(apache_avro_reads).await;
+}
+
+fn apache_avro_reads(path: &Path) {
     let reader = Reader::new(std::fs::File::open(path).unwrap()).unwrap();
     assert_eq!(reader.user_metadata().get("spine.topic"), Some(&b"steps".to_vec()));
     let records: Vec<_> = reader.map(|record| record.unwrap()).collect();
@@ -56,10 +74,11 @@ async fn fastavro_reads_a_segment_and_its_checksums_hold() {
         eprintln!("skipped: python3 with fastavro is not installed");
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    write(dir.path()).await;
+    open_and_closed(fastavro_reads).await;
+}
+
+fn fastavro_reads(path: &Path) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/read_segment.py");
-    let path = dir.path().join("steps/0/00000000000000000000.avro");
     let output = Command::new("python3").arg(script).arg(path).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));

@@ -97,3 +97,104 @@ fn a_crash_at_any_change_of_opening_and_rolling_is_survived() {
         }
     });
 }
+
+/// Settings under which space is reserved from the first record on.
+fn reserving() -> Options {
+    Options { reserve_from_bytes: 0, ..options(DIR) }
+}
+
+#[test]
+fn a_reserve_survives_a_kill_is_used_again_and_goes_when_the_log_is_closed() {
+    run(async {
+        let disk = SimDisk::new();
+        let path = segment(0, "avro");
+        let plain = {
+            let disk = SimDisk::new();
+            let log = open(&options(DIR), &disk).unwrap();
+            for value in ["a", "b", "c"] {
+                append(&log, value).await.unwrap();
+            }
+            disk.contents(&path).unwrap()
+        };
+        let log = open(&reserving(), &disk).unwrap();
+        append(&log, "a").await.unwrap();
+        append(&log, "b").await.unwrap();
+        let reserved = disk.contents(&path).unwrap();
+        disk.kill();
+        let before = disk.syncs();
+        let log = open(&reserving(), &disk).unwrap();
+        assert_eq!(disk.syncs(), before, "nothing is in doubt");
+        assert_eq!(disk.contents(&path).unwrap(), reserved, "nothing was cut");
+        append(&log, "c").await.unwrap();
+        assert_eq!(disk.contents(&path).unwrap().len(), reserved.len(), "its space was used");
+        assert_eq!(values(&log).await.unwrap(), ["a", "b", "c"]);
+        assert!(reserved.len() > plain.len());
+        log.close().await;
+        drop(log);
+        let closed = disk.contents(&path).unwrap();
+        assert_eq!(closed.len(), plain.len(), "as if nothing had been reserved");
+    });
+}
+
+#[test]
+fn a_block_torn_at_any_byte_of_a_reserve_is_cut_and_written_over() {
+    run(async {
+        let disk = SimDisk::new();
+        let path = segment(0, "avro");
+        let log = open(&reserving(), &disk).unwrap();
+        append(&log, "kept").await.unwrap();
+        let note = disk.contents(&segment(0, "durable")).unwrap();
+        let kept = disk.contents(&path).unwrap();
+        log.append(&place(), vec![record("torn"), record("torn")], Urgency::Normal).await.unwrap();
+        let whole = disk.contents(&path).unwrap();
+        disk.kill();
+        assert_eq!(whole.len(), kept.len(), "the second block lies in the reserve");
+        let changed: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != kept[*at]).collect();
+        let (first, last) = (changed[0], changed[changed.len() - 1]);
+        for cut in first..=last {
+            // What came to the disk of the write: its beginning, or its end.
+            for torn in [
+                [&whole[..cut], &kept[cut..]].concat(),
+                [&kept[..cut + 1], &whole[cut + 1..]].concat(),
+            ] {
+                disk.set_contents(&path, torn);
+                disk.set_contents(&segment(0, "durable"), note.clone());
+                let log = open(&reserving(), &disk).unwrap();
+                let found = values(&log).await.unwrap();
+                assert!(found == ["kept"] || found == ["kept", "torn", "torn"], "torn at {cut}");
+                append(&log, "next").await.unwrap();
+                disk.kill();
+                let log = open(&reserving(), &disk).unwrap();
+                assert_eq!(values(&log).await.unwrap(), [found, vec!["next".into()]].concat());
+                disk.kill();
+            }
+        }
+    });
+}
+
+#[test]
+fn damage_below_the_noted_length_is_no_torn_tail_because_a_reserve_follows() {
+    run(async {
+        let disk = SimDisk::new();
+        let path = segment(0, "avro");
+        let log = open(&reserving(), &disk).unwrap();
+        append(&log, "a").await.unwrap();
+        let end = disk.contents(&path).unwrap().len();
+        append(&log, "b").await.unwrap();
+        disk.kill();
+        let good = disk.contents(&path).unwrap();
+        let noted = u64::from_le_bytes(
+            disk.contents(&segment(0, "durable")).unwrap()[..8].try_into().unwrap(),
+        );
+        assert!((noted as usize) < good.len() && noted as usize > end - 200);
+        for len in 0..good.len() {
+            disk.set_contents(&path, good[..len].to_vec());
+            let opened = open(&reserving(), &disk);
+            match len < noted as usize {
+                true => drop(crate::support::damage(opened)),
+                false => assert_eq!(values(&opened.unwrap()).await.unwrap(), ["a", "b"]),
+            }
+            disk.kill();
+        }
+    });
+}

@@ -35,6 +35,7 @@ impl World {
         let options = Options {
             topics: vec![topic(1, datum)],
             segment_bytes: 2000 + random() % 8000,
+            reserve_from_bytes: [0, 3000, u64::MAX][pick(&random, 3)],
             tail_bytes: [0, 2000, 1 << 20][pick(&random, 3)],
             random: seeded_random(seed + 1),
             ..options(DIR)
