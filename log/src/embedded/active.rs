@@ -29,6 +29,8 @@ pub(crate) struct Active {
     file_bytes: u64,
     /// Whether what lies behind the durable bytes is a block of which nobody knows whether it is durable.
     is_in_doubt: bool,
+    /// Whether there was no space for a reserve: then none is tried any more.
+    is_short: bool,
 }
 
 impl Active {
@@ -84,7 +86,8 @@ impl Active {
             if disk.exists(&path) { disk.open(&path, Access::Write) } else { disk.create(&path) };
         let note = file.and_then(Note::new).map_err(files::failed("create", &path))?;
         note.write(durable_bytes).map_err(files::failed("write", &path))?;
-        Ok(Self { opened, segment, note, durable_bytes, file_bytes, is_in_doubt: false })
+        let (is_in_doubt, is_short) = (false, false);
+        Ok(Self { opened, segment, note, durable_bytes, file_bytes, is_in_doubt, is_short })
     }
 
     /// The segment as readers see it.
@@ -117,12 +120,12 @@ impl Active {
         self.is_in_doubt = true;
         let block_bytes = block.bytes().len() as u64;
         let end_byte = self.durable_bytes + block_bytes;
-        let pays = block_bytes <= RESERVE_BLOCK_BYTES && end_byte >= reserve_from;
+        let pays = block_bytes <= RESERVE_BLOCK_BYTES && end_byte >= reserve_from && !self.is_short;
         let file_end = reserve::file_end(end_byte, self.file_bytes, pays);
         let (reserved, is_there) = (file_end - end_byte, file_end == self.file_bytes);
         let bytes = match reserved {
             0 => block.bytes(),
-            _ if is_there => block.bytes_and(|out| reserve::put_head(out, reserved)),
+            _ if is_there => block.bytes_and(|out| reserve::put_first(out, reserved, &marker)),
             _ => block.bytes_and(|out| reserve::put_whole(out, reserved, &marker)),
         };
         let written = self.opened.file.write_at(bytes, self.durable_bytes);
@@ -131,6 +134,7 @@ impl Active {
             Err(error) if is_full(&error) && reserved > 0 => {
                 // There may be space for the block alone.
                 self.put_back()?;
+                self.is_short = true;
                 self.opened.file.write_at(block.bytes(), self.durable_bytes)?;
                 (self.file_bytes, self.is_in_doubt) = (end_byte, true);
             }
@@ -160,6 +164,7 @@ impl Active {
     /// Makes it durable that nothing lies behind the blocks: another segment is to follow. Also where nothing is
     /// reserved by now, since a loss of power could bring back what was given back before.
     pub(crate) fn complete(&mut self) -> io::Result<()> {
+        debug_assert!(!self.is_in_doubt, "a segment is completed when all of it is durable");
         self.trim()?;
         self.sync()
     }

@@ -6,7 +6,7 @@ use super::{
     active::Active, block::BlockBuilder, disk::is_full, files, index::Mark, lock, metrics,
     partition::Partition, queue::Pending,
 };
-use crate::{Appended, Error, Record, Result, Urgency};
+use crate::{Appended, Error, Record, Result, Urgency, limits::RESERVE_MOST_BYTES};
 use spine_schemas::{
     fault_points,
     mutants::{Mutant, planted},
@@ -26,6 +26,8 @@ pub(crate) struct Committer {
     last_time: Micros,
     /// A segment could not be begun, but its name may be there: nothing goes into the old one.
     must_roll: bool,
+    /// Whether the disk has space for a reserve beside the head-room.
+    reserves: bool,
 }
 
 /// A group whose block is in the file, durable or not.
@@ -51,6 +53,7 @@ impl Committer {
             end_offset,
             last_time,
             must_roll: false,
+            reserves: false,
         }
     }
 
@@ -126,15 +129,18 @@ impl Committer {
     }
 
     /// While space is short, answers new work with `Full` and returns the rest.
-    fn keep_headroom(&self, waiting: Vec<Pending>) -> Vec<Pending> {
+    fn keep_headroom(&mut self, waiting: Vec<Pending>) -> Vec<Pending> {
         let shared = &self.partition.shared;
+        self.reserves = true;
         if shared.headroom_bytes == 0 {
             return waiting;
         }
         let wanted: usize = waiting.iter().map(|pending| pending.batch.cost_bytes).sum();
         // A disk that cannot say how full it is will say so when it is written.
         let free_bytes = shared.disk.free_bytes(&shared.dir).unwrap_or(u64::MAX);
-        if free_bytes.saturating_sub(wanted as u64) >= shared.headroom_bytes {
+        let left_bytes = free_bytes.saturating_sub(wanted as u64);
+        self.reserves = left_bytes >= shared.headroom_bytes.saturating_add(RESERVE_MOST_BYTES);
+        if left_bytes >= shared.headroom_bytes {
             return waiting;
         }
         let (kept, refused): (Vec<_>, Vec<_>) =
@@ -156,7 +162,9 @@ impl Committer {
             self.roll(time)?;
         }
         let byte = self.active.durable_bytes();
-        match self.active.write(&mut self.block, self.partition.shared.reserve_from_bytes) {
+        let reserve_from = self.partition.shared.reserve_from_bytes;
+        let reserve_from = if self.reserves { reserve_from } else { u64::MAX };
+        match self.active.write(&mut self.block, reserve_from) {
             Ok(end_byte) => Ok((byte, end_byte)),
             Err(error) => Err(self.give_up(&error)),
         }
@@ -165,7 +173,13 @@ impl Committer {
     /// Begins the next segment. All of the present one is durable, since nothing is in flight.
     fn roll(&mut self, floor: Micros) -> Result<()> {
         self.must_roll = true;
-        self.active.complete().map_err(|error| self.poison("truncate", &error))?;
+        if let Err(error) = self.active.complete() {
+            return Err(if is_full(&error) {
+                self.full(self.free_bytes())
+            } else {
+                self.poison("end", &error)
+            });
+        }
         let next = Active::create(&self.partition, self.end_offset, floor);
         let next = next.map_err(|error| match error {
             Error::Full { .. } => self.full(self.free_bytes()),

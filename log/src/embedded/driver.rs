@@ -145,7 +145,12 @@ impl Seat {
     /// Takes no more batches, and waits until those that wait are committed.
     pub(crate) async fn close(&self) {
         self.partition.queue.close(closed());
-        let is_running = matches!(*lock(&self.state), State::Thread(_) | State::Task(_));
+        let state = std::mem::replace(&mut *lock(&self.state), State::Gone);
+        let is_running = matches!(state, State::Thread(_) | State::Task(_));
+        match state {
+            State::AtRest(committer) => committer.leave(),
+            running => *lock(&self.state) = running,
+        }
         if is_running {
             // The sender is ours, so this ends only when the committer has.
             let _ = self.finished.subscribe().wait_for(|finished| *finished).await;

@@ -66,10 +66,15 @@ pub(crate) fn recover(segment: &OpenSegment, noted_bytes: u64) -> Result<Recover
             return Err(damaged(&segment.path, damage));
         }
         let tail = tail(segment, damage.byte, size_bytes)?;
-        is_cut = !reserve::is_reserve(&tail, &segment.header.marker);
-        if is_cut {
+        let is_reserve = reserve::is_reserve(&tail, &segment.header.marker);
+        if !is_reserve {
             judge(segment, damage, found.end_offset, &tail)?;
-            cut(segment, damage, &tail)?;
+            warn(segment, damage, &tail);
+        }
+        // Behind a block of which it is not known whether it is durable, the reserve may not be, either.
+        is_cut = !is_reserve || noted_bytes < found.durable_bytes;
+        if is_cut {
+            segment.file.truncate(damage.byte).map_err(|error| io(segment, error))?;
         } else {
             found.file_bytes = size_bytes;
         }
@@ -168,13 +173,12 @@ fn sound_block_after(segment: &OpenSegment, bad_byte: u64, offset: u64, tail: &B
     })
 }
 
-fn cut(segment: &OpenSegment, bad: &Damage, tail: &[u8]) -> Result<()> {
-    let lost_bytes = reserve::used_bytes(tail, &segment.header.marker);
+fn warn(segment: &OpenSegment, bad: &Damage, tail: &[u8]) {
     tracing::warn!(
-        path = %segment.path.display(), byte = bad.byte, offset = bad.offset, lost_bytes,
-        why = bad.why, "cut a torn tail that was never acknowledged"
+        path = %segment.path.display(), byte = bad.byte, offset = bad.offset,
+        lost_bytes = reserve::used_bytes(tail, &segment.header.marker), why = bad.why,
+        "cut a torn tail that was never acknowledged"
     );
-    segment.file.truncate(bad.byte).map_err(|error| io(segment, error))
 }
 
 /// Writes what lies above the noted length once more. After a failed sync the system may hold it

@@ -1,15 +1,16 @@
 //! Space behind the newest block that is in the file before it is needed. To sync a block that makes the
 //! file longer the file system changes its own books too, which takes half as long again.
 //!
-//! To whoever reads the file the space is a block without records, so it is a sound Avro file at any time.
-//! It goes when the segment is sealed or the log is closed.
+//! To whoever reads the file the space is a row of blocks without records, so it is a sound Avro file. All but
+//! the first have the shortest form there is; the first is as long as the block before it leaves it. They go when
+//! the segment is sealed or the log is closed.
 
 use super::header::MARKER_BYTES;
 use crate::limits::{RESERVE_MOST_BYTES, RESERVE_PART};
 
-/// Fewest bytes of a block without records: its count, its padded length, its marker. One more than that,
-/// because its contents are of even length.
-const LEAST_BYTES: u64 = 1 + 5 + 1 + MARKER_BYTES as u64;
+/// Bytes of a block without records: no count, no length, the marker.
+const EMPTY_BYTES: usize = 2 + MARKER_BYTES;
+const LEAST_BYTES: u64 = EMPTY_BYTES as u64;
 
 /// Where a file of `file_bytes` ends once a block that ends at `end_byte` is written; `pays` says whether a new
 /// reserve does.
@@ -24,48 +25,42 @@ pub(crate) fn file_end(end_byte: u64, file_bytes: u64, pays: bool) -> u64 {
     if end_byte < file_bytes { end_byte + LEAST_BYTES } else { end_byte }
 }
 
-/// Appends the head of a block without records that takes `total_bytes`. What lies between this head and the
-/// marker are zeros.
-///
-/// Its length is padded, which Avro's integers allow, so that the contents are of even length: a reader
-/// that does not skip a block of no records takes the zeros for more such blocks, two bytes at a time.
-pub(crate) fn put_head(out: &mut Vec<u8>, total_bytes: u64) {
-    let width = if total_bytes.is_multiple_of(2) { 5 } else { 6 };
-    let contents = total_bytes - 1 - width - MARKER_BYTES as u64;
-    out.push(0);
-    let mut rest = contents << 1;
-    for _ in 1..width {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
+/// Appends the first block of a reserve of `total_bytes`; the others are in the file.
+pub(crate) fn put_first(out: &mut Vec<u8>, total_bytes: u64, marker: &[u8; MARKER_BYTES]) {
+    debug_assert!(total_bytes >= LEAST_BYTES, "a reserve of {total_bytes} bytes");
+    let more = (total_bytes % LEAST_BYTES) as usize;
+    // Avro's integers may be padded, to ten bytes.
+    for width in [1 + more / 2, 1 + more - more / 2] {
+        out.resize(out.len() + width - 1, 0x80);
+        out.push(0);
     }
-    debug_assert!(rest < 0x80, "a reserve of {total_bytes} bytes");
-    out.push(rest as u8);
+    out.extend_from_slice(marker);
 }
 
-/// Appends a whole block without records.
+/// Appends a whole reserve.
 pub(crate) fn put_whole(out: &mut Vec<u8>, total_bytes: u64, marker: &[u8; MARKER_BYTES]) {
-    let end = out.len() + total_bytes as usize;
-    put_head(out, total_bytes);
-    out.resize(end - MARKER_BYTES, 0);
-    out.extend_from_slice(marker);
+    put_first(out, total_bytes, marker);
+    for _ in 1..total_bytes / LEAST_BYTES {
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(marker);
+    }
 }
 
 /// Whether what lies behind the last sound block is a reserve, as it was written.
 pub(crate) fn is_reserve(tail: &[u8], marker: &[u8; MARKER_BYTES]) -> bool {
     let total_bytes = tail.len() as u64;
-    let is_possible = (LEAST_BYTES..=LEAST_BYTES + RESERVE_MOST_BYTES).contains(&total_bytes);
     let whole = || {
         let mut whole = Vec::with_capacity(tail.len());
         put_whole(&mut whole, total_bytes, marker);
         whole
     };
-    is_possible && whole() == tail
+    (LEAST_BYTES..=RESERVE_MOST_BYTES).contains(&total_bytes) && whole() == tail
 }
 
-/// Bytes of a tail up to the last that was neither reserved nor the end of a reserve.
+/// Bytes of a tail before the part of a reserve in which it ends, if it does.
 pub(crate) fn used_bytes(tail: &[u8], marker: &[u8; MARKER_BYTES]) -> usize {
-    let tail = tail.strip_suffix(marker).unwrap_or(tail);
-    tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+    let is_empty = |block: &&[u8]| block[..2] == [0, 0] && block[2..] == *marker;
+    tail.len() - tail.rchunks_exact(EMPTY_BYTES).take_while(is_empty).count() * EMPTY_BYTES
 }
 
 #[cfg(test)]
@@ -82,32 +77,41 @@ mod tests {
 
     /// An integer as any reader of Avro takes it, padded or not.
     fn integer(bytes: &mut &[u8]) -> u64 {
-        let mut value = 0;
-        for place in 0.. {
-            let byte = bytes[0];
-            *bytes = &bytes[1..];
-            value |= u64::from(byte & 0x7f) << (7 * place);
-            if byte < 0x80 {
-                break;
-            }
-        }
-        value >> 1
+        let len = bytes.iter().position(|byte| *byte < 0x80).unwrap() + 1;
+        assert!(len <= 10, "longer than any integer");
+        let (number, rest) = bytes.split_at(len);
+        *bytes = rest;
+        number.iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f)) >> 1
     }
 
     #[test]
-    fn a_reserve_is_a_block_of_no_records_and_of_even_length_whatever_it_takes() {
-        for total in
-            (LEAST_BYTES..LEAST_BYTES + 300).chain([RESERVE_MOST_BYTES - 1, RESERVE_MOST_BYTES])
-        {
-            let block = whole(total);
-            assert_eq!(block.len() as u64, total);
-            let mut rest = &block[..];
-            assert_eq!(integer(&mut rest), 0);
-            let contents = integer(&mut rest) as usize;
-            assert!(contents.is_multiple_of(2), "{total}");
-            assert!(rest[..contents].iter().all(|byte| *byte == 0), "{total}");
-            assert_eq!(rest[contents..], MARKER);
-            assert!(is_reserve(&block, &MARKER));
+    fn a_reserve_is_a_row_of_blocks_without_records_whatever_it_takes() {
+        for total in (LEAST_BYTES..LEAST_BYTES + 300).chain([RESERVE_MOST_BYTES]) {
+            let blocks = whole(total);
+            assert_eq!(blocks.len() as u64, total);
+            let mut rest = &blocks[..];
+            while !rest.is_empty() {
+                assert_eq!((integer(&mut rest), integer(&mut rest)), (0, 0), "{total}");
+                rest = rest.strip_prefix(&MARKER).unwrap();
+            }
+            assert!(is_reserve(&blocks, &MARKER));
+        }
+    }
+
+    #[test]
+    fn its_bytes_are_these() {
+        assert_eq!(whole(18), [&[0, 0][..], &MARKER].concat());
+        assert_eq!(whole(39), [&[0x80, 0, 0x80, 0x80, 0][..], &MARKER, &[0, 0], &MARKER].concat());
+    }
+
+    #[test]
+    fn a_block_over_its_beginning_leaves_a_reserve_of_what_is_left() {
+        let file = whole(200);
+        for end in 0..=200 - EMPTY_BYTES {
+            let mut written = vec![7; end];
+            put_first(&mut written, (200 - end) as u64, &MARKER);
+            let after = [&written[..], &file[written.len()..]].concat();
+            assert!(is_reserve(&after[end..], &MARKER), "{end}");
         }
     }
 
@@ -118,8 +122,8 @@ mod tests {
             let mut bad = good.clone();
             bad[place] ^= 4;
             assert!(!is_reserve(&bad, &MARKER), "byte {place}");
-            assert!(!is_reserve(&good[..place], &MARKER), "cut at {place}");
         }
+        assert!(!is_reserve(&good[..99], &MARKER));
         assert!(!is_reserve(&[good, vec![0]].concat(), &MARKER));
     }
 
@@ -147,9 +151,10 @@ mod tests {
     }
 
     #[test]
-    fn zeros_and_the_marker_are_not_counted_as_used() {
+    fn the_end_of_a_reserve_is_not_counted_as_used() {
         assert_eq!(used_bytes(&[], &MARKER), 0);
-        assert_eq!(used_bytes(&[&[0; 50][..], &MARKER].concat(), &MARKER), 0);
-        assert_eq!(used_bytes(&[&[7, 0, 7][..], &[0; 50], &MARKER].concat(), &MARKER), 3);
+        assert_eq!(used_bytes(&whole(36), &MARKER), 0);
+        assert_eq!(used_bytes(&[&[7, 0, 7][..], &whole(180)].concat(), &MARKER), 3);
+        assert_eq!(used_bytes(&[7; 40], &MARKER), 40);
     }
 }

@@ -3,6 +3,7 @@
 use crate::support::{
     DIR, EVERYTHING, append, open, options, place, record, run, segment, topic, values,
 };
+use bytes::Bytes;
 use spine_log::{
     Error, EventLog, PartitionReader, TopicPartition, Urgency,
     embedded::{Options, SimDisk},
@@ -33,23 +34,98 @@ fn a_failed_sync_stops_the_whole_log_until_it_is_opened_again() {
     });
 }
 
+/// Settings with space reserved from the first record on, and with none.
+fn both() -> [Options; 2] {
+    [0, u64::MAX].map(|reserve_from_bytes| Options { reserve_from_bytes, ..options(DIR) })
+}
+
 #[test]
 fn what_a_failed_sync_left_is_written_again_before_anyone_reads_it() {
     run(async {
-        for seed in 0..50 {
+        for (seed, options) in (0..50).flat_map(|seed| both().map(|options| (seed, options))) {
             let disk = SimDisk::new();
-            let log = open(&options(DIR), &disk).unwrap();
+            let log = open(&options, &disk).unwrap();
             append(&log, "kept").await.unwrap();
             disk.fail_syncs(1);
             append(&log, vec![7; 3000]).await.unwrap_err();
             drop(log);
             disk.kill();
-            let seen = values(&open(&options(DIR), &disk).unwrap()).await.unwrap();
+            let log = open(&options, &disk).unwrap();
+            let seen = values(&log).await.unwrap();
             assert_eq!(seen.len(), 2, "the bytes are in the file, so they are kept");
+            append(&log, "more").await.unwrap();
             disk.power_loss(seed);
-            let log = open(&options(DIR), &disk).unwrap();
-            assert_eq!(values(&log).await.unwrap(), seen, "seed {seed}");
+            let log = open(&options, &disk).unwrap();
+            let wanted = [seen, vec!["more".into()]].concat();
+            assert_eq!(values(&log).await.unwrap(), wanted, "seed {seed}");
         }
+    });
+}
+
+#[test]
+fn a_log_that_is_closed_in_doubt_leaves_the_doubtful_block_to_the_next_start() {
+    run(async {
+        for (seed, options) in (0..50).flat_map(|seed| both().map(|options| (seed, options))) {
+            let disk = SimDisk::new();
+            let log = open(&options, &disk).unwrap();
+            append(&log, "kept").await.unwrap();
+            disk.fail_syncs(1);
+            append(&log, "doubtful").await.unwrap_err();
+            let before = disk.contents(&segment(0, "avro")).unwrap();
+            log.close().await;
+            assert_eq!(disk.contents(&segment(0, "avro")).unwrap(), before);
+            drop(log);
+            let seen = values(&open(&options, &disk).unwrap()).await.unwrap();
+            assert_eq!(seen, ["kept", "doubtful"]);
+            disk.power_loss(seed);
+            assert_eq!(values(&open(&options, &disk).unwrap()).await.unwrap(), seen);
+        }
+    });
+}
+
+#[test]
+fn a_disk_without_space_for_a_reserve_takes_the_block_alone() {
+    run(async {
+        let mut taken = 0;
+        for spare in (0..1300).step_by(7) {
+            let disk = SimDisk::new();
+            let options = &both()[0];
+            let log = open(options, &disk).unwrap();
+            append(&log, "kept").await.unwrap();
+            let noted = disk.contents(&segment(0, "durable")).unwrap();
+            let noted = u64::from_le_bytes(noted[..8].try_into().unwrap()) as usize;
+            disk.set_capacity_bytes(Some(disk.used_bytes() + spare));
+            let mut wanted: Vec<Bytes> = vec!["kept".into()];
+            match append(&log, vec![1; 1000]).await {
+                Ok(_) => wanted.push(vec![1; 1000].into()),
+                Err(Error::Full { .. }) => {
+                    assert_eq!(disk.contents(&segment(0, "avro")).unwrap().len(), noted);
+                }
+                Err(error) => panic!("{error}"),
+            }
+            taken += wanted.len() - 1;
+            disk.set_capacity_bytes(None);
+            append(&log, "later").await.unwrap();
+            wanted.push("later".into());
+            disk.power_loss(spare);
+            let log = open(options, &disk).unwrap();
+            assert_eq!(values(&log).await.unwrap(), wanted, "{spare} bytes spare");
+        }
+        assert!((10..180).contains(&taken), "{taken} blocks were taken");
+    });
+}
+
+#[test]
+fn no_space_is_reserved_that_is_kept_for_outcomes() {
+    run(async {
+        let disk = SimDisk::new();
+        let options = Options { headroom_bytes: 10_000, ..both()[0].clone() };
+        let log = open(&options, &disk).unwrap();
+        disk.set_capacity_bytes(Some(disk.used_bytes() + 12_000));
+        append(&log, vec![1; 1000]).await.unwrap();
+        let contents = disk.contents(&segment(0, "avro")).unwrap();
+        let noted = disk.contents(&segment(0, "durable")).unwrap();
+        assert_eq!(contents.len() as u64, u64::from_le_bytes(noted[..8].try_into().unwrap()));
     });
 }
 

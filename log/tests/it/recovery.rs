@@ -1,6 +1,8 @@
 //! What a crash may leave in the active segment, byte by byte.
 
-use crate::support::{DIR, append, open, options, place, record, run, segment, values};
+use crate::support::{
+    DIR, append, damage, note_schema, open, options, place, record, run, segment, topic, values,
+};
 use spine_log::{
     EventLog, Urgency,
     embedded::{Options, SimDisk},
@@ -173,28 +175,71 @@ fn a_block_torn_at_any_byte_of_a_reserve_is_cut_and_written_over() {
 }
 
 #[test]
-fn damage_below_the_noted_length_is_no_torn_tail_because_a_reserve_follows() {
+fn only_what_lies_behind_the_noted_length_may_be_cut_or_changed_where_a_reserve_follows() {
     run(async {
         let disk = SimDisk::new();
         let path = segment(0, "avro");
         let log = open(&reserving(), &disk).unwrap();
         append(&log, "a").await.unwrap();
-        let end = disk.contents(&path).unwrap().len();
         append(&log, "b").await.unwrap();
         disk.kill();
         let good = disk.contents(&path).unwrap();
-        let noted = u64::from_le_bytes(
-            disk.contents(&segment(0, "durable")).unwrap()[..8].try_into().unwrap(),
-        );
-        assert!((noted as usize) < good.len() && noted as usize > end - 200);
-        for len in 0..good.len() {
-            disk.set_contents(&path, good[..len].to_vec());
-            let opened = open(&reserving(), &disk);
-            match len < noted as usize {
-                true => drop(crate::support::damage(opened)),
-                false => assert_eq!(values(&opened.unwrap()).await.unwrap(), ["a", "b"]),
+        let note = disk.contents(&segment(0, "durable")).unwrap();
+        let noted = u64::from_le_bytes(note[..8].try_into().unwrap()) as usize;
+        assert!(noted < good.len());
+        for at in 0..good.len() {
+            let mut flipped = good.clone();
+            flipped[at] ^= 1 << (at % 8);
+            for changed in [good[..at].to_vec(), flipped] {
+                disk.set_contents(&path, changed);
+                let opened = open(&reserving(), &disk);
+                if at < noted {
+                    assert!(damage(opened).contains("byte"), "byte {at}");
+                } else {
+                    assert_eq!(values(&opened.unwrap()).await.unwrap(), ["a", "b"], "byte {at}");
+                    let left = disk.contents(&path).unwrap();
+                    // What is cut off where one of its blocks ends is a shorter reserve.
+                    assert!(left == good[..noted] || left == good[..at], "byte {at}");
+                }
+                disk.kill();
             }
-            disk.kill();
+        }
+    });
+}
+
+#[test]
+fn a_closed_log_has_no_reserve_even_where_nothing_was_appended_since_the_kill() {
+    run(async {
+        let disk = SimDisk::new();
+        let path = segment(0, "avro");
+        let log = open(&reserving(), &disk).unwrap();
+        append(&log, "a").await.unwrap();
+        disk.kill();
+        let reserved = disk.contents(&path).unwrap().len();
+        let log = open(&reserving(), &disk).unwrap();
+        log.close().await;
+        assert!(disk.contents(&path).unwrap().len() < reserved);
+        drop(log);
+        assert_eq!(values(&open(&reserving(), &disk).unwrap()).await.unwrap(), ["a"]);
+    });
+}
+
+#[test]
+fn a_reserve_that_comes_back_after_its_segment_was_closed_is_gone_when_it_is_sealed() {
+    run(async {
+        for seed in 0..50 {
+            let disk = SimDisk::new();
+            let log = open(&reserving(), &disk).unwrap();
+            append(&log, "a").await.unwrap();
+            log.close().await;
+            drop(log);
+            // Another schema seals the segment.
+            let typed = Options { topics: vec![topic(1, Some(note_schema()))], ..reserving() };
+            let log = open(&typed, &disk).unwrap();
+            append(&log, "b").await.unwrap();
+            disk.power_loss(seed);
+            let log = open(&typed, &disk).unwrap();
+            assert_eq!(values(&log).await.unwrap(), ["a", "b"], "seed {seed}");
         }
     });
 }
