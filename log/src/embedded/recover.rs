@@ -1,4 +1,5 @@
-//! What is in the active segment when the log opens: all of it, less a torn tail, or damage.
+//! What is in the active segment when the log opens: all of it, less a torn tail, or damage. A reserve behind the
+//! last block is neither.
 //!
 //! Only one block is ever being written, and everything before it was synced first. So a bad block
 //! that is not the last, or that lies below the noted length, cannot be the work of a crash.
