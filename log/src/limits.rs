@@ -26,7 +26,7 @@ pub const HEADER_BYTES: usize = 1024 * 1024;
 pub const RESERVE_FROM_BYTES: u64 = 256 * 1024;
 /// Which part of a segment is reserved behind it: one over this.
 pub const RESERVE_PART: u64 = 8;
-/// Most bytes that are reserved at a time. They are zeros that one sync writes beside its block.
+/// Most bytes that are reserved at a time. One sync writes them beside its block.
 pub const RESERVE_MOST_BYTES: u64 = 256 * 1024;
 /// Largest block that is worth a reserve: the sync of a larger one takes long for its own bytes.
 pub const RESERVE_BLOCK_BYTES: u64 = 32 * 1024;

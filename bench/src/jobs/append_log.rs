@@ -24,7 +24,8 @@ use tokio::{task::JoinSet, time::Instant};
 const BATCH: usize = 100;
 /// Callers at once, for each partition.
 const CALLERS: usize = 8;
-/// How long the raw producer gathers; Spine's own setting.
+/// How long the raw producer gathers, so that it sends many records at once. Spine's producer does not wait: its
+/// callers bring batches.
 const LINGER_MS: &str = "1";
 
 pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {

@@ -132,8 +132,10 @@ impl Active {
         self.file_bytes = self.file_bytes.max(file_end);
         match written {
             Err(error) if is_full(&error) && reserved > 0 => {
-                // There may be space for the block alone.
+                // There may be space for the block alone. The first try may have brought all of it to the disk,
+                // and if the second fails it must not be there.
                 self.put_back()?;
+                self.sync()?;
                 self.is_short = true;
                 self.opened.file.write_at(block.bytes(), self.durable_bytes)?;
                 (self.file_bytes, self.is_in_doubt) = (end_byte, true);

@@ -145,17 +145,29 @@ impl Seat {
     /// Takes no more batches, and waits until those that wait are committed.
     pub(crate) async fn close(&self) {
         self.partition.queue.close(closed());
-        let state = std::mem::replace(&mut *lock(&self.state), State::Gone);
-        let is_running = matches!(state, State::Thread(_) | State::Task(_));
-        match state {
-            State::AtRest(committer) => committer.leave(),
-            running => *lock(&self.state) = running,
-        }
-        if is_running {
+        if self.is_running_or_leaves() {
             // The sender is ours, so this ends only when the committer has.
             let _ = self.finished.subscribe().wait_for(|finished| *finished).await;
         }
         self.partition.end_readers(&closed());
+    }
+
+    /// Whether a committer is running; one at rest leaves. All in one look, since the log may be closed twice at
+    /// once, and a first append may have queued its batch and not started the committer yet.
+    fn is_running_or_leaves(&self) -> bool {
+        let mut state = lock(&self.state);
+        match std::mem::replace(&mut *state, State::Gone) {
+            State::AtRest(committer) => {
+                committer.leave();
+                self.partition.queue.abandon(&closed());
+                false
+            }
+            State::Gone => false,
+            running @ (State::Thread(_) | State::Task(_)) => {
+                *state = running;
+                true
+            }
+        }
     }
 }
 
@@ -170,6 +182,9 @@ impl Drop for Seat {
                 let _ = thread.join();
             }
             State::Task(task) => task.abort(),
+            State::AtRest(committer) if self.partition.shared.runs == Runs::OffThread => {
+                committer.leave();
+            }
             State::AtRest(_) | State::Gone => {}
         }
         self.partition.queue.abandon(&closed());
