@@ -79,9 +79,11 @@ async fn open(
     allowed: Allowed,
     metrics_text: MetricsText,
 ) -> Result<Served<'_>, Failure> {
+    // Reading the schemas takes about as long as opening a log with little to recover.
+    let book = tokio::task::spawn_blocking(SchemaBook::compiled_in);
     // The log asks for its lock first: who holds it is the clearest answer to a second server.
     let log = adapters::open_log(&args.log, &log_settings(args)).await?;
-    let book = Arc::new(SchemaBook::compiled_in());
+    let book = Arc::new(book.await.expect("compiled-in schemas can be read"));
     adapters::learn_schemas(&log, &book).await?;
     let client = args.store_config.clone().unwrap_or_default();
     let store = adapters::open_store(&args.store, &client, &book).await?;
