@@ -285,6 +285,7 @@ async fn live_through(story: Story, seed: u64) -> (spine_schemas::Digest, u64) {
 async fn stop_appends(log: &SimKafka, tools: &Weak) -> usize {
     let gone_on = || tools.seen.lock().unwrap().freely.len();
     while gone_on() < tools.story.runs as usize / 4 {
+        assert!(tools.origin.elapsed() < PATIENCE, "only {} have gone on", gone_on());
         sleep(Duration::from_millis(1)).await;
     }
     log.set_busy(true);

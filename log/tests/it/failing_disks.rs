@@ -1,12 +1,12 @@
 //! Full and broken disks: what is refused, what stops the log, and how it goes on.
 
 use crate::support::{
-    DIR, EVERYTHING, append, open, options, place, record, run, segment, topic, values,
+    DIR, EVERYTHING, append, noted_bytes, open, options, place, record, run, segment, topic, values,
 };
 use bytes::Bytes;
 use spine_log::{
     Error, EventLog, PartitionReader, TopicPartition, Urgency,
-    embedded::{Options, SimDisk},
+    embedded::{EmbeddedLog, Options, SimDisk},
 };
 
 #[test]
@@ -39,16 +39,21 @@ fn both() -> [Options; 2] {
     [0, u64::MAX].map(|reserve_from_bytes| Options { reserve_from_bytes, ..options(DIR) })
 }
 
+/// A log of which it is not known whether its second record is durable.
+async fn in_doubt(options: &Options, disk: &SimDisk, value: impl Into<Bytes>) -> EmbeddedLog {
+    let log = open(options, disk).unwrap();
+    append(&log, "kept").await.unwrap();
+    disk.fail_syncs(1);
+    append(&log, value).await.unwrap_err();
+    log
+}
+
 #[test]
 fn what_a_failed_sync_left_is_written_again_before_anyone_reads_it() {
     run(async {
         for (seed, options) in (0..50).flat_map(|seed| both().map(|options| (seed, options))) {
             let disk = SimDisk::new();
-            let log = open(&options, &disk).unwrap();
-            append(&log, "kept").await.unwrap();
-            disk.fail_syncs(1);
-            append(&log, vec![7; 3000]).await.unwrap_err();
-            drop(log);
+            drop(in_doubt(&options, &disk, vec![7; 3000]).await);
             disk.kill();
             let log = open(&options, &disk).unwrap();
             let seen = values(&log).await.unwrap();
@@ -67,10 +72,7 @@ fn a_log_that_is_closed_in_doubt_leaves_the_doubtful_block_to_the_next_start() {
     run(async {
         for (seed, options) in (0..50).flat_map(|seed| both().map(|options| (seed, options))) {
             let disk = SimDisk::new();
-            let log = open(&options, &disk).unwrap();
-            append(&log, "kept").await.unwrap();
-            disk.fail_syncs(1);
-            append(&log, "doubtful").await.unwrap_err();
+            let log = in_doubt(&options, &disk, "doubtful").await;
             let before = disk.contents(&segment(0, "avro")).unwrap();
             log.close().await;
             assert_eq!(disk.contents(&segment(0, "avro")).unwrap(), before);
@@ -92,8 +94,7 @@ fn a_disk_without_space_for_a_reserve_takes_the_block_alone() {
             let options = &both()[0];
             let log = open(options, &disk).unwrap();
             append(&log, "kept").await.unwrap();
-            let noted = disk.contents(&segment(0, "durable")).unwrap();
-            let noted = u64::from_le_bytes(noted[..8].try_into().unwrap()) as usize;
+            let noted = noted_bytes(&disk);
             disk.set_capacity_bytes(Some(disk.used_bytes() + spare));
             let mut wanted: Vec<Bytes> = vec!["kept".into()];
             match append(&log, vec![1; 1000]).await {
@@ -123,9 +124,7 @@ fn no_space_is_reserved_that_is_kept_for_outcomes() {
         let log = open(&options, &disk).unwrap();
         disk.set_capacity_bytes(Some(disk.used_bytes() + 12_000));
         append(&log, vec![1; 1000]).await.unwrap();
-        let contents = disk.contents(&segment(0, "avro")).unwrap();
-        let noted = disk.contents(&segment(0, "durable")).unwrap();
-        assert_eq!(contents.len() as u64, u64::from_le_bytes(noted[..8].try_into().unwrap()));
+        assert_eq!(disk.contents(&segment(0, "avro")).unwrap().len(), noted_bytes(&disk));
     });
 }
 

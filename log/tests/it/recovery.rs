@@ -1,7 +1,8 @@
 //! What a crash may leave in the active segment, byte by byte.
 
 use crate::support::{
-    DIR, append, damage, note_schema, open, options, place, record, run, segment, topic, values,
+    DIR, append, damage, note_schema, noted_bytes, open, options, place, record, run, segment,
+    topic, values,
 };
 use spine_log::{
     EventLog, Urgency,
@@ -105,6 +106,15 @@ fn reserving() -> Options {
     Options { reserve_from_bytes: 0, ..options(DIR) }
 }
 
+/// Kills a log with a reserve behind these records.
+async fn kill_with(disk: &SimDisk, records: &[&'static str]) {
+    let log = open(&reserving(), disk).unwrap();
+    for value in records {
+        append(&log, *value).await.unwrap();
+    }
+    disk.kill();
+}
+
 #[test]
 fn a_reserve_survives_a_kill_is_used_again_and_goes_when_the_log_is_closed() {
     run(async {
@@ -118,11 +128,8 @@ fn a_reserve_survives_a_kill_is_used_again_and_goes_when_the_log_is_closed() {
             }
             disk.contents(&path).unwrap()
         };
-        let log = open(&reserving(), &disk).unwrap();
-        append(&log, "a").await.unwrap();
-        append(&log, "b").await.unwrap();
+        kill_with(&disk, &["a", "b"]).await;
         let reserved = disk.contents(&path).unwrap();
-        disk.kill();
         let before = disk.syncs();
         let log = open(&reserving(), &disk).unwrap();
         assert_eq!(disk.syncs(), before, "nothing is in doubt");
@@ -179,13 +186,9 @@ fn only_what_lies_behind_the_noted_length_may_be_cut_or_changed_where_a_reserve_
     run(async {
         let disk = SimDisk::new();
         let path = segment(0, "avro");
-        let log = open(&reserving(), &disk).unwrap();
-        append(&log, "a").await.unwrap();
-        append(&log, "b").await.unwrap();
-        disk.kill();
+        kill_with(&disk, &["a", "b"]).await;
         let good = disk.contents(&path).unwrap();
-        let note = disk.contents(&segment(0, "durable")).unwrap();
-        let noted = u64::from_le_bytes(note[..8].try_into().unwrap()) as usize;
+        let noted = noted_bytes(&disk);
         assert!(noted < good.len());
         for at in 0..good.len() {
             let mut flipped = good.clone();
@@ -212,9 +215,7 @@ fn a_closed_log_has_no_reserve_even_where_nothing_was_appended_since_the_kill() 
     run(async {
         let disk = SimDisk::new();
         let path = segment(0, "avro");
-        let log = open(&reserving(), &disk).unwrap();
-        append(&log, "a").await.unwrap();
-        disk.kill();
+        kill_with(&disk, &["a"]).await;
         let reserved = disk.contents(&path).unwrap().len();
         let log = open(&reserving(), &disk).unwrap();
         log.close().await;

@@ -93,6 +93,12 @@ pub(crate) fn segment(first_offset: u64, kind: &str) -> PathBuf {
     Path::new(DIR).join(TOPIC).join("0").join(format!("{first_offset:020}.{kind}"))
 }
 
+/// The noted length of the first segment of partition 0.
+pub(crate) fn noted_bytes(disk: &SimDisk) -> usize {
+    let note = disk.contents(&segment(0, "durable")).unwrap();
+    u64::from_le_bytes(note[..8].try_into().unwrap()) as usize
+}
+
 /// Runs a test on one thread with paused time.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
