@@ -1,9 +1,12 @@
 //! Bringing a file to the disk while it grows, beside whoever fills it, so that little is left to wait for at its end.
 
 use crate::limits;
+use rustix::fs::{Advice, fadvise};
 use std::{
     fs::File,
     io,
+    num::NonZeroU64,
+    ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -70,8 +73,21 @@ impl Syncer {
 }
 
 fn sync_each(file: &File, asked_for: &Receiver<()>) -> io::Result<()> {
+    let mut released = 0;
     while asked_for.recv().is_ok() {
+        let length = file.metadata()?.len();
         file.sync_data()?;
+        release(file, released..length);
+        released = length;
     }
     Ok(())
+}
+
+/// Gives back the memory in which the kernel keeps what is on the disk. Most of it is not looked at again, and
+/// a replay would push out what others read. Each part only once: what is read after all stays.
+fn release(file: &File, part: Range<u64>) {
+    let Some(bytes) = part.end.checked_sub(part.start).and_then(NonZeroU64::new) else { return };
+    if let Err(error) = fadvise(file, part.start, Some(bytes), Advice::DontNeed) {
+        tracing::debug!(%error, "memory of a store that is filled is not given back");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::story::{apply_all, batches};
 use spine_store::{
-    Error, RunStore,
+    Error, RunStore, StoreBatch,
     contract::samples,
     sqlite::{Filling, Options, SqliteStore, compare, open_read_only},
 };
@@ -55,18 +55,40 @@ async fn what_was_applied_can_be_read_back_while_it_is_filled() {
     assert_eq!(loaded.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
 }
 
+/// Batches of more than the cache holds, so that pages are in the file before the end.
+fn large() -> Vec<StoreBatch> {
+    let mut large = batches(300);
+    for row in large.iter_mut().flat_map(|batch| &mut batch.decisions) {
+        row.decision.reasoning = "because ".repeat(40_000);
+    }
+    large
+}
+
+#[tokio::test]
+async fn what_left_the_cache_and_the_memory_of_the_file_is_sound() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a.sqlite");
+    let filling = Filling::begin(&path).unwrap();
+    let large = large();
+    apply_all(filling.store(), &large).await;
+    let early = [samples::full_run("default", "r0", 0).key];
+    assert!(filling.store().load_runs(0, &early).await.unwrap()[0].is_some());
+    filling.finish().await.unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(one("PRAGMA integrity_check"), "ok");
+    let written = large.iter().flat_map(|batch| &batch.decisions).count();
+    let found = one("SELECT count(*) || ' ' || min(length(reasoning)) FROM decisions");
+    assert_eq!(found, format!("{written} 320000"));
+}
+
 /// The file as a killed process, or a loss of power, leaves it: at any moment it is no store.
 #[tokio::test]
 async fn what_a_killed_process_leaves_is_no_store_and_is_begun_again() {
     let dir = TempDir::new().unwrap();
     let (path, left) = (dir.path().join("a.sqlite"), dir.path().join("b.sqlite"));
     let filling = Filling::begin(&path).unwrap();
-    // More than the cache holds, so that pages are in the file before the end.
-    let mut large = batches(300);
-    for row in large.iter_mut().flat_map(|batch| &mut batch.decisions) {
-        row.decision.reasoning = "because ".repeat(40_000);
-    }
-    apply_all(filling.store(), &large).await;
+    apply_all(filling.store(), &large()).await;
     std::fs::copy(part_of(&path), &left).unwrap();
     assert!(std::fs::metadata(&left).unwrap().len() > 1_000_000, "nothing was written yet");
     drop(filling);
