@@ -61,6 +61,11 @@ pub(crate) fn share(owned: usize) -> Share {
 /// The store is given a batch at most this often, unless somebody waits for it or half of the window is full: a
 /// run that changes ten times meanwhile is written once.
 pub(crate) const STORE_EVERY: Duration = Duration::from_millis(50);
+/// So many times as long as a batch took lie between its begin and that of the next one: where writing costs
+/// much, more changes of a run are written at once.
+pub(crate) const STORE_PART: u32 = 4;
+/// But no more than this.
+pub(crate) const STORE_EVERY_MOST: Duration = Duration::from_millis(200);
 /// Questions to tools, whether an attempt took effect, that a partition has open at one time.
 pub(crate) const PROBES: usize = 32;
 /// Attempts of which it is remembered since when their outcome is not known.

@@ -183,6 +183,8 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     storing_offset: Option<u64>,
     /// When the newest batch was handed to the store.
     storing_since: Option<Instant>,
+    /// How long the newest one took that was stored.
+    storing_took: Duration,
     batches: u64,
     #[cfg(feature = "mutants")]
     early: mutants::Early,

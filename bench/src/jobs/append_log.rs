@@ -24,6 +24,8 @@ use tokio::{task::JoinSet, time::Instant};
 const BATCH: usize = 100;
 /// Callers at once, for each partition.
 const CALLERS: usize = 8;
+/// The same on Kafka, whose raw producer is given 100,000 records before it waits for an answer.
+const KAFKA_CALLERS: usize = 64;
 /// How long the raw producer gathers, so that it sends many records at once. Spine's producer does not wait: its
 /// callers bring batches.
 const LINGER_MS: &str = "1";
@@ -52,8 +54,7 @@ pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
 type Batch = (u32, Vec<Event>);
 
 /// Runs whose events are appended in batches, each to its own partition.
-fn batches(partitions: u32, total: usize) -> Vec<Vec<Batch>> {
-    let lanes = partitions as usize * CALLERS;
+fn batches(partitions: u32, lanes: usize, total: usize) -> Vec<Vec<Batch>> {
     let runs = (total as u64).div_ceil(events::RUN_EVENTS);
     let mut by_partition: Vec<Vec<Event>> = vec![Vec::new(); partitions as usize];
     for run in 0..runs {
@@ -148,7 +149,12 @@ async fn through_log<O: Opener>(bench: &Bench<O>, parts: Parts, total: usize) ->
     let place = Place::make(&bench.settings, parts).await?;
     let (log, topic) = bench.opener.log(&place.log).await?;
     let partitions = log.partitions(&topic).await?;
-    let lanes = Arc::new(batches(partitions, total));
+    let callers = partitions as usize
+        * match parts {
+            Parts::Embedded => CALLERS,
+            Parts::Cluster => KAFKA_CALLERS,
+        };
+    let lanes = Arc::new(batches(partitions, callers, total));
     let mut processes = vec![Watched::this("log and callers")];
     processes.extend(bench.settings.servers(parts));
     let (count, took, usage) = watched(&processes, append_all(&log, &topic, &lanes)).await?;
@@ -159,7 +165,7 @@ async fn through_log<O: Opener>(bench: &Bench<O>, parts: Parts, total: usize) ->
         durability: bench.durable.log(parts),
         parameters: parameters([
             ("batch", json!(BATCH)),
-            ("callers", json!(partitions as usize * CALLERS)),
+            ("callers", json!(callers)),
             ("partitions", json!(partitions)),
         ]),
     };
@@ -239,7 +245,8 @@ fn outgoing(lanes: &[Vec<Batch>]) -> Result<Vec<kafka::Outgoing>> {
 async fn raw_producer<O: Opener>(bench: &Bench<O>, total: usize) -> Result<Measure> {
     let place = Place::make(&bench.settings, Parts::Cluster).await?;
     let raw = kafka::Raw::new(&place.log, &place.steps_topic(), LINGER_MS)?;
-    let records = outgoing(&batches(place.partitions(), total))?;
+    let records =
+        outgoing(&batches(place.partitions(), place.partitions() as usize * CALLERS, total))?;
     let count = records.len() as u64;
     let mut processes = vec![Watched::this("producer")];
     processes.extend(bench.settings.servers(Parts::Cluster));

@@ -19,7 +19,10 @@ use spine_schemas::{
     mutants::{Mutant, planted},
 };
 use spine_store::{Progress, RunStore};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::task::JoinSet;
 
 /// Control events read ahead of the fold: claims, and the records that owners set aside.
@@ -168,6 +171,7 @@ where
             stored,
             storing_offset: None,
             storing_since: None,
+            storing_took: Duration::ZERO,
             batches: 0,
             #[cfg(feature = "mutants")]
             early: Default::default(),

@@ -45,8 +45,9 @@ where
         if is_wanted || self.sweep.is_some() || self.has_gathered(2) {
             return Some(Duration::ZERO);
         }
-        let since = self.storing_since.map_or(limits::STORE_EVERY, |since| since.elapsed());
-        Some(limits::STORE_EVERY.saturating_sub(since))
+        let every = store_every(self.storing_took);
+        let since = self.storing_since.map_or(every, |since| since.elapsed());
+        Some(every.saturating_sub(since))
     }
 
     /// Hands everything that was folded to the store.
@@ -84,6 +85,7 @@ where
     pub(super) fn stored(&mut self, result: spine_store::Result<()>) -> Result<()> {
         result?;
         self.stored = self.storing_offset.take();
+        self.storing_took = self.storing_since.map_or(Duration::ZERO, |since| since.elapsed());
         for (status, runs) in self.fold.take_ends() {
             metrics::observe_ended(status, runs);
         }
@@ -107,5 +109,24 @@ where
             }
         }
         Ok(())
+    }
+}
+
+/// From the begin of a batch that took so long to that of the next one.
+fn store_every(took: Duration) -> Duration {
+    let rest = took.saturating_mul(limits::STORE_PART);
+    rest.clamp(limits::STORE_EVERY, limits::STORE_EVERY_MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::store_every;
+    use std::time::Duration;
+
+    #[test]
+    fn a_batch_that_took_long_is_followed_later_within_bounds() {
+        let every = |took| store_every(Duration::from_millis(took)).as_millis();
+        assert_eq!([0, 12, 13, 30, 50, 60_000].map(every), [50, 50, 52, 120, 200, 200]);
+        assert_eq!(store_every(Duration::MAX), Duration::from_millis(200));
     }
 }
