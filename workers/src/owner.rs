@@ -181,10 +181,7 @@ pub(crate) struct Owner<L: EventLog, S, T, C> {
     storing: JoinSet<std::result::Result<(), spine_store::Error>>,
     stored: Option<u64>,
     storing_offset: Option<u64>,
-    /// When the newest batch was handed to the store.
-    storing_since: Option<Instant>,
-    /// How long the newest one took that was stored.
-    storing_took: Duration,
+    pace: window::Pace,
     batches: u64,
     #[cfg(feature = "mutants")]
     early: mutants::Early,

@@ -19,10 +19,7 @@ use spine_schemas::{
     mutants::{Mutant, planted},
 };
 use spine_store::{Progress, RunStore};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinSet;
 
 /// Control events read ahead of the fold: claims, and the records that owners set aside.
@@ -170,8 +167,7 @@ where
             storing: JoinSet::new(),
             stored,
             storing_offset: None,
-            storing_since: None,
-            storing_took: Duration::ZERO,
+            pace: Default::default(),
             batches: 0,
             #[cfg(feature = "mutants")]
             early: Default::default(),

@@ -45,9 +45,7 @@ where
         if is_wanted || self.sweep.is_some() || self.has_gathered(2) {
             return Some(Duration::ZERO);
         }
-        let every = store_every(self.storing_took);
-        let since = self.storing_since.map_or(every, |since| since.elapsed());
-        Some(every.saturating_sub(since))
+        Some(self.pace.next_in())
     }
 
     /// Hands everything that was folded to the store.
@@ -55,7 +53,7 @@ where
         let Some(batch) = self.fold.take_batch(&self.cache) else {
             return;
         };
-        self.storing_since = Some(Instant::now());
+        self.pace.began();
         self.storing_offset = Some(batch.progress.offset);
         let kept = Arc::new(batch);
         let store = self.node.store.clone();
@@ -85,7 +83,7 @@ where
     pub(super) fn stored(&mut self, result: spine_store::Result<()>) -> Result<()> {
         result?;
         self.stored = self.storing_offset.take();
-        self.storing_took = self.storing_since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.pace.ended();
         for (status, runs) in self.fold.take_ends() {
             metrics::observe_ended(status, runs);
         }
@@ -109,6 +107,30 @@ where
             }
         }
         Ok(())
+    }
+}
+
+/// How often the store is given a batch: the longer the newest one took, the more gathers for the next.
+#[derive(Default)]
+pub(super) struct Pace {
+    /// When the newest batch was handed to the store.
+    begun: Option<Instant>,
+    /// How long the newest one took that was stored.
+    took: Duration,
+}
+
+impl Pace {
+    fn began(&mut self) {
+        self.begun = Some(Instant::now());
+    }
+
+    fn ended(&mut self) {
+        self.took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+    }
+
+    fn next_in(&self) -> Duration {
+        let every = store_every(self.took);
+        self.begun.map_or(Duration::ZERO, |begun| every.saturating_sub(begun.elapsed()))
     }
 }
 
