@@ -45,4 +45,5 @@ mod syncs;
 mod templates;
 mod tidy;
 mod unattended;
+mod unscraped;
 mod waiting;
