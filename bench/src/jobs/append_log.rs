@@ -53,7 +53,7 @@ pub(super) async fn rows<O: Opener>(bench: &Bench<O>) -> Result<Vec<Row>> {
 /// A batch for a caller, and where it belongs.
 type Batch = (u32, Vec<Event>);
 
-/// Runs whose events are appended in batches, each to its own partition.
+/// Runs whose events are appended in batches, each to its own partition; all partitions are busy at once.
 fn batches(partitions: u32, lanes: usize, total: usize) -> Vec<Vec<Batch>> {
     let runs = (total as u64).div_ceil(events::RUN_EVENTS);
     let mut by_partition: Vec<Vec<Event>> = vec![Vec::new(); partitions as usize];
@@ -65,12 +65,16 @@ fn batches(partitions: u32, lanes: usize, total: usize) -> Vec<Vec<Batch>> {
             by_partition[partition as usize].push(event);
         }
     }
+    let longest = by_partition.iter().map(Vec::len).max().unwrap_or(0);
     let mut all: Vec<Vec<Batch>> = vec![Vec::new(); lanes];
     let mut next = 0;
-    for (partition, events) in (0..).zip(by_partition) {
-        for batch in events.chunks(BATCH) {
-            all[next % lanes].push((partition, batch.to_vec()));
-            next += 1;
+    for from in (0..longest).step_by(BATCH) {
+        for (partition, events) in (0..).zip(&by_partition) {
+            let batch: Vec<Event> = events.iter().skip(from).take(BATCH).cloned().collect();
+            if !batch.is_empty() {
+                all[next % lanes].push((partition, batch));
+                next += 1;
+            }
         }
     }
     all
@@ -230,23 +234,25 @@ async fn one_to_kafka<O: Opener>(bench: &Bench<O>) -> Result<Row> {
     Ok(Row::of("append.kafka.one", Parts::Cluster, ours, raw))
 }
 
-fn outgoing(lanes: &[Vec<Batch>]) -> Result<Vec<kafka::Outgoing>> {
+/// The records of all batches, a batch of each lane in turn.
+fn outgoing(lanes: &[Vec<Batch>]) -> Vec<kafka::Outgoing> {
+    let longest = lanes.iter().map(Vec::len).max().unwrap_or(0);
+    let batches = (0..longest).flat_map(|at| lanes.iter().filter_map(move |lane| lane.get(at)));
     let mut all = Vec::new();
-    for (partition, events) in lanes.iter().flatten() {
+    for (partition, events) in batches {
         for event in events {
             let record = record(event);
             let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
             all.push(kafka::Outgoing { partition: *partition as i32, key, value });
         }
     }
-    Ok(all)
+    all
 }
 
 async fn raw_producer<O: Opener>(bench: &Bench<O>, total: usize) -> Result<Measure> {
     let place = Place::make(&bench.settings, Parts::Cluster).await?;
     let raw = kafka::Raw::new(&place.log, &place.steps_topic(), LINGER_MS)?;
-    let records =
-        outgoing(&batches(place.partitions(), place.partitions() as usize * CALLERS, total))?;
+    let records = outgoing(&batches(place.partitions(), place.partitions() as usize, total));
     let count = records.len() as u64;
     let mut processes = vec![Watched::this("producer")];
     processes.extend(bench.settings.servers(Parts::Cluster));
