@@ -44,7 +44,7 @@ pub trait RunStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Page<RunKey>>> + Send;
 
     /// Open runs of a partition whose due time is at or before `until`, earliest first, at most
-    /// `limit`, with that time.
+    /// `limit` and [`SCAN_ROWS`](crate::limits::SCAN_ROWS), with that time.
     fn due_runs(
         &self,
         partition: u32,

@@ -76,6 +76,10 @@ pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const POLL_LEAST: Duration = Duration::from_millis(50);
 /// Timers kept in memory; later ones are read from the store when their time comes near.
 pub(crate) const TIMERS: usize = 100_000;
+/// Timers read at once. Were it more than a store gives, there would always seem to be no others.
+pub(crate) const TIMERS_READ: usize = spine_store::limits::SCAN_ROWS;
+/// Runs that are looked at in one turn because their time has come.
+pub(crate) const DUE_RUNS: usize = 1_000;
 /// Records in one append of the owner.
 pub(crate) const APPEND_RECORDS: usize = 1024;
 /// Open runs looked at in one turn of the sweep after a claim.

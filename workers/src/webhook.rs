@@ -21,7 +21,7 @@ use std::{
 };
 use tokio::{
     sync::watch,
-    task::{AbortHandle, JoinSet},
+    task::{AbortHandle, JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval},
 };
 
@@ -80,7 +80,7 @@ impl<L: EventLog> Webhook<L> {
                 Err(error) => Err(error),
             };
             let Err(error) = ended else { return };
-            tracing::warn!(webhook = self.receiver.name(), %error, "the topic cannot be read now");
+            tracing::warn!(webhook = self.receiver.name(), %error, "transitions cannot be posted now");
             if began.elapsed() >= limits::HEALTHY {
                 pause = limits::RETRY_FIRST;
             }
@@ -102,6 +102,7 @@ impl<L: EventLog> Webhook<L> {
                 biased;
                 () = told_to_stop(stop) => return work.keep(&member).await,
                 _ = ticks.tick() => work.keep(&member).await?,
+                Some(delivery) = work.tasks.join_next() => ended(delivery)?,
                 change = member.next() => match change? {
                     Change::Gained(partition) => self.gained(&member, &mut work, partition).await?,
                     Change::Lost { partition, release } => {
@@ -166,6 +167,17 @@ async fn keep_first<M: GroupMember>(
             }
             kept => return kept,
         }
+    }
+}
+
+/// A delivery ends when its partition is lost, which is no news. One that ended by a bug is begun anew with all others.
+fn ended(delivery: std::result::Result<(), JoinError>) -> spine_log::Result<()> {
+    match delivery {
+        Err(error) if error.is_panic() => {
+            let why = format!("a delivery of transitions ended by a bug: {error}");
+            Err(spine_log::Error::Unavailable(why))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

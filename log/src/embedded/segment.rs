@@ -12,7 +12,7 @@ use crate::{Error, Result};
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -42,6 +42,8 @@ pub(crate) struct OpenSegment {
     pub(crate) header: Header,
     /// Where its first block begins.
     pub(crate) header_bytes: u64,
+    /// Its index, once it was asked for. That of an active segment grows, and is kept there.
+    index: OnceLock<Index>,
 }
 
 impl OpenSegment {
@@ -73,7 +75,8 @@ impl OpenSegment {
                 found.log_id, found.topic, found.partition, header.first_offset
             )));
         }
-        Ok(Self { path, file, header, header_bytes: len as u64 })
+        let header_bytes = len as u64;
+        Ok(Self { path, file, header, header_bytes, index: OnceLock::new() })
     }
 
     /// A cursor at the block that the mark names, or at the first.
@@ -125,6 +128,7 @@ pub(crate) struct Segment {
     directory: PathBuf,
     durable_bytes: AtomicU64,
     opened: Mutex<Weak<OpenSegment>>,
+    /// While it is active. A log has many sealed ones: their indexes last as long as somebody reads there.
     index: Mutex<Option<Index>>,
 }
 
@@ -200,23 +204,28 @@ impl Segment {
         if let Some(index) = &*lock(&self.index) {
             return Ok(look(index));
         }
+        if let Some(index) = opened.index.get() {
+            return Ok(look(index));
+        }
         let size_bytes = self.durable_bytes(opened)?;
         let index = match self.stored_index(disk, size_bytes) {
             Some(index) => index,
             None => self.rebuild_index(disk, opened, size_bytes)?,
         };
-        let found = look(&index);
-        *lock(&self.index) = Some(index);
-        Ok(found)
+        // Where two readers load it at once, theirs are the same.
+        Ok(look(opened.index.get_or_init(|| index)))
     }
 
-    /// Writes the index of a segment that is complete. Failure is harmless: it can be built again.
+    /// Writes the index of a segment that is complete, and lets go of it. Failure is harmless: then it is kept, and
+    /// can be built again.
     pub(crate) fn store_index(&self, disk: &dyn Disk, segment_bytes: u64) {
         let bytes = lock(&self.index).as_ref().map(|index| index.encode(segment_bytes));
-        if let Some(bytes) = bytes
-            && let Err(error) = files::replace(disk, &self.path(Kind::Index), &bytes)
-        {
-            tracing::warn!(%error, segment = self.first_offset, "could not write an index");
+        let Some(bytes) = bytes else { return };
+        match files::replace(disk, &self.path(Kind::Index), &bytes) {
+            Ok(()) => *lock(&self.index) = None,
+            Err(error) => {
+                tracing::warn!(%error, segment = self.first_offset, "could not write an index");
+            }
         }
     }
 

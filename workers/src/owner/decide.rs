@@ -140,6 +140,8 @@ where
         };
         if batch.starved {
             self.starved.push(key);
+        } else {
+            self.starved.remove(key);
         }
         self.held.set(key, std::mem::take(&mut batch.held));
         // What changes now is looked at again when it has been read back.
@@ -248,8 +250,8 @@ where
 
     /// Whether the sweep has more to do and can go on.
     pub(super) fn sweep_is_due(&self) -> bool {
-        let held = self.claim.held();
-        self.sweep.is_some() && held.is_some_and(|held| self.stored >= Some(held.offset))
+        let is_stored = self.claim.held().is_some_and(|held| self.stored >= Some(held.offset));
+        self.sweep.is_some() && is_stored && !self.appends.is_paused()
     }
 
     /// Loads the states of runs that are not in memory. A state from beyond what this owner has

@@ -63,17 +63,34 @@ impl Timers {
         own.into_iter().chain(self.left).chain(self.unwatched).min()
     }
 
+    /// The first of those whose time has come; the others ring in the turns that follow.
     fn take_due(&mut self, now: Micros) -> Vec<RunKey> {
         let mut due = Vec::new();
-        while let Some((at, key)) = self.by_time.first().cloned() {
-            if at > now {
-                break;
-            }
+        while due.len() < limits::DUE_RUNS
+            && let Some((at, key)) = self.by_time.first().cloned()
+            && at <= now
+        {
             self.by_time.pop_first();
             self.by_run.remove(&key);
             due.push(key);
         }
         due
+    }
+
+    /// Takes over the nearest timers of the store, of which there may be more if they are as many as were asked for.
+    fn read(&mut self, near: Vec<(Micros, RunKey)>, now: Micros) {
+        let furthest = near.last().map(|(at, _)| *at).filter(|_| near.len() >= limits::TIMERS_READ);
+        // What is still due a second from now waits for slots, and is not read again at once.
+        self.left = furthest.map(|at| at.max(now.plus_ms(1000)));
+        if furthest.is_some_and(|at| at <= now) {
+            // If all of them wait for something else, the times of others are not seen behind theirs.
+            self.unwatched = Some(self.unwatched.map_or(now, |other| other.min(now)));
+        }
+        for (at, key) in near {
+            if !self.by_run.contains_key(&key) {
+                self.set(&key, Some(at), None);
+            }
+        }
     }
 
     fn next(&self) -> Option<Micros> {
@@ -94,14 +111,16 @@ where
 {
     /// Makes runs ready whose time has come.
     pub(super) async fn fire_timers(&mut self) -> Result<()> {
-        if self.deciding().is_none() {
+        if self.deciding().is_none() || self.appends.is_paused() {
             return Ok(());
         }
         let now = self.node.clock.now();
-        self.ready.extend(self.timers.take_due(now));
-        if self.timers.left.is_some_and(|left| left <= now) {
+        let due = self.timers.take_due(now);
+        // Those in memory come first.
+        if due.len() < limits::DUE_RUNS && self.timers.left.is_some_and(|left| left <= now) {
             self.read_timers(now).await?;
         }
+        self.ready.extend(due);
         if self.timers.unwatched.is_some_and(|left| left <= now) && self.watch_in().is_zero() {
             self.timers.unwatched = None;
             self.timers.watch = Some(None);
@@ -145,34 +164,23 @@ where
     /// Reads the nearest timers from the store, because the time of one that was left there has come.
     async fn read_timers(&mut self, now: Micros) -> Result<()> {
         let (store, partition) = (self.node.store.clone(), self.tp.partition);
-        let (all, most) = (Micros(i64::MAX), limits::TIMERS / 2);
+        let (all, most) = (Micros(i64::MAX), limits::TIMERS_READ);
         let near = Self::patiently(&self.orders, || store.due_runs(partition, all, most)).await?;
-        // What is still due a second from now waits for slots, and is not read again at once.
-        let furthest = near.last().filter(|_| near.len() == most);
-        self.timers.left = furthest.map(|(at, _)| (*at).max(now.plus_ms(1000)));
-        for (at, key) in near {
-            if at <= now {
-                self.ready.insert(key);
-            } else if !self.timers.by_run.contains_key(&key) {
-                self.timers.set(&key, Some(at), None);
-            }
-        }
+        self.timers.read(near, now);
         Ok(())
     }
 
     /// How long the loop may sleep when nothing else wakes it.
     pub(super) fn next_wake(&self) -> Option<Duration> {
-        let may_decide = self.deciding().is_some();
-        let timer = self.timers.next().filter(|_| may_decide);
+        // While nothing can be decided there is no use in looking at runs.
+        let decides = self.deciding().is_some() && !self.appends.is_paused();
+        let timer = self.timers.next().filter(|_| decides);
         let timer = timer.map(|at| from_to(self.node.clock.now(), at));
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(Instant::now()));
         // Ready runs that wait for a slot are woken by the end of a call, not by time.
         let paused = until(self.appends.resumes_at());
-        let watches = self.timers.watch.is_some()
-            && self.sweep.is_none()
-            && may_decide
-            && !self.appends.is_paused();
-        let unwatched = self.timers.unwatched.filter(|_| may_decide);
+        let watches = self.timers.watch.is_some() && self.sweep.is_none() && decides;
+        let unwatched = self.timers.unwatched.filter(|_| decides);
         let watch = if watches {
             Some(Duration::ZERO)
         } else {
@@ -182,8 +190,6 @@ where
         let claim = if self.drain_until.is_some() { None } else { until(self.claim.due_at()) };
         let hold = until(self.holding.wakes_at());
         let store = self.store_due_in();
-        // While nothing can be decided there is no use in looking at them.
-        let decides = may_decide && !self.appends.is_paused();
         let retries = until(self.held.retries_at).filter(|_| decides);
         let held = decides.then(|| self.held_wake_in()).flatten();
         let drain = until(self.drain_until);
@@ -213,6 +219,41 @@ mod tests {
         assert_eq!(timers.next(), Some(Micros(0)));
         assert_eq!(timers.take_due(Micros(1)).len(), 2);
         assert_eq!(timers.unwatched, None, "nobody watches");
+    }
+
+    #[test]
+    fn many_that_are_due_at_once_ring_some_in_a_turn() {
+        let mut timers = Timers::default();
+        for n in 0..limits::DUE_RUNS + 1 {
+            timers.set(&RunKey::new("default", &format!("r{n}")), Some(Micros(5)), None);
+        }
+        assert_eq!(timers.take_due(Micros(5)).len(), limits::DUE_RUNS);
+        assert_eq!(timers.next(), Some(Micros(5)), "one is left and rings at once");
+        assert_eq!(timers.take_due(Micros(5)).len(), 1);
+        assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn what_the_store_did_not_tell_yet_is_read_in_time() {
+        let near = |count: usize, at: i64| -> Vec<(Micros, RunKey)> {
+            let key = |n| RunKey::new("default", &format!("r{n}"));
+            (0..count).map(|n| (Micros(at), key(n))).collect()
+        };
+        let second = 1_000_000;
+        // There are no more.
+        let mut timers = Timers::default();
+        timers.read(near(limits::TIMERS_READ - 1, 5 * second), Micros(0));
+        assert_eq!((timers.left, timers.next()), (None, Some(Micros(5 * second))));
+        // There may be more, later ones.
+        let mut timers = Timers::default();
+        timers.read(near(limits::TIMERS_READ, 5 * second), Micros(0));
+        assert_eq!((timers.left, timers.unwatched), (Some(Micros(5 * second)), None));
+        // All that were read are due, and may go on waiting: others are not seen behind them.
+        let mut timers = Timers::default();
+        timers.read(near(limits::TIMERS_READ, 5 * second), Micros(6 * second));
+        let again = Some(Micros(7 * second));
+        assert_eq!((timers.left, timers.unwatched), (again, Some(Micros(6 * second))));
+        assert_eq!(timers.take_due(Micros(6 * second)).len(), limits::DUE_RUNS);
     }
 
     #[test]
