@@ -83,6 +83,9 @@ where
         self.node.hub.set_phase(self.tp.partition, phase);
         let mut pause = limits::CLAIM_FIRST;
         while !self.orders.must_go() {
+            // A claim over any but the newest is lost, and the owner before may have claimed meanwhile.
+            let end = self.node.log.bounds(&self.tp).await?.end;
+            self.scan_to(end).await?;
             self.check_claim()?;
             let (event_id, value) = self.next_claim();
             let appended = self.append_control(vec![value]).await?;

@@ -176,13 +176,11 @@ where
             orders,
             node,
         };
-        // Before the claim: an outcome that is appended after this look is read after it, and one
-        // that was appended before is read before anything is decided.
+        // Before the log is read up to the claim: an outcome that is appended after this look is read after it, and
+        // one that was appended before is read before anything is decided.
         let known = inherited.of(partition);
         owner.attempts.hold(known.leases);
         owner.claim.own = known.claims;
-        let end = owner.node.log.bounds(&owner.tp).await?.end;
-        owner.scan_to(end).await?;
         Ok(owner.claim_first().await?.then_some(owner))
     }
 
