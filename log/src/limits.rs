@@ -66,6 +66,8 @@ pub const KAFKA_CREATE: Duration = Duration::from_secs(60);
 pub const KAFKA_OUTLIVE: Duration = Duration::from_secs(3);
 /// How long another process's identity record is waited for.
 pub const KAFKA_IDENTITY_WAIT: Duration = Duration::from_secs(10);
+/// How long a producer's thread waits for reports before it looks whether the producer is still wanted.
+pub const KAFKA_REPORTS_WAIT: Duration = Duration::from_millis(400);
 /// How long closing waits for appends in flight and for leaving the group.
 pub const KAFKA_CLOSE: Duration = Duration::from_secs(35);
 /// A producer from which every append came back unanswered for so long is replaced: a client can lose its

@@ -82,6 +82,8 @@ pub(crate) const TIMERS_READ: usize = spine_store::limits::SCAN_ROWS;
 pub(crate) const DUE_RUNS: usize = 1_000;
 /// Records in one append of the owner.
 pub(crate) const APPEND_RECORDS: usize = 1024;
+/// Ready runs from which on the sweep waits. More than what one turn reads and what becomes due in it.
+pub(crate) const READY_RUNS: usize = 4 * READ_RECORDS;
 /// Open runs looked at in one turn of the sweep after a claim.
 pub(crate) const SWEEP_RUNS: usize = 256;
 /// How often open runs are looked through for stalled ones, where there are more than timers.

@@ -25,6 +25,7 @@ mod member;
 mod metrics;
 mod off_thread;
 mod options;
+mod polled;
 mod pool;
 mod query;
 mod reader;

@@ -133,7 +133,7 @@ impl Drop for Pool {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     let spawned = Builder::new().name(name.into()).spawn(work);
     spawned.map_err(|error| Error::Unavailable(format!("no thread for {name}: {error}")))
 }

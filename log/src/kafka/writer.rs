@@ -5,7 +5,9 @@
 //! queue is never full in the middle of one. Records are given under the partition's lock, so those
 //! of another batch of this process do not come between.
 
-use super::{batch::Batch, client, fault, lock, metrics, off_thread, options::Options, scan};
+use super::{
+    batch::Batch, client, fault, lock, metrics, off_thread, options::Options, polled::Polled, scan,
+};
 use crate::{
     Appended, Error, NewRecord, Result, TopicPartition, Urgency,
     limits::{self, KAFKA_CREDIT_BYTES, KAFKA_WAITING_BYTES, RECORD_OVERHEAD_BYTES},
@@ -15,7 +17,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     error::KafkaError,
     message::{DeliveryResult, Header, OwnedHeaders},
-    producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
+    producer::{BaseRecord, Producer, ProducerContext},
     types::RDKafkaErrorCode,
 };
 use std::{
@@ -56,20 +58,17 @@ impl ProducerContext for Reports {
 
 /// A producer until it fails for good.
 struct Session {
-    producer: Option<ThreadedProducer<Reports>>,
+    producer: Option<Polled<Reports>>,
 }
 
 impl Session {
     fn new(options: &Options) -> Result<Self> {
         let context = Reports { lines: client::Lines::default() };
-        let producer = client::writing(options)
-            .create_with_context(context)
-            .map_err(|error| client::not_made(&error))?;
-        Ok(Self { producer: Some(producer) })
+        Ok(Self { producer: Some(Polled::new(&client::writing(options), context)?) })
     }
 
-    fn producer(&self) -> Option<&ThreadedProducer<Reports>> {
-        let alive = |producer: &&ThreadedProducer<_>| producer.client().fatal_error().is_none();
+    fn producer(&self) -> Option<&Polled<Reports>> {
+        let alive = |producer: &&Polled<_>| producer.client().fatal_error().is_none();
         self.producer.as_ref().filter(alive)
     }
 }
@@ -84,7 +83,7 @@ impl Drop for Session {
 }
 
 /// Drains before it drops, on the thread that [`off_thread::discard`] makes.
-struct Draining(ThreadedProducer<Reports>);
+struct Draining(Polled<Reports>);
 
 impl Drop for Draining {
     fn drop(&mut self) {
@@ -94,7 +93,7 @@ impl Drop for Draining {
 
 /// Waits until all that was given to the producer has been answered, or the bound passes. The
 /// producer's own thread takes the reports; the wait only watches.
-fn drain(producer: &ThreadedProducer<Reports>) {
+fn drain(producer: &Polled<Reports>) {
     let begun = Instant::now();
     while producer.client().fatal_error().is_none()
         && producer.in_flight_count() > 0
@@ -160,7 +159,7 @@ impl Writer {
     }
 
     /// Why the present producer is of no more use, if that is so.
-    fn fault_of(&self, producer: &ThreadedProducer<Reports>) -> Option<String> {
+    fn fault_of(&self, producer: &Polled<Reports>) -> Option<String> {
         if let Some((code, reason)) = producer.client().fatal_error() {
             return Some(format!("it failed for good: {code}: {reason}"));
         }

@@ -248,10 +248,11 @@ where
         }
     }
 
-    /// Whether the sweep has more to do and can go on.
+    /// Whether the sweep has more to do and can go on. It waits while many runs wait already, as they do while
+    /// appends are refused: all of them are loaded at once when that ends.
     pub(super) fn sweep_is_due(&self) -> bool {
         let is_stored = self.claim.held().is_some_and(|held| self.stored >= Some(held.offset));
-        self.sweep.is_some() && is_stored && !self.appends.is_paused()
+        self.sweep.is_some() && is_stored && self.ready.len() < limits::READY_RUNS
     }
 
     /// Loads the states of runs that are not in memory. A state from beyond what this owner has
