@@ -4,7 +4,7 @@
 //! batch has been read back.
 
 use crate::{
-    HeldAt, Owner, PartitionState, Place, RunState, Slots, Verdict, decide, fold,
+    HeldAt, Lack, Owner, PartitionState, Place, RunState, Slots, Verdict, decide, fold,
     limits::BATCH_BYTES, weight,
 };
 use spine_schemas::{BatchItem, Body, Event, StepEvent, StepKey, time::Micros};
@@ -29,8 +29,8 @@ pub struct Stamp {
 pub struct Batch {
     /// Outcomes first, then decisions, in the order in which they fold.
     pub events: Vec<Event>,
-    /// Whether a start had to wait for a slot.
-    pub starved: bool,
+    /// What starts had to wait for.
+    pub starved: BTreeSet<Lack>,
     /// Where starts are held back.
     pub held: BTreeSet<HeldAt>,
     /// Steps that wait for a worker when all this is done, by queue.
@@ -74,7 +74,7 @@ pub fn ahead(
             return scratch.batch;
         };
         let decided = decide::decide(state, owner, slots);
-        scratch.batch.starved |= decided.starved;
+        scratch.batch.starved = decided.starved;
         scratch.batch.held.extend(decided.held);
         scratch.batch.queued = decided.queued;
         if decided.bodies.is_empty() {

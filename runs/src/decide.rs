@@ -7,9 +7,9 @@ mod planned;
 mod recover;
 
 use crate::{
-    HeldAt, Holder, Live, Memo, RunState, Slots, StepState, StepStatus, fallback,
+    HeldAt, Holder, Lack, Live, Memo, RunState, Slots, StepState, StepStatus, fallback,
     fold::is_cleared,
-    limits::BATCH_BYTES,
+    limits::{BATCH_BYTES, LACKS},
     memo,
     retry::{self, Next},
     slots::{Grant, Open, Taken},
@@ -52,8 +52,8 @@ pub struct Owner<'a> {
 pub struct Decided {
     /// Decisions, and releases of attempts that were never sent.
     pub bodies: Vec<Body>,
-    /// Whether a start had to wait for a slot: decide again when one is free.
-    pub starved: bool,
+    /// What starts had to wait for: decide again when there is some of it.
+    pub starved: BTreeSet<Lack>,
     /// Where starts are held back: decide again when that lets some through.
     pub held: BTreeSet<HeldAt>,
     /// Steps that wait for a worker, by queue: decide again when one asks.
@@ -194,8 +194,8 @@ impl Decided {
                 self.push_step(run, &step.key, start(attempt, Some(grant)));
             }
             Taken::Child => self.push_step(run, &step.key, start(attempt, None)),
-            Taken::Starved => self.starved = true,
-            // The end of an attempt of the run itself lets it ask again.
+            Taken::Starved => self.lack(&step.spec.tool),
+            Taken::NoRetry => drop(self.starved.insert(Lack::Retry)),
             Taken::Enough => {}
             Taken::Unasked(queue) => {
                 *self.queued.entry(queue).or_default() += 1;
@@ -207,6 +207,24 @@ impl Decided {
                 self.held.insert(at);
                 self.hold(run, step, hold.by, hold.until);
             }
+        }
+    }
+
+    /// Lists a tool for which there was no slot.
+    fn lack(&mut self, tool: &str) {
+        let is_listed = self.starved.iter().any(|lack| match lack {
+            Lack::Any => true,
+            Lack::Tool(listed) => listed == tool,
+            Lack::Retry => false,
+        });
+        if is_listed {
+            return;
+        }
+        if self.starved.len() >= LACKS {
+            self.starved.retain(|lack| *lack == Lack::Retry);
+            self.starved.insert(Lack::Any);
+        } else {
+            self.starved.insert(Lack::Tool(tool.to_owned()));
         }
     }
 

@@ -47,7 +47,7 @@ pub use fork::{AgainStep, Because, Forked, Happened, ReusedStep, forked};
 pub use granted::GrantedStep;
 pub use memo::Memo;
 pub use probe::{ProbeAnswer, finding, probes_due, quiet_after_ms};
-pub use slots::{Grant, HeldAt, Hold, Holds, Leased, Rest, Slots};
+pub use slots::{Bounds, Busy, Grant, HeldAt, Hold, Holds, Lack, Leased, Rest, Slots};
 pub use state::{
     AttemptEnd, AttemptState, BatchProgress, CancelRequest, ClaimState, FOLD_VERSION, Held, Holder,
     LetterRef, Live, OpAnswer, PartitionState, Pause, Probing, RunState, RunStatus, Session,

@@ -20,6 +20,8 @@ pub const ASK_AHEAD_BYTES: usize = 15 * 1024;
 /// Bytes of the message of a step's error that a brain is told.
 pub const ASK_ERROR_BYTES: usize = 1024;
 
+/// Tools that are named for which a run found no slot. Where it is more, the run waits for any.
+pub const LACKS: usize = 8;
 /// Tools of which a process knows more than that they work.
 pub const TOOLS: usize = 10_000;
 /// Pause before a tool is asked again that gave no answer to the question whether a step took effect; it

@@ -13,15 +13,45 @@ use std::{collections::BTreeMap, sync::Arc};
 #[derive(Clone, Debug)]
 pub struct Slots {
     free: usize,
-    per_run: usize,
-    per_tool: usize,
-    tools: BTreeMap<String, usize>,
+    bounds: Bounds,
+    busy: Busy,
     retries: usize,
     holds: Holds,
     granted: usize,
     short_of_retries: bool,
     grants: BTreeMap<(RunKey, String), Vec<Grant>>,
     leased: Vec<Leased>,
+}
+
+/// How many attempts may run at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of one run.
+    pub per_run: usize,
+    /// Of all runs of one tenant.
+    pub per_tenant: usize,
+    /// Of one tool.
+    pub per_tool: usize,
+}
+
+/// Attempts that run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Busy {
+    /// By tenant.
+    pub tenants: BTreeMap<Arc<str>, usize>,
+    /// By tool.
+    pub tools: BTreeMap<String, usize>,
+}
+
+/// What a run waits for that found no slot: one for a tool, for any tool, or for a retry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lack {
+    /// A slot for whatever it calls: it calls too many tools to name them.
+    Any,
+    /// A slot for a call of this tool.
+    Tool(String),
+    /// That retries may be made again.
+    Retry,
 }
 
 /// What a worker asks for: one step that waits in a queue.
@@ -125,6 +155,8 @@ pub(crate) enum Taken {
     Granted,
     /// Others must end first.
     Starved,
+    /// There are too many retries.
+    NoRetry,
     /// It is held back.
     Held(HeldAt, Hold),
     /// It is a run of its own, and takes nothing away.
@@ -133,34 +165,23 @@ pub(crate) enum Taken {
     Leased(Grant),
     /// No worker has asked for it in this queue.
     Unasked(String),
-    /// Workers hold as many steps of the run as they may.
+    /// As many steps of the run are under way as may be: the end of one of them lets it ask again.
     Enough,
 }
 
+impl Bounds {
+    /// As many as there are slots.
+    pub const NONE: Self =
+        Self { per_run: usize::MAX, per_tenant: usize::MAX, per_tool: usize::MAX };
+}
+
 impl Slots {
-    /// Slots for `free` more attempts, at most `per_run` open ones in a run and `per_tool` of a
-    /// tool, of which `tools` counts the open ones.
-    pub fn new(
-        free: usize,
-        per_run: usize,
-        per_tool: usize,
-        tools: BTreeMap<String, usize>,
-    ) -> Self {
+    /// Slots for `free` more attempts, of which `busy` counts those that run.
+    pub fn new(free: usize, bounds: Bounds, busy: Busy) -> Self {
         let (retries, holds) = (usize::MAX, Holds::default());
         let (grants, leased) = (BTreeMap::new(), Vec::new());
         let (granted, short_of_retries) = (0, false);
-        Self {
-            free,
-            per_run,
-            per_tool,
-            tools,
-            retries,
-            holds,
-            granted,
-            short_of_retries,
-            grants,
-            leased,
-        }
+        Self { free, bounds, busy, retries, holds, granted, short_of_retries, grants, leased }
     }
 
     /// The same, of which at most `retries` may be retries, and with what holds steps back.
@@ -177,7 +198,7 @@ impl Slots {
 
     /// Slots without a limit, for tests and for asking what would happen next.
     pub fn unlimited() -> Self {
-        Self::new(usize::MAX, usize::MAX, usize::MAX, BTreeMap::new())
+        Self::new(usize::MAX, Bounds::NONE, Busy::default())
     }
 
     /// What is left.
@@ -189,6 +210,26 @@ impl Slots {
     /// Whether no call may be started any more.
     pub fn are_taken(&self) -> bool {
         self.free == 0
+    }
+
+    /// Whether a run of this tenant may begin something.
+    pub fn lets(&self, tenant: &str) -> bool {
+        let of_tenant = self.busy.tenants.get(tenant).copied().unwrap_or(0);
+        self.free > 0 && of_tenant < self.bounds.per_tenant
+    }
+
+    /// Whether there is what a run waited for. Who asks in vain for a retry shows that there is none.
+    pub fn has(&self, lack: &Lack) -> bool {
+        self.free > 0
+            && match lack {
+                Lack::Any => true,
+                Lack::Tool(tool) => self.of_tool(tool) < self.bounds.per_tool,
+                Lack::Retry => self.retries > 0 || !self.short_of_retries,
+            }
+    }
+
+    fn of_tool(&self, tool: &str) -> usize {
+        self.busy.tools.get(tool).copied().unwrap_or(0)
     }
 
     pub(crate) fn take(&mut self, run: &RunState, step: &StepState, open: Open) -> Taken {
@@ -205,19 +246,22 @@ impl Slots {
         if tool == RUN_TOOL {
             return Taken::Child;
         }
-        let open_of_tool = self.tools.get(tool).copied().unwrap_or(0);
-        if self.free == 0 || open.calls >= self.per_run || open_of_tool >= self.per_tool {
+        if open.calls >= self.bounds.per_run {
+            return Taken::Enough;
+        }
+        if !self.lets(&run.key.tenant) || self.of_tool(tool) >= self.bounds.per_tool {
             return Taken::Starved;
         }
         let is_retry = step.charged > 0;
         if is_retry && self.retries == 0 {
             self.short_of_retries = true;
-            return Taken::Starved;
+            return Taken::NoRetry;
         }
         self.retries -= usize::from(is_retry);
         self.free -= 1;
         self.granted += 1;
-        self.tools.insert(tool.clone(), open_of_tool + 1);
+        *self.busy.tools.entry(tool.clone()).or_default() += 1;
+        *self.busy.tenants.entry(run.key.tenant.clone()).or_default() += 1;
         if let Some(hold) = self.holds.tools.get_mut(tool) {
             hold.starts -= 1;
         }
@@ -225,7 +269,7 @@ impl Slots {
     }
 
     fn lease(&mut self, run: &RunState, step: &StepState, queue: &str, leased: usize) -> Taken {
-        if leased >= self.per_run {
+        if leased >= self.bounds.per_run {
             return Taken::Enough;
         }
         let grants = self.grants.get_mut(&(run.key.clone(), queue.to_owned()));

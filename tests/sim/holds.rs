@@ -106,6 +106,7 @@ pub(crate) fn config(name: &str) -> Config {
         take_over: false,
         attempts: 8,
         attempts_per_run: 4,
+        attempts_per_tenant: 6,
         attempts_per_tool: 4,
         drain: Duration::from_secs(20),
         stall_after: Duration::ZERO,

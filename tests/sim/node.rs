@@ -68,6 +68,7 @@ impl Process {
             take_over: false,
             attempts: 8,
             attempts_per_run: 4,
+            attempts_per_tenant: 6,
             attempts_per_tool: 5,
             drain: Duration::from_secs(2),
             stall_after: Duration::from_secs(2),

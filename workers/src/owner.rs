@@ -27,6 +27,7 @@ mod read;
 mod start;
 mod starved;
 mod timers;
+mod turns;
 mod window;
 
 pub(crate) use late::Inherited;
@@ -97,6 +98,8 @@ pub struct Config {
     pub attempts: usize,
     /// Open attempts of one run.
     pub attempts_per_run: usize,
+    /// Open attempts of one tenant.
+    pub attempts_per_tenant: usize,
     /// Open attempts of one tool.
     pub attempts_per_tool: usize,
     /// How long running attempts may take to end when the process stops.

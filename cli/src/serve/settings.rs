@@ -75,6 +75,9 @@ pub(crate) struct Args {
     /// Attempts that run at one time in a run
     #[arg(long, value_name = "N", env = "SPINE_ATTEMPTS_PER_RUN", default_value_t = 32)]
     pub(crate) attempts_per_run: usize,
+    /// Attempts that run at one time for a tenant, in a partition
+    #[arg(long, value_name = "N", env = "SPINE_ATTEMPTS_PER_TENANT", default_value_t = 192)]
+    pub(crate) attempts_per_tenant: usize,
     /// Attempts that run at one time on a tool
     #[arg(long, value_name = "N", env = "SPINE_ATTEMPTS_PER_TOOL", default_value_t = 128)]
     pub(crate) attempts_per_tool: usize,
@@ -132,6 +135,7 @@ impl Args {
         let limits = [
             ("--attempts", self.attempts),
             ("--attempts-per-run", self.attempts_per_run),
+            ("--attempts-per-tenant", self.attempts_per_tenant),
             ("--attempts-per-tool", self.attempts_per_tool),
         ];
         match limits.into_iter().find(|(_, limit)| *limit == 0) {
@@ -183,6 +187,7 @@ impl Args {
             restored: self.restored,
             attempts: self.attempts,
             attempts_per_run: self.attempts_per_run,
+            attempts_per_tenant: self.attempts_per_tenant,
             attempts_per_tool: self.attempts_per_tool,
             drain: Duration::from_millis(self.drain_ms),
             stall_after: Duration::from_secs(self.stall_after),

@@ -4,7 +4,7 @@ use super::{
     bodies::{LOST_RACE, failed, step},
     given::Given,
 };
-use crate::{HeldAt, Hold, RunStatus, Slots, StepStatus, WaitKind, decide, wake_at, why};
+use crate::{HeldAt, Hold, Lack, RunStatus, Slots, StepStatus, WaitKind, decide, wake_at, why};
 use spine_schemas::{Effect, ErrorClass, HeldBy, StepError, StepEvent};
 
 pub(super) fn hold(given: &mut Given, by: HeldBy, starts: usize) {
@@ -104,14 +104,15 @@ fn retries_over_the_budget_of_all_wait_and_first_attempts_do_not() {
     given.now = given.step("a").due_at.unwrap();
     let mut none = Slots::unlimited().with(0, Default::default());
     let decided = decide(given.run(), &given.owner(), &mut none);
-    assert!(decided.bodies.is_empty() && decided.starved);
+    assert!(decided.bodies.is_empty());
+    assert_eq!(decided.starved, [Lack::Retry].into());
     assert!(none.rest().short_of_retries);
     let mut one = Slots::unlimited().with(1, Default::default());
     assert_eq!(decide(given.run(), &given.owner(), &mut one).bodies.len(), 1);
     assert_eq!(one.rest().retries, 0);
     let other = Given::one(Effect::Pure, "");
     let mut none = Slots::unlimited().with(0, Default::default());
-    assert!(!decide(other.run(), &other.owner(), &mut none).starved);
+    assert!(decide(other.run(), &other.owner(), &mut none).starved.is_empty());
 }
 
 #[test]

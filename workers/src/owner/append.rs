@@ -4,7 +4,7 @@ use super::{Owner, attempts::Attempt};
 use crate::{Clock, Error, Result, limits, metrics, tools::Tools};
 use bytes::Bytes;
 use spine_log::{Appended, EventLog, NewRecord, Urgency};
-use spine_runs::Batch;
+use spine_runs::{Batch, Busy};
 use spine_schemas::{Body, Event, RunKey, StepEvent, StepKey, codec, fault_points};
 use spine_store::RunStore;
 use std::{collections::BTreeMap, time::Duration};
@@ -74,16 +74,19 @@ impl Appends {
         self.latched.values().map(|latch| latch.starts.len()).sum()
     }
 
-    /// Attempts by tool: those that run, and those whose start was appended and not read back.
-    pub(super) fn tools(&self, running: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
-        let mut tools = running.clone();
-        for start in self.latched.values().flat_map(|latch| &latch.starts) {
-            match tools.get_mut(&start.tool) {
-                Some(count) => *count += 1,
-                None => drop(tools.insert(start.tool.clone(), 1)),
+    /// Counts starts that were appended and not read back among the attempts that run.
+    pub(super) fn count(&self, busy: &mut Busy) {
+        for (run, latch) in &self.latched {
+            for start in &latch.starts {
+                match busy.tools.get_mut(&start.tool) {
+                    Some(count) => *count += 1,
+                    None => drop(busy.tools.insert(start.tool.clone(), 1)),
+                }
+            }
+            if !latch.starts.is_empty() {
+                *busy.tenants.entry(run.tenant.clone()).or_default() += latch.starts.len();
             }
         }
-        tools
     }
 
     /// Attempts of a tool whose start was appended and not read back.

@@ -1,9 +1,12 @@
 //! The attempts that this process runs for one partition, each until its outcome has been read back.
 
 use crate::{limits, tools::CallEnd};
-use spine_runs::{Live, RunState, StepState};
+use spine_runs::{Busy, Live, RunState, StepState};
 use spine_schemas::{Body, Output, RunKey, StepEvent, StepKey};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// The attempts that this process runs, by lease, from acting to the read-back of the outcome.
 #[derive(Debug, Default)]
@@ -11,7 +14,7 @@ pub(super) struct Attempts {
     /// Those of this owner, and those of owners before it that are not done with (see `late`).
     held: BTreeSet<u64>,
     open: BTreeMap<u64, Attempt>,
-    tools: BTreeMap<String, usize>,
+    busy: Busy,
     runs: BTreeMap<RunKey, BTreeSet<u64>>,
 }
 
@@ -41,13 +44,14 @@ impl Attempts {
         self.open.is_empty()
     }
 
-    pub(super) fn tools(&self) -> &BTreeMap<String, usize> {
-        &self.tools
+    /// How many run, by tool and by tenant.
+    pub(super) fn busy(&self) -> &Busy {
+        &self.busy
     }
 
     /// How many of a tool run.
     pub(super) fn of_tool(&self, tool: &str) -> usize {
-        self.tools.get(tool).copied().unwrap_or(0)
+        self.busy.tools.get(tool).copied().unwrap_or(0)
     }
 
     /// Runs with an open attempt stay in memory.
@@ -57,7 +61,8 @@ impl Attempts {
 
     pub(super) fn insert(&mut self, lease: u64, attempt: Attempt) {
         self.held.insert(lease);
-        *self.tools.entry(attempt.tool.clone()).or_default() += 1;
+        *self.busy.tools.entry(attempt.tool.clone()).or_default() += 1;
+        *self.busy.tenants.entry(attempt.run.tenant.clone()).or_default() += 1;
         self.runs.entry(attempt.run.clone()).or_default().insert(lease);
         self.open.insert(lease, attempt);
     }
@@ -68,12 +73,8 @@ impl Attempts {
         let Some(attempt) = self.open.remove(&lease) else {
             return false;
         };
-        if let Some(count) = self.tools.get_mut(&attempt.tool) {
-            *count -= 1;
-            if *count == 0 {
-                self.tools.remove(&attempt.tool);
-            }
-        }
+        take_one(&mut self.busy.tools, attempt.tool.as_str());
+        take_one(&mut self.busy.tenants, &*attempt.run.tenant);
         if let Some(leases) = self.runs.get_mut(&attempt.run) {
             leases.remove(&lease);
             if leases.is_empty() {
@@ -165,6 +166,16 @@ impl Attempts {
 }
 
 /// What an outcome weighs, but for its plain fields.
+/// One less of these; the last one is forgotten.
+fn take_one<K: Ord + Borrow<Q>, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, usize>, of: &Q) {
+    if let Some(count) = counts.get_mut(of) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(of);
+        }
+    }
+}
+
 fn output_bytes(body: &Body) -> usize {
     match body {
         Body::Step(_, _, StepEvent::Completed { output, .. }) => output.payload.data.len(),

@@ -3,7 +3,7 @@
 use super::{Owner, append::Outbox, claim::Held, grants::Asked};
 use crate::{Clock, Result, limits, tools::Tools, verdicts::Phase};
 use spine_log::EventLog;
-use spine_runs::{Leased, RunState, Slots, ahead, messages_again, stall_at, wake_at};
+use spine_runs::{Bounds, Leased, RunState, Slots, ahead, messages_again, stall_at, wake_at};
 use spine_schemas::{
     RunKey,
     mutants::{Mutant, planted},
@@ -12,6 +12,14 @@ use spine_schemas::{
 use spine_store::RunStore;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::Instant;
+
+/// What came of deciding for some runs.
+pub(super) struct Decided {
+    /// What workers get.
+    pub(super) leased: Vec<Leased>,
+    /// Starved runs that were asked.
+    asked: usize,
+}
 
 impl<L, S, T, C> Owner<L, S, T, C>
 where
@@ -30,38 +38,38 @@ where
         };
         let mut ready: Vec<RunKey> = std::mem::take(&mut self.ready).into_iter().collect();
         // Everybody who waits is asked at most once.
-        for _ in 0..=self.starved.len() {
-            let starved = self.freed_slots().min(self.starved.len());
+        let mut left = self.starved.len();
+        loop {
+            let starved = self.freed_slots().min(left);
             if ready.is_empty() && starved == 0 {
                 break;
             }
-            self.decide_for(std::mem::take(&mut ready), starved, held, Asked::new()).await?;
+            let ready = std::mem::take(&mut ready);
+            let decided = self.decide_for(ready, starved, held, Asked::new()).await?;
+            left = left.saturating_sub(decided.asked);
             // Where nothing runs, no end of an attempt will wake those who still wait.
-            if self.open_starts() > 0 || self.drain_until.is_some() {
+            let is_idle = self.open_starts() == 0 && self.drain_until.is_none();
+            if !is_idle || decided.asked == 0 {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Decides for runs, of which workers ask for something, and for so many that are starved. Gives what
-    /// workers get.
+    /// Decides for runs, of which workers ask for something, and for starved ones, as many as slots became free.
     pub(super) async fn decide_for(
         &mut self,
         ready: Vec<RunKey>,
         starved: usize,
         held: Held,
         asked: Asked,
-    ) -> Result<Vec<Leased>> {
+    ) -> Result<Decided> {
         self.load(ready.iter()).await?;
         let now = self.node.clock.now();
         let lent = self.node.health.lend(now);
         let mut slots = self.slots().with(lent.retries, lent.holds.clone()).asked(asked);
         let mut outbox = Outbox::default();
-        let mut decided = self.decide_each(ready, held, &mut slots, &mut outbox);
-        if decided.is_ok() {
-            decided = self.decide_starved(starved, held, &mut slots, &mut outbox).await;
-        }
+        let decided = self.decide_all(ready, starved, held, &mut slots, &mut outbox).await;
         if decided.is_ok() {
             self.send(&mut outbox);
         }
@@ -70,34 +78,56 @@ where
         if rest.short_of_retries {
             self.held.retries_at = Some(Instant::now() + limits::RETRY_BUDGET_PAUSE);
         }
-        decided.map(|()| rest.leased)
+        decided.map(|asked| Decided { asked, leased: rest.leased })
     }
 
-    /// Decides for so many starved runs, as long as there are slots: a run with many steps may take them all, and
-    /// a look at a run that gets none costs as much. So each time twice as many are loaded.
-    async fn decide_starved(
+    /// Gives how many starved runs were asked.
+    async fn decide_all(
         &mut self,
-        mut count: usize,
+        ready: Vec<RunKey>,
+        starved: usize,
         held: Held,
         slots: &mut Slots,
         outbox: &mut Outbox,
-    ) -> Result<()> {
-        let mut at_once = 1;
-        while count > 0 && !slots.are_taken() {
-            let keys = self.starved.take(at_once.min(count));
-            self.load(keys.iter()).await?;
-            let mut rest = &keys[..];
-            while let Some((key, others)) = rest.split_first()
-                && !slots.are_taken()
-            {
-                self.decide_each([key.clone()], held, slots, outbox)?;
-                rest = others;
+    ) -> Result<usize> {
+        if starved > 0 && self.starved.come_before(&ready) {
+            let asked = self.decide_starved(starved, held, slots, outbox).await?;
+            self.decide_each(ready, held, slots, outbox)?;
+            return Ok(asked);
+        }
+        self.decide_each(ready, held, slots, outbox)?;
+        self.decide_starved(starved, held, slots, outbox).await
+    }
+
+    /// Decides for starved runs, as long as there are slots: a run with many steps may take them all, and a look at
+    /// a run that gets none costs as much. So each time twice as many are loaded. Gives how many were asked: about
+    /// so many as `freed` slots, more where those who asked left some.
+    async fn decide_starved(
+        &mut self,
+        freed: usize,
+        held: Held,
+        slots: &mut Slots,
+        outbox: &mut Outbox,
+    ) -> Result<usize> {
+        let most = if freed > 0 { freed.max(limits::STARVED_RUNS) } else { 0 };
+        let (mut asked, mut at_once) = (0, 1);
+        while asked < most {
+            let taken = self.starved.take(at_once.min(most - asked), slots);
+            if taken.is_empty() {
+                break;
             }
-            self.starved.put_back(rest);
-            count -= at_once.min(count);
+            self.load(taken.iter().map(|(key, _)| key)).await?;
+            for (key, listing) in taken {
+                if listing.may_begin(&key, slots) {
+                    asked += 1;
+                    self.decide_each([key], held, slots, outbox)?;
+                } else {
+                    self.starved.put_back(key, listing);
+                }
+            }
             at_once *= 2;
         }
-        Ok(())
+        Ok(asked)
     }
 
     fn decide_each(
@@ -138,11 +168,7 @@ where
             let owner = spine_runs::Owner { memo: Some(&memo), ..self.owner_view(held, stamp.now) };
             ahead(self.fold.state(), &run, outcomes, &owner, slots, &stamp)
         };
-        if batch.starved {
-            self.starved.push(key);
-        } else {
-            self.starved.remove(key);
-        }
+        self.starved.set(key, std::mem::take(&mut batch.starved));
         self.held.set(key, std::mem::take(&mut batch.held));
         // What changes now is looked at again when it has been read back.
         let queued = std::mem::take(&mut batch.queued);
@@ -201,8 +227,14 @@ where
             Some(_) => 0,
             None => config.attempts.saturating_sub(self.open_starts()),
         };
-        let tools = self.appends.tools(self.attempts.tools());
-        Slots::new(free, config.attempts_per_run, config.attempts_per_tool, tools)
+        let mut busy = self.attempts.busy().clone();
+        self.appends.count(&mut busy);
+        let bounds = Bounds {
+            per_run: config.attempts_per_run,
+            per_tenant: config.attempts_per_tenant,
+            per_tool: config.attempts_per_tool,
+        };
+        Slots::new(free, bounds, busy)
     }
 
     /// After a claim: looks at every open run once, some at a time.

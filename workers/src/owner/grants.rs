@@ -66,9 +66,8 @@ where
             }
             let mut runs: Vec<RunKey> = asked.keys().map(|(run, _)| run.clone()).collect();
             runs.dedup();
-            for Leased { run, step, attempt, ticket } in
-                self.decide_for(runs, 0, held, asked).await?
-            {
+            let decided = self.decide_for(runs, 0, held, asked).await?;
+            for Leased { run, step, attempt, ticket } in decided.leased {
                 if let Some(place) = places.remove(&ticket) {
                     self.granted.0.insert((run, step, attempt), (held.offset, place));
                 }

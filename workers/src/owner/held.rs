@@ -1,7 +1,7 @@
 //! Runs that are held back at their tool or tenant: woken when that lets some through, those first that
 //! came first.
 
-use super::{Owner, starved::Starved, timers::from_to};
+use super::{Owner, timers::from_to, turns::Turns};
 use crate::{Clock, limits, tools::Tools};
 use spine_log::EventLog;
 use spine_runs::HeldAt;
@@ -24,7 +24,7 @@ fn is_queue(at: &HeldAt) -> bool {
 /// Runs by what holds them back.
 #[derive(Debug)]
 pub(super) struct HeldRuns {
-    at: BTreeMap<HeldAt, Starved>,
+    at: BTreeMap<HeldAt, Turns>,
     /// Told when more of them may go on, or fewer.
     pub(super) healthier: watch::Receiver<u64>,
     /// Runs that were held back and are under way now.

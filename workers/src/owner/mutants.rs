@@ -7,7 +7,7 @@ use crate::{
 };
 use bytes::Bytes;
 use spine_log::{EventLog, NewRecord, Urgency};
-use spine_runs::{Holder, Live, RunState, Slots, StepState, decide, wake_at};
+use spine_runs::{Bounds, Busy, Holder, Live, RunState, Slots, StepState, decide, wake_at};
 use spine_schemas::{
     Body, DeadLetter, Event, LetterSource, RunKey, StepEvent, StepKey, codec,
     mutants::{Mutant, is_watched, planted},
@@ -45,7 +45,9 @@ where
             if under_way || self.attempts.has_outcomes(key) || waits {
                 continue;
             }
-            let decided = decide(run, &view, &mut Slots::unlimited());
+            let per_run = self.node.config.attempts_per_run;
+            let bounds = Bounds { per_run, ..Bounds::NONE };
+            let decided = decide(run, &view, &mut Slots::new(usize::MAX, bounds, Busy::default()));
             // A worker who asks must find what waits in its queue.
             let is_listed = |queue| self.queued.contains(key, queue) || self.queued.left;
             let is_unlisted = decided.queued.keys().any(|queue| !is_listed(queue));

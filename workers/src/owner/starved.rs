@@ -1,90 +1,129 @@
-//! Runs that found no slot for a start. Each is listed once: a run that asked often must not hide the others. Tenants
-//! take turns, so that the backlog of one is not waited for by another.
+//! Runs that found no slot for a start. Only those are asked again for which there may be one now. Tenants take turns,
+//! and the tools of a tenant, so that the backlog of one is not waited for by another.
 
+use crate::limits;
+use spine_runs::{Lack, Slots};
 use spine_schemas::RunKey;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
+    sync::Arc,
+};
 
-/// By tenants in turn; of each in the order in which its runs asked first.
+/// By tenants in turn; of each by what they lack, in turn; of that in the order in which they asked first.
 #[derive(Debug, Default)]
 pub(super) struct Starved {
-    turns: VecDeque<String>,
-    queues: BTreeMap<String, VecDeque<RunKey>>,
-    listed: BTreeSet<RunKey>,
-    /// How many the queues hold, those included that were removed meanwhile.
-    queued: usize,
+    turns: VecDeque<Arc<str>>,
+    tenants: BTreeMap<Arc<str>, Tenant>,
+    listed: BTreeMap<RunKey, Listing>,
+    places: u64,
+}
+
+/// The runs of a tenant. None is empty.
+#[derive(Debug, Default)]
+struct Tenant {
+    lacking: BTreeMap<Lack, BTreeMap<u64, RunKey>>,
+    /// Whose turn it was.
+    last: Option<Lack>,
+}
+
+/// A run that was taken from the list, or is in it.
+#[derive(Clone, Debug)]
+pub(super) struct Listing {
+    place: u64,
+    lacks: BTreeSet<Lack>,
+}
+
+impl Listing {
+    /// Whether there may be a slot for the run.
+    pub(super) fn may_begin(&self, run: &RunKey, slots: &Slots) -> bool {
+        slots.lets(&run.tenant) && self.lacks.iter().any(|lack| slots.has(lack))
+    }
 }
 
 impl Starved {
-    pub(super) fn push(&mut self, key: &RunKey) {
-        if !self.listed.insert(key.clone()) {
-            return;
-        }
-        self.queued += 1;
-        match self.queues.get_mut(&*key.tenant) {
-            Some(queue) => queue.push_back(key.clone()),
+    /// A run waits for these, and for nothing else. It keeps its place.
+    pub(super) fn set(&mut self, key: &RunKey, lacks: BTreeSet<Lack>) {
+        let place = match self.listed.get(key) {
+            Some(listing) if listing.lacks == lacks => return,
+            Some(listing) => listing.place,
             None => {
-                self.queues.insert(key.tenant.to_string(), VecDeque::from([key.clone()]));
-                self.turns.push_back(key.tenant.to_string());
+                self.places += 1;
+                self.places
             }
+        };
+        self.remove(key);
+        if !lacks.is_empty() {
+            self.insert(key.clone(), Listing { place, lacks });
         }
     }
 
-    /// The first so many.
-    pub(super) fn take(&mut self, count: usize) -> Vec<RunKey> {
+    /// So many runs for which there may be a slot, at most.
+    pub(super) fn take(&mut self, count: usize, slots: &Slots) -> Vec<(RunKey, Listing)> {
         let mut taken = Vec::new();
-        while taken.len() < count
-            && let Some(tenant) = self.turns.pop_front()
-        {
-            taken.extend(self.first_of(&tenant));
-            if self.queues.contains_key(&tenant) {
-                self.turns.push_back(tenant);
+        let mut skipped = 0;
+        // Tenants that wait for the same slot may be many.
+        while taken.len() < count && skipped < self.turns.len().min(limits::STARVED_TENANTS) {
+            self.turns.rotate_left(1);
+            let tenant = self.turns.back().and_then(|tenant| self.tenants.get_mut(tenant));
+            let tenant_name = self.turns.back().filter(|tenant| slots.lets(tenant));
+            let next = tenant_name.and(tenant).and_then(|tenant| tenant.next(slots));
+            match next.and_then(|key| Some((self.remove(&key)?, key))) {
+                Some((listing, key)) => {
+                    skipped = 0;
+                    taken.push((key, listing));
+                }
+                None => skipped += 1,
             }
         }
         taken
     }
 
-    /// Those that were taken and not asked are the first again.
-    pub(super) fn put_back(&mut self, keys: &[RunKey]) {
-        for key in keys.iter().rev() {
-            let tenant = &*key.tenant;
-            self.turns.retain(|turn| turn != tenant);
-            self.turns.push_front(tenant.to_owned());
-            if self.listed.insert(key.clone()) {
-                self.queued += 1;
-                self.queues.entry(tenant.to_owned()).or_default().push_front(key.clone());
+    /// Who was taken and not asked has its place again.
+    pub(super) fn put_back(&mut self, key: RunKey, listing: Listing) {
+        if !self.listed.contains_key(&key) {
+            self.insert(key, listing);
+        }
+    }
+
+    fn insert(&mut self, key: RunKey, listing: Listing) {
+        let tenant = self.tenants.entry(key.tenant.clone()).or_insert_with(|| {
+            self.turns.push_back(key.tenant.clone());
+            Tenant::default()
+        });
+        for lack in &listing.lacks {
+            let of_lack = match tenant.lacking.get_mut(lack) {
+                Some(of_lack) => of_lack,
+                None => tenant.lacking.entry(lack.clone()).or_default(),
+            };
+            of_lack.insert(listing.place, key.clone());
+        }
+        self.listed.insert(key, listing);
+    }
+
+    fn remove(&mut self, key: &RunKey) -> Option<Listing> {
+        let listing = self.listed.remove(key)?;
+        let tenant = self.tenants.get_mut(&key.tenant).expect("who is listed has a tenant");
+        for lack in &listing.lacks {
+            if let Some(of_lack) = tenant.lacking.get_mut(lack) {
+                of_lack.remove(&listing.place);
+                if of_lack.is_empty() {
+                    tenant.lacking.remove(lack);
+                }
             }
         }
+        if tenant.lacking.is_empty() {
+            self.tenants.remove(&key.tenant);
+            self.turns.retain(|turn| *turn != key.tenant);
+        }
+        Some(listing)
     }
 
-    /// The first of a tenant that was not removed meanwhile. A tenant without runs is forgotten.
-    fn first_of(&mut self, tenant: &str) -> Option<RunKey> {
-        let queue = self.queues.get_mut(tenant)?;
-        let mut first = None;
-        while first.is_none()
-            && let Some(key) = queue.pop_front()
-        {
-            self.queued -= 1;
-            first = self.listed.take(&key);
-        }
-        if queue.is_empty() {
-            self.queues.remove(tenant);
-        }
-        first
-    }
-
-    /// A run asks no more.
-    pub(super) fn remove(&mut self, key: &RunKey) {
-        if self.listed.remove(key) && self.queued > 2 * self.listed.len() {
-            let listed = &self.listed;
-            self.queues.retain(|_, queue| {
-                queue.retain(|key| listed.contains(key));
-                !queue.is_empty()
-            });
-            let queues = &self.queues;
-            self.turns.retain(|tenant| queues.contains_key(tenant));
-            // One that was removed and asks again may be there twice.
-            self.queued = queues.values().map(VecDeque::len).sum();
-        }
+    /// Whether one of them should be asked before these, which ask by themselves. Where all are of one tenant these
+    /// come first, since they are in memory.
+    pub(super) fn come_before(&self, ready: &[RunKey]) -> bool {
+        let is_other = |key: &RunKey| !self.tenants.contains_key(&key.tenant);
+        self.tenants.len() > 1 || !self.tenants.is_empty() && ready.iter().any(is_other)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -92,51 +131,21 @@ impl Starved {
     }
 
     pub(super) fn contains(&self, key: &RunKey) -> bool {
-        self.listed.contains(key)
+        self.listed.contains_key(key)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_asks_often_is_listed_once_and_may_ask_again() {
-        let [one, two] = ["one", "two"].map(|id| RunKey::new("default", id));
-        let mut starved = Starved::default();
-        for key in [&one, &one, &two, &one] {
-            starved.push(key);
-        }
-        assert_eq!(starved.take(1), std::slice::from_ref(&one));
-        starved.push(&one);
-        assert_eq!(starved.take(9), [two.clone(), one.clone()]);
-        assert_eq!(starved.len(), 0);
-        starved.push(&one);
-        starved.push(&two);
-        starved.remove(&one);
-        assert_eq!(starved.len(), 1);
-        starved.push(&one);
-        assert_eq!(starved.take(9), [one, two], "each once");
-    }
-
-    #[test]
-    fn l46_the_backlog_of_one_tenant_is_not_waited_for_by_another() {
-        let mut starved = Starved::default();
-        let many: Vec<RunKey> = (0..1000).map(|n| RunKey::new("a", &n.to_string())).collect();
-        many.iter().for_each(|key| starved.push(key));
-        assert_eq!(starved.take(2), many[..2]);
-        let late = [RunKey::new("b", "0"), RunKey::new("b", "1")];
-        late.iter().for_each(|key| starved.push(key));
-        let taken = starved.take(3);
-        assert_eq!(taken, [many[2].clone(), late[0].clone(), many[3].clone()]);
-        starved.put_back(&taken[1..]);
-        assert_eq!(starved.len(), 997 + 2);
-        assert_eq!(starved.take(2), taken[1..], "they are the first again");
-        starved.remove(&late[1]);
-        assert_eq!(starved.take(2), many[4..6]);
-        many.iter().for_each(|key| starved.remove(key));
-        assert_eq!((starved.len(), starved.take(9)), (0, Vec::new()));
-        starved.push(&late[1]);
-        assert_eq!(starved.take(9), [late[1].clone()]);
+impl Tenant {
+    /// The first of those who lack what there is now.
+    fn next(&mut self, slots: &Slots) -> Option<RunKey> {
+        let (behind, before) = match &self.last {
+            Some(last) => ((Bound::Excluded(last), Bound::Unbounded), (Bound::Unbounded, Bound::Included(last))),
+            None => ((Bound::Unbounded, Bound::Unbounded), (Bound::Unbounded, Bound::Unbounded)),
+        };
+        let mut in_turn = self.lacking.range(behind).chain(self.lacking.range(before));
+        let (lack, runs) = in_turn.find(|(lack, _)| slots.has(lack))?;
+        let (lack, first) = (lack.clone(), runs.values().next().cloned());
+        self.last = Some(lack);
+        first
     }
 }
