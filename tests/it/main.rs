@@ -43,6 +43,7 @@ mod retries;
 mod streams;
 mod syncs;
 mod templates;
+mod tenants;
 mod tidy;
 mod unattended;
 mod unscraped;

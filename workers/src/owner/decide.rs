@@ -3,7 +3,7 @@
 use super::{Owner, append::Outbox, claim::Held, grants::Asked};
 use crate::{Clock, Result, limits, tools::Tools, verdicts::Phase};
 use spine_log::EventLog;
-use spine_runs::{Bounds, Leased, RunState, Slots, ahead, messages_again, stall_at, wake_at};
+use spine_runs::{Bounds, Busy, Leased, RunState, Slots, ahead, messages_again, stall_at, wake_at};
 use spine_schemas::{
     RunKey,
     mutants::{Mutant, planted},
@@ -227,14 +227,19 @@ where
             Some(_) => 0,
             None => config.attempts.saturating_sub(self.open_starts()),
         };
-        let mut busy = self.attempts.busy().clone();
-        self.appends.count(&mut busy);
         let bounds = Bounds {
             per_run: config.attempts_per_run,
             per_tenant: config.attempts_per_tenant,
             per_tool: config.attempts_per_tool,
         };
-        Slots::new(free, bounds, busy)
+        Slots::new(free, bounds, self.busy())
+    }
+
+    /// Attempts that run, or whose start is on its way, by tool and by tenant.
+    pub(super) fn busy(&self) -> Busy {
+        let mut busy = self.attempts.busy().clone();
+        self.appends.count(&mut busy);
+        busy
     }
 
     /// After a claim: looks at every open run once, some at a time.

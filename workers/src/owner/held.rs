@@ -9,6 +9,7 @@ use spine_schemas::{RunKey, spec::queue_of};
 use spine_store::RunStore;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{sync::watch, time::Instant};
@@ -18,6 +19,27 @@ fn is_queue(at: &HeldAt) -> bool {
     match at {
         HeldAt::Tool(tool) => queue_of(tool).is_some(),
         HeldAt::Tenant(_) => false,
+    }
+}
+
+/// How many attempts of each tenant run, and may.
+struct Rooms {
+    busy: BTreeMap<Arc<str>, usize>,
+    per_tenant: usize,
+}
+
+impl Rooms {
+    fn has(&self, tenant: &str) -> bool {
+        self.busy.get(tenant).is_none_or(|busy| *busy < self.per_tenant)
+    }
+
+    /// Takes room for one more, if there is.
+    fn take(&mut self, tenant: &str) -> bool {
+        let has = self.has(tenant);
+        if has {
+            *self.busy.entry(tenant.into()).or_default() += 1;
+        }
+        has
     }
 }
 
@@ -84,7 +106,7 @@ where
             return;
         }
         let (now, mut room) = (self.node.clock.now(), self.room_for_released());
-        let mut slots = self.free_slots();
+        let (mut slots, mut rooms) = (self.free_slots(), self.rooms());
         let mut held = std::mem::take(&mut self.held.at);
         for (at, runs) in &mut held {
             match self.node.health.lets_through(at, now) {
@@ -94,7 +116,8 @@ where
                 None if is_queue(at) => self.ready.extend(runs.take(limits::SWEEP_RUNS)),
                 // Whoever found no slot would begin later, however many may by then.
                 Some(count) => {
-                    let woken = runs.take(count.min(slots).min(self.free_slots_at(at)));
+                    let count = count.min(slots).min(self.free_slots_at(at));
+                    let woken = runs.take_of(count, |tenant| rooms.take(tenant));
                     slots -= woken.len();
                     self.ready.extend(woken);
                 }
@@ -116,6 +139,10 @@ where
         self.node.config.attempts.saturating_sub(self.open_starts())
     }
 
+    fn rooms(&self) -> Rooms {
+        Rooms { busy: self.busy().tenants, per_tenant: self.node.config.attempts_per_tenant }
+    }
+
     /// How many runs that are held back at a place find a slot there.
     fn free_slots_at(&self, at: &HeldAt) -> usize {
         let HeldAt::Tool(tool) = at else { return usize::MAX };
@@ -134,7 +161,8 @@ where
             .released
             .retain(|key| attempts.pins(key) || appends.is_latched(key) || starved.contains(key));
         let config = &self.node.config;
-        let most = config.attempts.min(config.attempts_per_tool).div_ceil(2);
+        let most = config.attempts.min(config.attempts_per_tool).min(config.attempts_per_tenant);
+        let most = most.div_ceil(2);
         let room = most.saturating_sub(self.held.released.len());
         self.held.is_full = room == 0;
         room
@@ -145,18 +173,22 @@ where
         if self.held.is_empty() {
             return None;
         }
-        let (health, now) = (&self.node.health, self.node.clock.now());
-        let wake_at = |at: &HeldAt| match health.lets_through(at, now) {
+        let (health, now, rooms) = (&self.node.health, self.node.clock.now(), self.rooms());
+        let has_slot = |at: &HeldAt, runs: &Turns| {
+            self.free_slots_at(at) > 0
+                && (is_queue(at) || runs.tenants().any(|tenant| rooms.has(tenant)))
+        };
+        let wake_at = |(at, runs): (&HeldAt, &Turns)| match health.lets_through(at, now) {
             Some(0) => health.changes_at(at, now),
             // The end of an attempt is heard.
-            Some(_) if self.free_slots_at(at) == 0 => None,
+            Some(_) if !has_slot(at, runs) => None,
             // Those that were woken before may have left some for others.
             Some(_) => Some(now),
             None if is_queue(at) => Some(now),
             None if self.held.is_full => None,
             None => Some(health.releases_at(now)),
         };
-        let at = self.held.at.keys().filter_map(wake_at).min()?;
+        let at = self.held.at.iter().filter_map(wake_at).min()?;
         Some(from_to(now, at))
     }
 }

@@ -139,7 +139,10 @@ impl Tenant {
     /// The first of those who lack what there is now.
     fn next(&mut self, slots: &Slots) -> Option<RunKey> {
         let (behind, before) = match &self.last {
-            Some(last) => ((Bound::Excluded(last), Bound::Unbounded), (Bound::Unbounded, Bound::Included(last))),
+            Some(last) => (
+                (Bound::Excluded(last), Bound::Unbounded),
+                (Bound::Unbounded, Bound::Included(last)),
+            ),
             None => ((Bound::Unbounded, Bound::Unbounded), (Bound::Unbounded, Bound::Unbounded)),
         };
         let mut in_turn = self.lacking.range(behind).chain(self.lacking.range(before));
@@ -147,5 +150,99 @@ impl Tenant {
         let (lack, first) = (lack.clone(), runs.values().next().cloned());
         self.last = Some(lack);
         first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spine_runs::{Bounds, Busy};
+
+    fn keys(tenant: &str, count: usize) -> Vec<RunKey> {
+        (0..count).map(|at| RunKey::new(tenant, &at.to_string())).collect()
+    }
+
+    fn tool(name: &str) -> BTreeSet<Lack> {
+        [Lack::Tool(name.into())].into()
+    }
+
+    /// Slots where one more call of each tool and of each tenant is one too many, but for those that are busy.
+    fn slots(free: usize, tenants: &[&str], tools: &[&str]) -> Slots {
+        let bounds = Bounds { per_run: 1, per_tenant: 1, per_tool: 1 };
+        let busy = Busy {
+            tenants: tenants.iter().map(|name| ((*name).into(), 1)).collect(),
+            tools: tools.iter().map(|name| ((*name).into(), 1)).collect(),
+        };
+        Slots::new(free, bounds, busy)
+    }
+
+    fn taken(starved: &mut Starved, count: usize, slots: &Slots) -> Vec<RunKey> {
+        starved.take(count, slots).into_iter().map(|(key, _)| key).collect()
+    }
+
+    #[test]
+    fn who_asks_often_is_listed_once_and_keeps_its_place() {
+        let free = slots(9, &[], &[]);
+        let [one, two] = ["one", "two"].map(|id| RunKey::new("default", id));
+        let mut starved = Starved::default();
+        for key in [&one, &one, &two, &one] {
+            starved.set(key, tool("x"));
+        }
+        assert_eq!(starved.len(), 2);
+        let (key, listing) = starved.take(1, &free).remove(0);
+        assert_eq!(key, one);
+        starved.put_back(key, listing);
+        assert_eq!(taken(&mut starved, 9, &free), [one.clone(), two.clone()]);
+        starved.set(&one, tool("x"));
+        starved.set(&two, tool("x"));
+        starved.set(&one, BTreeSet::new());
+        assert_eq!(taken(&mut starved, 9, &free), [two]);
+        assert!(starved.len() == 0 && starved.turns.is_empty() && starved.tenants.is_empty());
+    }
+
+    #[test]
+    fn l46_tenants_take_turns() {
+        let free = slots(9, &[], &[]);
+        let (many, late) = (keys("a", 1000), keys("b", 2));
+        let mut starved = Starved::default();
+        many.iter().for_each(|key| starved.set(key, tool("x")));
+        assert_eq!(taken(&mut starved, 2, &free), many[..2]);
+        assert!(!starved.come_before(&many[..1]), "who is in memory first, of one tenant");
+        assert!(starved.come_before(&late[..1]));
+        late.iter().for_each(|key| starved.set(key, tool("x")));
+        assert!(starved.come_before(&many[..1]));
+        let next = taken(&mut starved, 4, &free);
+        assert_eq!(next.iter().filter(|key| &*key.tenant == "b").count(), 2, "{next:?}");
+        assert_eq!(starved.len(), 996);
+    }
+
+    #[test]
+    fn l46_only_those_are_asked_for_whom_there_may_be_a_slot() {
+        let (many, other) = (keys("a", 1000), keys("b", 3));
+        let mut starved = Starved::default();
+        many.iter().for_each(|key| starved.set(key, tool("slow")));
+        starved.set(&other[0], tool("slow"));
+        starved.set(&other[1], tool("fast"));
+        starved.set(&other[2], [Lack::Retry].into());
+        let slow = slots(9, &[], &["slow"]);
+        assert_eq!(taken(&mut starved, 9, &slow), [other[1].clone(), other[2].clone()]);
+        starved.set(&other[1], [Lack::Tool("slow".into()), Lack::Any].into());
+        assert_eq!(taken(&mut starved, 9, &slow), [other[1].clone()]);
+        assert_eq!(taken(&mut starved, 9, &slots(0, &[], &[])), []);
+        assert_eq!(taken(&mut starved, 1, &slots(9, &["a"], &[])), [other[0].clone()]);
+        assert_eq!(taken(&mut starved, 9, &slots(9, &["a"], &[])), []);
+        assert_eq!(starved.len(), 1000);
+    }
+
+    #[test]
+    fn l46_tools_of_a_tenant_take_turns() {
+        let free = slots(9, &[], &[]);
+        let runs = keys("a", 4);
+        let mut starved = Starved::default();
+        for (run, name) in runs.iter().zip(["x", "x", "x", "y"]) {
+            starved.set(run, tool(name));
+        }
+        let first = taken(&mut starved, 2, &free);
+        assert_eq!(first, [runs[0].clone(), runs[3].clone()]);
     }
 }

@@ -31,16 +31,36 @@ impl Turns {
 
     /// The first so many.
     pub(super) fn take(&mut self, count: usize) -> Vec<RunKey> {
-        let mut taken = Vec::new();
+        self.take_of(count, |_| true)
+    }
+
+    /// The same of tenants that are let. Asked once for each run.
+    pub(super) fn take_of(
+        &mut self,
+        count: usize,
+        mut lets: impl FnMut(&str) -> bool,
+    ) -> Vec<RunKey> {
+        let (mut taken, mut skipped) = (Vec::new(), 0);
         while taken.len() < count
+            && skipped < self.turns.len()
             && let Some(tenant) = self.turns.pop_front()
         {
-            taken.extend(self.first_of(&tenant));
+            if lets(&tenant) {
+                skipped = 0;
+                taken.extend(self.first_of(&tenant));
+            } else {
+                skipped += 1;
+            }
             if self.queues.contains_key(&tenant) {
                 self.turns.push_back(tenant);
             }
         }
         taken
+    }
+
+    /// Whose runs wait.
+    pub(super) fn tenants(&self) -> impl Iterator<Item = &str> {
+        self.queues.keys().map(String::as_str)
     }
 
     /// The first of a tenant that was not removed meanwhile. A tenant without runs is forgotten.
@@ -117,6 +137,7 @@ mod tests {
         let taken = turns.take(3);
         assert_eq!(taken, [many[2].clone(), late[0].clone(), many[3].clone()]);
         turns.remove(&late[1]);
+        assert_eq!(turns.take_of(2, |tenant| tenant != "a"), []);
         assert_eq!(turns.take(2), many[4..6]);
         many.iter().for_each(|key| turns.remove(key));
         assert_eq!((turns.len(), turns.take(9)), (0, Vec::new()));
