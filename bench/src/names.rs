@@ -166,11 +166,12 @@ pub(crate) fn needs_servers(settings: &Settings, jobs: &[Job]) -> bool {
     })
 }
 
-/// A line for each goal of these jobs whose row was wanted and not measured: which, and why.
+/// A line for each row of these jobs that was wanted and not measured, if it has a goal or was asked for: which, and why.
 pub fn missed(settings: &Settings, jobs: &[Job], measured: &[Row]) -> Vec<String> {
     let rows = all().filter(|(job, _, row)| jobs.contains(job) && settings.wants(row));
     let missed = rows.filter(|(_, _, row)| {
-        Goal::of(row).is_some() && !measured.iter().any(|measured| measured.job == *row)
+        (Goal::of(row).is_some() || !settings.only.is_empty())
+            && !measured.iter().any(|measured| measured.job == *row)
     });
     missed.map(|(_, needs, row)| format!("not measured: {row}, {}", why(settings, needs))).collect()
 }

@@ -49,7 +49,7 @@ pub const PARSE_INLINE_BYTES: usize = 64 * 1024;
 /// Encoded events share buffers of this many bytes, so that one that is kept does not hold more.
 pub const BUFFER_BYTES: usize = 1024 * 1024;
 /// Bad lines that an answer lists; the rest are counted.
-pub const BAD_LINES: usize = 100;
+pub const BAD_LINES: usize = 10_000;
 /// Events of one request whose verdicts are waited for.
 pub const WAITED_EVENTS: usize = 1000;
 /// Rows of a list where the caller names no limit.

@@ -9,10 +9,9 @@ pub const RECORD_BYTES: usize = limits::LETTER_BYTES + 64 * 1024;
 pub const BATCH_BYTES: usize = 2 * limits::BODY_BYTES;
 /// Records of one batch.
 pub const BATCH_RECORDS: usize = 2 * limits::BATCH_EVENTS;
-/// A commit group takes no further batch once it has this many bytes, so that one sync stays short.
+/// Bytes of a commit group, so that one sync stays short; a larger batch is one of its own.
 pub const GROUP_BYTES: usize = 4 * 1024 * 1024;
-/// Most bytes of one block: a group one byte short of full, then the largest batch. The factor
-/// leaves room for the framing of many tiny records.
+/// Most bytes of one block that is read. The factor leaves room for the framing of many tiny records.
 pub const BLOCK_BYTES: usize = GROUP_BYTES + BATCH_BYTES + 64 * BATCH_RECORDS;
 /// Bytes that a reader fetches from the disk at a time.
 pub const READ_BYTES: usize = 256 * 1024;

@@ -2,6 +2,8 @@
 
 /// Rows of one page of a list. A larger wish is cut to this.
 pub const PAGE_ROWS: usize = 1000;
+/// Rows of an SQLite index that are looked at for one page. A filter that few rows pass gives short pages, and a cursor.
+pub const LIST_ROWS: usize = 20_000;
 /// Rows that an owner may ask for at once: open runs, due runs, events, decisions.
 pub const SCAN_ROWS: usize = 10_000;
 /// Batches that wait for the writer thread. A full queue makes the callers of `apply` wait.

@@ -44,7 +44,8 @@ fn l46_a_slot_that_a_backlog_gives_back_goes_to_the_tenant_who_waits() {
 fn l46_a_slot_of_one_tool_is_not_lost_on_who_waits_for_another_tool() {
     let fx = Fx::start(|call, _| match call.path.as_str() {
         "/stuck" => Answer::Hangs,
-        _ => Answer::Done,
+        // So long that they wait for each other.
+        _ => Answer::DoneAfter(Duration::from_millis(20)),
     });
     let flags = ["--attempts", "4", "--attempts-per-tool", "2", "--drain-ms", "1"];
     let spine = Spine::fresh().with(&flags).start();

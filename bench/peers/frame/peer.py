@@ -51,7 +51,10 @@ def install_once(args, work, lock_file, install):
         if args.offline:
             raise Missing(f"it is not installed in {work}; start it once without --offline")
         stamp.unlink(missing_ok=True)
-        install()
+        try:
+            install()
+        except RuntimeError as error:
+            raise Missing(f"it could not be installed; is its registry reachable? {error}") from error
         shutil.copy(lock_file, stamp)
 
 

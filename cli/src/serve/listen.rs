@@ -1,7 +1,10 @@
 //! Which addresses a server may listen on: those of this machine, until there is authentication.
 
 use crate::exit::{Exit, Failure};
-use std::{io::ErrorKind, net::SocketAddr};
+use std::{
+    io::ErrorKind,
+    net::{Ipv4Addr, SocketAddr},
+};
 use tokio::net::TcpListener;
 
 /// Refuses an address that others could reach.
@@ -17,6 +20,18 @@ pub(crate) fn check(listen: SocketAddr) -> Result<(), Failure> {
     );
     Err(Failure::new(Exit::Refused, message)
         .remedy("listen on 127.0.0.1:PORT and put a proxy that authenticates before it"))
+}
+
+/// An address as text. The one name that it may have is that of this machine.
+///
+/// # Errors
+/// Says what to write.
+pub(super) fn parse(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+    let local = port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    local.or_else(|| text.parse().ok()).ok_or_else(|| {
+        "write an address of this machine and a port, for example 127.0.0.1:7700 or localhost:7700".into()
+    })
 }
 
 /// Binds the address.

@@ -17,7 +17,10 @@ use std::{net::SocketAddr, time::Duration};
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     /// Address to listen on; loopback only in this build
-    #[arg(long, value_name = "HOST:PORT", env = "SPINE_LISTEN", default_value = "127.0.0.1:7700")]
+    #[arg(
+        long, value_name = "HOST:PORT", env = "SPINE_LISTEN", default_value = "127.0.0.1:7700",
+        value_parser = super::listen::parse
+    )]
     pub(crate) listen: SocketAddr,
     /// Where the log is: embedded:DIR or kafka://HOST:PORT/PREFIX
     #[arg(

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use spine_log::{
     EventLog, NewRecord, Urgency,
-    limits::{BATCH_BYTES, BATCH_RECORDS, RECORD_OVERHEAD_BYTES},
+    limits::{BATCH_RECORDS, GROUP_BYTES, RECORD_OVERHEAD_BYTES},
 };
 use spine_schemas::fault_points;
 use spine_store::RunStore;
@@ -68,14 +68,15 @@ async fn to_one<L: EventLog, S: RunStore, V: Verdicts>(
     (partition, spans, None)
 }
 
-/// Cuts records into batches that the log takes; nearly always there is one.
+/// Cuts records into batches that the log takes at once; nearly always there is one. A large request is not to keep
+/// others waiting for one long sync.
 fn within_limits(records: Vec<NewRecord>) -> Vec<Vec<NewRecord>> {
     let mut batches = vec![Vec::new()];
     let mut bytes = 0;
     for record in records {
         let size = size_of(&record);
         let newest = batches.last_mut().expect("there is always one");
-        if !newest.is_empty() && (bytes + size > BATCH_BYTES || newest.len() >= BATCH_RECORDS) {
+        if !newest.is_empty() && (bytes + size > GROUP_BYTES || newest.len() >= BATCH_RECORDS) {
             batches.push(vec![record]);
             bytes = size;
         } else {

@@ -91,6 +91,7 @@ codes! {
     1112 PolicyUnsupported "policy_unsupported" 422 "A journal step always ends as a dead letter when its retries are used up" "Leave on_exhausted out; the agent decides what follows."
     1113 NotAnEvent "not_an_event" 422 "The line is not a JSON event" "The detail says where it goes wrong."
     1114 IllegalEvents "illegal_events" 422 "The events are in the log, but some were set aside as illegal" "The listed events became dead letters; look at the run."
+    1115 KeyReused "key_reused" 422 "The Idempotency-Key was used for another request" "Send the same content, or take another key."
 
     1201 RunAbsent "run_absent" 404 "There is no such run" "Check the id and the tenant; ?at_least= waits for the store."
     1202 StepAbsent "step_absent" 404 "There is no such step" "Check its name, scope and occurrence."

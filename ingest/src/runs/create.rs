@@ -5,7 +5,7 @@ use super::plan;
 use crate::{
     App, Code, Problem, Verdicts,
     ask::{self, Asked},
-    body,
+    body, events,
     journal::values::payload_or_null,
     limits,
     query::{self, DEFAULT_TENANT},
@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use spine_log::EventLog;
 use spine_runs::{Reason, Verdict};
-use spine_schemas::{Body, Driver, RunCreated, RunEvent, RunKey};
+use spine_schemas::{Body, Digest, Driver, RunCreated, RunEvent, RunKey};
 use spine_store::RunStore;
 use std::collections::BTreeMap;
 
@@ -73,15 +73,22 @@ pub(crate) fn first_version() -> String {
     "1".to_owned()
 }
 
-/// Makes a run: 201 when it is new, 200 when the same was made before, 409 when another was.
+/// Makes a run: 201 when it is new, 200 when the same was made before, 409 when another was. Without an id the run has
+/// one that follows from the request's key, if it has one: then another request under that key is 422.
 pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     State(app): State<App<L, S, V>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let once = events::idempotency_key(request.headers())?;
     let taken = body::take_json(&app.in_flight, request, limits::REQUEST_BYTES).await?;
     let new: NewRun<'_> = body::read_json(&taken.bytes)?;
+    let once = once.filter(|_| new.run_id.is_none());
     let tenant = new.tenant.as_deref().unwrap_or(DEFAULT_TENANT).to_owned();
-    let run_id = new.run_id.clone().unwrap_or_else(|| app.fresh_id());
+    let run_id = new.run_id.clone().unwrap_or_else(|| match &once {
+        // Of each tenant, since ids are.
+        Some(key) => Digest::of_parts(&[b"run", key.as_bytes()]).to_string(),
+        None => app.fresh_id(),
+    });
     let run = query::run_key(Some(&tenant), &run_id)?;
     let actor = new.actor.clone();
     let created = created(&app, &run, new)?;
@@ -90,8 +97,13 @@ pub(crate) async fn post<L: EventLog, S: RunStore, V: Verdicts>(
     let event = app.event(&run.tenant, actor.as_deref(), body);
     event.check()?;
     let asked = ask::ask(&app, &run, &[event], spine_log::Urgency::Normal).await?;
-    let asked = granted(&app, &run, asked).await?;
-    Ok(answer(&app, &run, driver, &asked))
+    match granted(&app, &run, asked).await {
+        Err(problem) if once.is_some() && problem.code() == Code::RunExists => {
+            let detail = format!("under this key run {run_id} was made of another request");
+            Err(Problem::new(Code::KeyReused, detail).with("run_id", run_id))
+        }
+        granted => Ok(answer(&app, &run, driver, &granted?)),
+    }
 }
 
 /// A creation that was granted. Where another run has the id, the problem says what that is doing.

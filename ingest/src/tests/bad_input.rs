@@ -157,11 +157,11 @@ async fn bodies_of_other_kinds() {
 
 #[tokio::test]
 async fn every_bad_line_is_told_up_to_a_limit() {
-    let lines: Vec<Value> = (0..150).map(|at| json!({"kind": "nonsense", "n": at})).collect();
+    let lines: Vec<Value> = (0..10_050).map(|at| json!({"kind": "nonsense", "n": at})).collect();
     let problem = refused(ndjson(&lines), "application/x-ndjson").await;
-    assert_eq!(problem["errors"].as_array().unwrap().len(), 100);
+    assert_eq!(problem["errors"].as_array().unwrap().len(), 10_000);
     assert_eq!(problem["more_errors"], 50);
-    assert_eq!(problem["errors"][99]["line"], 100);
+    assert_eq!(problem["errors"][9_999]["line"], 10_000);
 }
 
 #[tokio::test]

@@ -68,6 +68,32 @@ async fn a_run_without_an_id_gets_one() {
 }
 
 #[tokio::test]
+async fn c5b_the_same_request_under_a_key_makes_one_run_and_another_one_is_refused() {
+    let world = World::new();
+    let post = async |key: &str, body: Value| {
+        let headers = [("idempotency-key", key)];
+        world.send("/v1/runs", "application/json", body.to_string(), &headers).await
+    };
+    let run = |tenant: &str, workflow: &str| json!({"tenant": tenant, "workflow": workflow, "driver": "journal"});
+    let (one, two) = tokio::join!(post("k", run("a", "w")), post("k", run("a", "w")));
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 201]);
+    let run_id = one.json()["run_id"].clone();
+    assert_eq!(two.json()["run_id"], run_id);
+    let problem = post("k", run("a", "other")).await.problem(422, "key_reused");
+    assert_eq!(problem["run_id"], run_id);
+    assert_ne!(post("l", run("a", "w")).await.json()["run_id"], run_id);
+    assert_eq!(post("k", run("b", "w")).await.status, 201, "keys are each tenant's own");
+    let mut named = run("a", "w");
+    named["run_id"] = json!("named");
+    assert_eq!(post("k", named.clone()).await.json()["run_id"], "named");
+    named["workflow"] = json!("other");
+    post("k", named).await.problem(409, "run_exists");
+    post("", run("a", "w")).await.problem(400, "bad_request");
+}
+
+#[tokio::test]
 async fn tenants_are_apart() {
     let world = World::new();
     let run = json!({"run_id": "r", "tenant": "acme", "workflow": "w", "driver": "journal"});

@@ -127,13 +127,13 @@ impl Queue {
 }
 
 impl State {
-    /// The oldest batches, up to the bytes of one group; never a part of a batch.
+    /// The oldest batches, up to the bytes of one group; a larger batch alone, and never a part of one.
     fn take_group(&mut self) -> Vec<Pending> {
         let mut bytes = 0;
         let fitting = |pending: &&Pending| {
-            let fits = bytes < GROUP_BYTES;
+            let is_first = bytes == 0;
             bytes += pending.batch.cost_bytes;
-            fits
+            is_first || bytes <= GROUP_BYTES
         };
         let count = self.waiting.iter().take_while(fitting).count();
         let group: Vec<_> = self.waiting.drain(..count).collect();

@@ -39,27 +39,38 @@ impl Query {
         self.values.extend(values);
     }
 
-    /// Runs it for one row more than the page has, which tells whether another page follows.
-    fn rows<T>(
+    /// Runs it until a page is full of rows that are wanted, or until so many were looked at that others have waited
+    /// long enough. Gives behind which row the next page goes on, if there may be one.
+    fn page<T, C>(
         mut self,
         connection: &Connection,
         order: &str,
         limit: usize,
         read: impl Fn(&Row<'_>) -> Result<T>,
-    ) -> Result<(Vec<T>, bool)> {
+        (is_wanted, place): (impl Fn(&T) -> bool, impl Fn(&T) -> C),
+    ) -> Result<(Vec<T>, Option<C>)> {
         let limit = limit.clamp(1, limits::PAGE_ROWS);
-        self.sql.push_str(&format!(" ORDER BY {order} LIMIT ?"));
-        self.values.push(Box::new(limit as i64 + 1));
+        self.sql.push_str(&format!(" ORDER BY {order}"));
         let mut select = connection.prepare_cached(&self.sql)?;
         let mut found = select.query(rusqlite::params_from_iter(&self.values))?;
-        let mut rows = Vec::new();
+        let (mut rows, mut looked_at) = (Vec::new(), 0);
         while let Some(row) = found.next()? {
-            if rows.len() == limit {
-                return Ok((rows, true));
+            let row = read(row)?;
+            looked_at += 1;
+            let is_wanted = is_wanted(&row);
+            if is_wanted && rows.len() == limit {
+                let behind = rows.last().map(place);
+                return Ok((rows, behind));
             }
-            rows.push(read(row)?);
+            let behind = (looked_at == limits::LIST_ROWS).then(|| place(&row));
+            if is_wanted {
+                rows.push(row);
+            }
+            if behind.is_some() {
+                return Ok((rows, behind));
+            }
         }
-        Ok((rows, false))
+        Ok((rows, None))
     }
 }
 
@@ -79,39 +90,39 @@ pub(super) fn runs(
            steps_failed, steps_dead_lettered, attempts, cost_micros, started_at, ended_at,
            partition, last_offset, run, stalled_since FROM runs",
     );
-    filter_runs(&mut query, filter)?;
+    follow_index(&mut query, filter)?;
     if let Some(cursor) = cursor {
         let AfterRun(at, run) = cursor::read("runs", cursor)?;
         query.and("(started_at, run) < (?, ?)", [value(at), value(run)]);
     }
     let read = |row: &Row<'_>| Ok((run_row(row)?, row.get::<_, i64>(16)?));
-    let (rows, more) = query.rows(connection, "started_at DESC, run DESC", limit, read)?;
-    let last = rows.last().filter(|_| more).map(|(row, run)| AfterRun(row.started_at.0, *run));
-    let next = last.map(|after| cursor::write("runs", &after)).transpose()?;
+    let is_wanted = |(row, _): &(RunRow, i64)| {
+        filter.tenant.as_ref().is_none_or(|tenant| *row.key.tenant == **tenant)
+            && filter.workflow.as_ref().is_none_or(|workflow| row.workflow == *workflow)
+            && filter.status.as_ref().is_none_or(|status| row.status == *status)
+    };
+    let place = |(row, run): &(RunRow, i64)| AfterRun(row.started_at.0, *run);
+    let order = "started_at DESC, run DESC";
+    let (rows, behind) = query.page(connection, order, limit, read, (is_wanted, place))?;
+    let next = behind.map(|after| cursor::write("runs", &after)).transpose()?;
     Ok(Page { rows: rows.into_iter().map(|(row, _)| row).collect(), next })
 }
 
-/// The narrowest filter picks the index: a status other than completed, else the workflow, else the
-/// tenant. A plus sign keeps SQLite from following the index of a wider one.
-fn filter_runs(query: &mut Query, filter: &RunFilter) -> Result<()> {
+/// Follows the narrowest index: of a status other than completed, else of the workflow, else of the tenant. What else
+/// is asked for is looked for in its rows.
+fn follow_index(query: &mut Query, filter: &RunFilter) -> Result<()> {
     let RunFilter { tenant, workflow, status } = filter;
-    let by_status = status.as_ref().is_some_and(|status| status != "completed");
-    if let Some(tenant) = tenant {
-        let wide = by_status || workflow.is_some();
-        query.and(if wide { "+tenant = ?" } else { "tenant = ?" }, [value(tenant.clone())]);
-    }
-    if let Some(workflow) = workflow {
-        let condition = if by_status { "+workflow = ?" } else { "workflow = ?" };
-        query.and(condition, [value(workflow.clone())]);
-    }
-    match status.as_deref() {
-        None => {}
-        Some("completed") => query.and("status = 'completed'", []),
-        Some(status @ ("running" | "waiting" | "degraded" | "failed" | "cancelled")) => {
+    match (status.as_deref(), workflow, tenant) {
+        (Some(status @ ("running" | "waiting" | "degraded" | "failed" | "cancelled")), ..) => {
             // The second condition is what lets SQLite use the partial index.
             query.and("status = ? AND status <> 'completed'", [value(status.to_owned())]);
         }
-        Some(other) => return Err(Error::BadQuery(format!("status: there is no '{other}'"))),
+        (Some(status), ..) if status != "completed" => {
+            return Err(Error::BadQuery(format!("status: there is no '{status}'")));
+        }
+        (_, Some(workflow), _) => query.and("workflow = ?", [value(workflow.clone())]),
+        (_, None, Some(tenant)) => query.and("tenant = ?", [value(tenant.clone())]),
+        (_, None, None) => {}
     }
     Ok(())
 }
@@ -165,14 +176,10 @@ pub(super) fn letters(
     limit: usize,
 ) -> Result<Page<LetterRow>> {
     let mut query = Query::new(LETTERS);
-    let kind = if filter.tasks { "+kind = ?" } else { "+kind <> ?" };
-    query.and(kind, [value(LetterKind::Task.as_str())]);
-    if let Some(status) = filter.status {
-        query.and("status = ?", [value(status.as_str())]);
-    }
-    if let Some(tenant) = &filter.tenant {
-        let condition = if filter.status.is_some() { "+tenant = ?" } else { "tenant = ?" };
-        query.and(condition, [value(tenant.clone())]);
+    match (filter.status, &filter.tenant) {
+        (Some(status), _) => query.and("status = ?", [value(status.as_str())]),
+        (None, Some(tenant)) => query.and("tenant = ?", [value(tenant.clone())]),
+        (None, None) => {}
     }
     if let Some(cursor) = cursor {
         let AfterLetter(at, partition, offset, id) = cursor::read("letters", cursor)?;
@@ -182,12 +189,15 @@ pub(super) fn letters(
         query.and("(dead_at, partition, log_offset, letter_id) < (?, ?, ?, ?)", after);
     }
     let order = "dead_at DESC, partition DESC, log_offset DESC, letter_id DESC";
-    let (rows, more) = query.rows(connection, order, limit, letter_row)?;
-    let last = rows
-        .last()
-        .filter(|_| more)
-        .map(|row| AfterLetter(row.dead_at.0, row.partition, row.offset, row.letter_id));
-    let next = last.map(|after| cursor::write("letters", &after)).transpose()?;
+    let is_wanted = |row: &LetterRow| {
+        let is_task = row.kind == LetterKind::Task;
+        let is_tenant = |tenant: &String| row.tenant.as_deref() == Some(tenant.as_str());
+        is_task == filter.tasks && filter.tenant.as_ref().is_none_or(is_tenant)
+    };
+    let place =
+        |row: &LetterRow| AfterLetter(row.dead_at.0, row.partition, row.offset, row.letter_id);
+    let (rows, behind) = query.page(connection, order, limit, letter_row, (is_wanted, place))?;
+    let next = behind.map(|after| cursor::write("letters", &after)).transpose()?;
     Ok(Page { rows, next })
 }
 
@@ -195,7 +205,8 @@ pub(super) fn letters(
 pub(super) fn letter(connection: &Connection, id: &Digest) -> Result<Option<LetterRow>> {
     let mut query = Query::new(LETTERS);
     query.and("letter_id = ?", [value(id.0)]);
-    let (rows, _) = query.rows(connection, "letter_id", 1, letter_row)?;
+    let one = (|_: &LetterRow| true, |_: &LetterRow| ());
+    let (rows, _) = query.page(connection, "letter_id", 1, letter_row, one)?;
     Ok(rows.into_iter().next())
 }
 
