@@ -98,6 +98,7 @@ impl Turns {
         self.listed.len()
     }
 
+    #[cfg(feature = "mutants")]
     pub(super) fn contains(&self, key: &RunKey) -> bool {
         self.listed.contains(key)
     }
