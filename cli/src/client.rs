@@ -123,6 +123,24 @@ impl Client {
         self.granted(self.ask(Method::GET, path, None, &[]).await?)
     }
 
+    /// GETs the first page that holds something, from a cursor on, or the last one: a page may hold nothing although
+    /// more follows, since each looks at a bounded number of rows. `behind` gives the cursor behind such a page.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) async fn page<P: DeserializeOwned>(
+        &self,
+        path: impl Fn(Option<&str>) -> String,
+        cursor: Option<&str>,
+        behind: impl Fn(&P) -> Option<String>,
+    ) -> Result<P, Failure> {
+        let mut page: P = self.get(&path(cursor)).await?.read()?;
+        while let Some(next) = behind(&page) {
+            page = self.get(&path(Some(&next))).await?.read()?;
+        }
+        Ok(page)
+    }
+
     /// GETs page after page: `path` has the cursor of each, `take` reads one and gives the next cursor.
     ///
     /// # Errors

@@ -111,18 +111,21 @@ pub(crate) async fn run(verb: &Verb) -> Result<(), Failure> {
 }
 
 async fn list(args: &List) -> Result<(), Failure> {
-    let parameters = [
-        ("limit", Some(&*args.limit.to_string())),
-        ("status", Some(if args.all { "all" } else { args.status.as_str() })),
-        ("tenant", args.tenant.as_deref()),
-        ("cursor", args.cursor.as_deref()),
-    ];
-    let path = query("/v1/tasks", &parameters);
-    let answer = Client::new(&args.server).get(&path).await?;
+    let path = |cursor: Option<&str>| {
+        let parameters = [
+            ("limit", Some(&*args.limit.to_string())),
+            ("status", Some(if args.all { "all" } else { args.status.as_str() })),
+            ("tenant", args.tenant.as_deref()),
+            ("cursor", cursor),
+        ];
+        query("/v1/tasks", &parameters)
+    };
+    let (client, cursor) = (Client::new(&args.server), args.cursor.as_deref());
     if args.server.json {
-        return output::line(&answer.text);
+        return output::line(&client.get(&path(cursor)).await?.text);
     }
-    let page: TasksPage = answer.read()?;
+    let behind = |page: &TasksPage| page.next.as_ref().filter(|_| page.tasks.is_empty()).cloned();
+    let page = client.page(path, cursor, behind).await?;
     if page.tasks.is_empty() {
         return output::line(if args.all { "no tasks" } else { "no open tasks" });
     }

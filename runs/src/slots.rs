@@ -207,9 +207,9 @@ impl Slots {
         Rest { granted, retries, holds, short_of_retries, leased }
     }
 
-    /// Whether no call may be started any more.
-    pub fn are_taken(&self) -> bool {
-        self.free == 0
+    /// How many calls may still be started.
+    pub fn free(&self) -> usize {
+        self.free
     }
 
     /// Whether a run of this tenant may begin something.

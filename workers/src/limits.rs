@@ -86,8 +86,6 @@ pub(crate) const APPEND_RECORDS: usize = 1024;
 pub(crate) const READY_RUNS: usize = 4 * READ_RECORDS;
 /// Runs without a slot that are asked in one turn although fewer slots became free: some ask in vain.
 pub(crate) const STARVED_RUNS: usize = 16;
-/// Tenants that are passed over in the search for one whose runs may begin. The next search goes on from there.
-pub(crate) const STARVED_TENANTS: usize = 4096;
 /// Open runs looked at in one turn of the sweep after a claim.
 pub(crate) const SWEEP_RUNS: usize = 256;
 /// How often open runs are looked through for stalled ones, where there are more than timers.

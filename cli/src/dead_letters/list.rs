@@ -48,12 +48,14 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     if args.ids {
         return ids(args).await;
     }
-    let path = path(args, args.limit, args.cursor.as_deref());
-    let answer = Client::new(&args.server).get(&path).await?;
+    let (client, cursor) = (Client::new(&args.server), args.cursor.as_deref());
+    let path = |cursor: Option<&str>| path(args, args.limit, cursor);
     if args.server.json {
-        return output::line(&answer.text);
+        return output::line(&client.get(&path(cursor)).await?.text);
     }
-    let page: LettersPage = answer.read()?;
+    let is_empty = |page: &LettersPage| page.dead_letters.is_empty();
+    let behind = |page: &LettersPage| page.next.as_ref().filter(|_| is_empty(page)).cloned();
+    let page = client.page(path, cursor, behind).await?;
     if page.dead_letters.is_empty() {
         return output::line(if args.all { "no dead letters" } else { "no open dead letters" });
     }

@@ -47,12 +47,13 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     if args.ids {
         return ids(args).await;
     }
-    let path = path(args, args.limit, args.cursor.as_deref());
-    let answer = Client::new(&args.server).get(&path).await?;
+    let (client, cursor) = (Client::new(&args.server), args.cursor.as_deref());
+    let path = |cursor: Option<&str>| path(args, args.limit, cursor);
     if args.server.json {
-        return output::line(&answer.text);
+        return output::line(&client.get(&path(cursor)).await?.text);
     }
-    let page: RunsPage = answer.read()?;
+    let behind = |page: &RunsPage| page.next.as_ref().filter(|_| page.runs.is_empty()).cloned();
+    let page = client.page(path, cursor, behind).await?;
     if page.runs.is_empty() {
         return output::line("no runs");
     }

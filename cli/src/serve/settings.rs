@@ -78,9 +78,10 @@ pub(crate) struct Args {
     /// Attempts that run at one time in a run
     #[arg(long, value_name = "N", env = "SPINE_ATTEMPTS_PER_RUN", default_value_t = 32)]
     pub(crate) attempts_per_run: usize,
-    /// Attempts that run at one time for a tenant, in a partition
-    #[arg(long, value_name = "N", env = "SPINE_ATTEMPTS_PER_TENANT", default_value_t = 192)]
-    pub(crate) attempts_per_tenant: usize,
+    /// Attempts that run at one time for a tenant, in a partition [default: three quarters of --attempts, or all of
+    /// them if those are fewer than 64]
+    #[arg(long, value_name = "N", env = "SPINE_ATTEMPTS_PER_TENANT")]
+    pub(crate) attempts_per_tenant: Option<usize>,
     /// Attempts that run at one time on a tool
     #[arg(long, value_name = "N", env = "SPINE_ATTEMPTS_PER_TOOL", default_value_t = 128)]
     pub(crate) attempts_per_tool: usize,
@@ -138,7 +139,7 @@ impl Args {
         let limits = [
             ("--attempts", self.attempts),
             ("--attempts-per-run", self.attempts_per_run),
-            ("--attempts-per-tenant", self.attempts_per_tenant),
+            ("--attempts-per-tenant", self.attempts_per_tenant()),
             ("--attempts-per-tool", self.attempts_per_tool),
         ];
         match limits.into_iter().find(|(_, limit)| *limit == 0) {
@@ -147,6 +148,12 @@ impl Args {
                 Err(Failure::new(Exit::Usage, format!("{flag} 0: nothing would run")))
             }
         }
+    }
+
+    /// Where there are many slots, some are left to others. Few are worth more to whoever has them.
+    fn attempts_per_tenant(&self) -> usize {
+        let left = if self.attempts >= 64 { self.attempts / 4 } else { 0 };
+        self.attempts_per_tenant.unwrap_or(self.attempts - left)
     }
 
     /// What this process does.
@@ -190,7 +197,7 @@ impl Args {
             restored: self.restored,
             attempts: self.attempts,
             attempts_per_run: self.attempts_per_run,
-            attempts_per_tenant: self.attempts_per_tenant,
+            attempts_per_tenant: self.attempts_per_tenant(),
             attempts_per_tool: self.attempts_per_tool,
             drain: Duration::from_millis(self.drain_ms),
             stall_after: Duration::from_secs(self.stall_after),

@@ -131,7 +131,7 @@ codes! {
     1303 LogStopped "log_stopped" 503 "The log stopped and takes nothing" "Restart the server; it is not known whether the events are there."
     1304 LogUnavailable "log_unavailable" 503 "The log cannot be reached" "Send again with the same Idempotency-Key: the events may be there."
     1305 VerdictLate "verdict_late" 503 "The request is in the log, its verdict is not there yet" "Ask for the run; sending again is safe where an id or op_id names it."
-    1306 PartlyAppended "partly_appended" 503 "Some partitions took their events, others did not" "Send the batch again with the same event ids: what is there counts once."
+    1306 PartlyAppended "partly_appended" 503 "Some events were appended, others were not" "Send the batch again with the same event ids: what is there counts once."
     1307 StoreUnavailable "store_unavailable" 503 "The store cannot be used now" "Come back after the time in Retry-After."
     1308 NotReady "not_ready" 503 "The server is not ready" "Wait; the detail says for what."
     1309 NotStoredYet "not_stored_yet" 503 "The store has not caught up" "Come back after the time in Retry-After."

@@ -25,11 +25,14 @@ where
     /// is about to go hands it back instead, as it does where the tool must not be called any more.
     pub(super) fn act(&mut self, run: &RunState, step: &StepState, live: &Live) {
         if let Holder::Worker(_) = live.holder {
+            // It held a slot as long as its start was on its way, and so does a child.
+            self.freed += 1;
             let claim = self.claim.held().map_or(0, |held| held.offset);
             return self.hand_over(run, step, live, claim);
         }
         // It is another run; whoever owns that one tells how it ended.
         if live.holder == Holder::Child {
+            self.freed += 1;
             return;
         }
         let lease = live.lease;

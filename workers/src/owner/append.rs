@@ -289,7 +289,8 @@ where
         // An owner that goes claims no more; it still appends the outcomes that it holds.
         if !ambiguous || self.drain_until.is_some() {
             for Posted { run, .. } in posted {
-                self.appends.latched.remove(&run);
+                self.freed +=
+                    self.appends.latched.remove(&run).map_or(0, |latch| latch.starts.len());
                 self.granted.forget(&run);
                 self.attempts.append_again_of(&run);
                 self.ready.insert(run);

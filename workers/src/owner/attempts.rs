@@ -165,7 +165,6 @@ impl Attempts {
     }
 }
 
-/// What an outcome weighs, but for its plain fields.
 /// One less of these; the last one is forgotten.
 fn take_one<K: Ord + Borrow<Q>, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, usize>, of: &Q) {
     if let Some(count) = counts.get_mut(of) {
@@ -176,6 +175,7 @@ fn take_one<K: Ord + Borrow<Q>, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, usize>
     }
 }
 
+/// What an outcome weighs, but for its plain fields.
 fn output_bytes(body: &Body) -> usize {
     match body {
         Body::Step(_, _, StepEvent::Completed { output, .. }) => output.payload.data.len(),

@@ -112,19 +112,22 @@ where
         let most = if freed > 0 { freed.max(limits::STARVED_RUNS) } else { 0 };
         let (mut asked, mut at_once) = (0, 1);
         while asked < most {
-            let taken = self.starved.take(at_once.min(most - asked), slots);
+            let count = at_once.min(most - asked).min(slots.free());
+            let taken = self.starved.take(count, slots);
             if taken.is_empty() {
                 break;
             }
             self.load(taken.iter().map(|(key, _)| key)).await?;
+            let mut back = Vec::new();
             for (key, listing) in taken {
                 if listing.may_begin(&key, slots) {
                     asked += 1;
                     self.decide_each([key], held, slots, outbox)?;
                 } else {
-                    self.starved.put_back(key, listing);
+                    back.push((key, listing));
                 }
             }
+            back.into_iter().rev().for_each(|(key, listing)| self.starved.put_back(key, listing));
             at_once *= 2;
         }
         Ok(asked)
@@ -221,7 +224,7 @@ where
         self.timers.set(&run.key, wake, stall);
     }
 
-    fn slots(&self) -> Slots {
+    pub(super) fn slots(&self) -> Slots {
         let config = &self.node.config;
         let free = match self.drain_until {
             Some(_) => 0,

@@ -122,7 +122,10 @@ where
                     self.ready.extend(woken);
                 }
                 None => {
-                    let woken = runs.take(self.node.health.release(runs.len().min(room), now));
+                    let has_room = runs.tenants().any(|tenant| rooms.has(tenant));
+                    let count = if has_room { runs.len().min(room) } else { 0 };
+                    let count = self.node.health.release(count, now);
+                    let woken = runs.take_of(count, |tenant| rooms.take(tenant));
                     room -= woken.len();
                     self.held.is_full = room == 0;
                     self.held.released.extend(woken.iter().cloned());
@@ -174,9 +177,9 @@ where
             return None;
         }
         let (health, now, rooms) = (&self.node.health, self.node.clock.now(), self.rooms());
+        let lets_some = |runs: &Turns| runs.tenants().any(|tenant| rooms.has(tenant));
         let has_slot = |at: &HeldAt, runs: &Turns| {
-            self.free_slots_at(at) > 0
-                && (is_queue(at) || runs.tenants().any(|tenant| rooms.has(tenant)))
+            self.free_slots_at(at) > 0 && (is_queue(at) || lets_some(runs))
         };
         let wake_at = |(at, runs): (&HeldAt, &Turns)| match health.lets_through(at, now) {
             Some(0) => health.changes_at(at, now),
@@ -185,7 +188,8 @@ where
             // Those that were woken before may have left some for others.
             Some(_) => Some(now),
             None if is_queue(at) => Some(now),
-            None if self.held.is_full => None,
+            // So is that of one of a tenant who has no slot.
+            None if self.held.is_full || !lets_some(runs) => None,
             None => Some(health.releases_at(now)),
         };
         let at = self.held.at.iter().filter_map(wake_at).min()?;

@@ -35,6 +35,10 @@ where
             return;
         };
         let view = self.owner_view(held, self.node.clock.now());
+        // Nobody waits for a slot that is free and that nobody is told of any more.
+        let is_told = self.freed > 0 || !self.ready.is_empty() || self.appends.is_paused();
+        let overslept = self.starved.may_begin(&self.slots()).filter(|_| !is_told);
+        assert!(overslept.is_none(), "{overslept:?} waits for a slot that is free");
         for run in self.cache.runs() {
             let key = &run.key;
             let under_way = self.appends.is_latched(key) || self.ready.contains(key);

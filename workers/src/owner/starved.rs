@@ -1,7 +1,6 @@
 //! Runs that found no slot for a start. Only those are asked again for which there may be one now. Tenants take turns,
 //! and the tools of a tenant, so that the backlog of one is not waited for by another.
 
-use crate::limits;
 use spine_runs::{Lack, Slots};
 use spine_schemas::RunKey;
 use std::{
@@ -16,6 +15,8 @@ pub(super) struct Starved {
     turns: VecDeque<Arc<str>>,
     tenants: BTreeMap<Arc<str>, Tenant>,
     listed: BTreeMap<RunKey, Listing>,
+    /// How many of them lack what.
+    lacking: BTreeMap<Lack, usize>,
     places: u64,
 }
 
@@ -60,15 +61,12 @@ impl Starved {
 
     /// So many runs for which there may be a slot, at most.
     pub(super) fn take(&mut self, count: usize, slots: &Slots) -> Vec<(RunKey, Listing)> {
-        let mut taken = Vec::new();
-        let mut skipped = 0;
-        // Tenants that wait for the same slot may be many.
-        while taken.len() < count && skipped < self.turns.len().min(limits::STARVED_TENANTS) {
+        let (mut taken, mut skipped) = (Vec::new(), 0);
+        // Where nothing is there of what anybody lacks, tenants are not asked, however many wait.
+        let is_there = |lacking: &BTreeMap<Lack, usize>| lacking.keys().any(|lack| slots.has(lack));
+        while taken.len() < count && skipped < self.turns.len() && is_there(&self.lacking) {
             self.turns.rotate_left(1);
-            let tenant = self.turns.back().and_then(|tenant| self.tenants.get_mut(tenant));
-            let tenant_name = self.turns.back().filter(|tenant| slots.lets(tenant));
-            let next = tenant_name.and(tenant).and_then(|tenant| tenant.next(slots));
-            match next.and_then(|key| Some((self.remove(&key)?, key))) {
+            match self.next(slots).and_then(|key| Some((self.remove(&key)?, key))) {
                 Some((listing, key)) => {
                     skipped = 0;
                     taken.push((key, listing));
@@ -79,24 +77,37 @@ impl Starved {
         taken
     }
 
-    /// Who was taken and not asked has its place again.
+    /// The next run of the tenant whose turn it is.
+    fn next(&mut self, slots: &Slots) -> Option<RunKey> {
+        let tenant = self.turns.back().filter(|tenant| slots.lets(tenant))?;
+        self.tenants.get_mut(tenant)?.next(slots)
+    }
+
+    /// Who was taken and not asked has its place again, and its tenant its turn. The last one taken comes first.
     pub(super) fn put_back(&mut self, key: RunKey, listing: Listing) {
-        if !self.listed.contains_key(&key) {
-            self.insert(key, listing);
+        if self.listed.contains_key(&key) {
+            return;
         }
+        self.forget_turn(&key.tenant);
+        self.turns.push_front(key.tenant.clone());
+        self.insert(key, listing);
     }
 
     fn insert(&mut self, key: RunKey, listing: Listing) {
-        let tenant = self.tenants.entry(key.tenant.clone()).or_insert_with(|| {
+        if !self.tenants.contains_key(&key.tenant) && self.turns.front() != Some(&key.tenant) {
             self.turns.push_back(key.tenant.clone());
-            Tenant::default()
-        });
+        }
+        let tenant = self.tenants.entry(key.tenant.clone()).or_default();
         for lack in &listing.lacks {
             let of_lack = match tenant.lacking.get_mut(lack) {
                 Some(of_lack) => of_lack,
                 None => tenant.lacking.entry(lack.clone()).or_default(),
             };
             of_lack.insert(listing.place, key.clone());
+            match self.lacking.get_mut(lack) {
+                Some(count) => *count += 1,
+                None => drop(self.lacking.insert(lack.clone(), 1)),
+            }
         }
         self.listed.insert(key, listing);
     }
@@ -111,12 +122,27 @@ impl Starved {
                     tenant.lacking.remove(lack);
                 }
             }
+            if let Some(count) = self.lacking.get_mut(lack) {
+                *count -= 1;
+                if *count == 0 {
+                    self.lacking.remove(lack);
+                }
+            }
         }
         if tenant.lacking.is_empty() {
             self.tenants.remove(&key.tenant);
-            self.turns.retain(|turn| *turn != key.tenant);
+            self.forget_turn(&key.tenant);
         }
         Some(listing)
+    }
+
+    /// Whose turn it was is the last one.
+    fn forget_turn(&mut self, tenant: &str) {
+        if self.turns.back().is_some_and(|last| **last == *tenant) {
+            self.turns.pop_back();
+        } else {
+            self.turns.retain(|turn| **turn != *tenant);
+        }
     }
 
     /// Whether one of them should be asked before these, which ask by themselves. Where all are of one tenant these
@@ -124,6 +150,13 @@ impl Starved {
     pub(super) fn come_before(&self, ready: &[RunKey]) -> bool {
         let is_other = |key: &RunKey| !self.tenants.contains_key(&key.tenant);
         self.tenants.len() > 1 || !self.tenants.is_empty() && ready.iter().any(is_other)
+    }
+
+    /// Somebody for whom there is a slot, of those who do not wait for a retry.
+    #[cfg(feature = "mutants")]
+    pub(super) fn may_begin(&self, slots: &Slots) -> Option<&RunKey> {
+        let mut listed = self.listed.iter().filter(|(_, of)| !of.lacks.contains(&Lack::Retry));
+        listed.find(|(key, of)| of.may_begin(key, slots)).map(|(key, _)| key)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -232,6 +265,29 @@ mod tests {
         assert_eq!(taken(&mut starved, 1, &slots(9, &["a"], &[])), [other[0].clone()]);
         assert_eq!(taken(&mut starved, 9, &slots(9, &["a"], &[])), []);
         assert_eq!(starved.len(), 1000);
+    }
+
+    #[test]
+    fn l46_who_was_taken_and_not_asked_has_its_turn_again() {
+        let free = slots(9, &[], &[]);
+        let mut starved = Starved::default();
+        for tenant in ["a", "b", "c"] {
+            keys(tenant, 9).iter().for_each(|key| starved.set(key, tool("x")));
+        }
+        for first in ["a", "c", "b", "a"] {
+            let mut some = starved.take(3, &free);
+            assert_eq!(&*some[0].0.tenant, first);
+            // The first two begin.
+            let (key, listing) = some.remove(2);
+            starved.put_back(key, listing);
+            assert_eq!(starved.turns.len(), 3);
+        }
+        let mut last = Starved::default();
+        last.set(&keys("a", 1)[0], tool("x"));
+        let (key, listing) = last.take(1, &free).remove(0);
+        last.put_back(key, listing);
+        assert_eq!((last.turns.len(), taken(&mut last, 9, &free).len()), (1, 1));
+        assert!(last.turns.is_empty() && last.lacking.is_empty());
     }
 
     #[test]
